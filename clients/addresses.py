@@ -1,0 +1,39 @@
+"""Where each service is: `WIRELAB_<SERVICE>_ADDRESS` as `host:port`, by default on loopback."""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PORTS = {
+    "tcp-echo": 20000,
+    "udp-time": 20000,
+    "rest": 8080,
+    "kv": 15000,
+    "object-echo": 25000,
+    "rpc": 17000,
+    "httpbin": 8081,
+}
+
+
+class Address(NamedTuple):
+    """A host name or IPv4 address, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def variable(service: str) -> str:
+    """Return the name of the environment variable that holds the address of `service`."""
+    return f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
+
+
+def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
+    """Return where `service` is; ValueError for a variable that is not `host:port`."""
+    value = environ.get(variable(service)) or f"127.0.0.1:{PORTS[service]}"
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) <= 65535:
+        raise ValueError(f"{variable(service)} has value {value!r}. Not a host:port")
+    return Address(host, int(port))

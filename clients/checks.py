@@ -1,0 +1,24 @@
+"""What a client holds a server to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clients.addresses import Address
+
+
+class WrongAnswer(AssertionError):
+    """A server answered, but not as it should; the message has what was wanted and what came."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of a service: what it is, and a function that raises where it is not kept."""
+
+    what: str
+    run: Callable[[Address], object]
+
+
+def expect(what: str, actual: object, wanted: object) -> None:
+    """Raise WrongAnswer unless `actual` equals `wanted`."""
+    if actual != wanted:
+        raise WrongAnswer(f"{what}: wanted {wanted!r:.200}, got {actual!r:.200}")

@@ -1,0 +1,83 @@
+# Shared by engine.sh and base_image.sh: messages, progress, one run at a time, apt.
+# shellcheck shell=bash
+
+me=${0##*/}
+
+# fail STATUS REASON
+fail() {
+    echo "$me: $2" >&2
+    exit "$1"
+}
+
+# macOS has no timeout command
+command -v timeout >/dev/null || timeout() { shift && "$@"; }
+
+# Waits for other runs on this machine; makes $tmp, which goes however the script ends.
+begin() {
+    if command -v flock >/dev/null; then
+        local folder=/run
+        ((EUID == 0)) || folder=${XDG_RUNTIME_DIR:-/tmp}
+        exec 9>"$folder/wirelab-setup.$EUID.lock"
+        flock --nonblock 9 || { echo "${me%.sh}: waiting for another run" >&2 && flock 9; }
+    fi
+    tmp=$(mktemp -d /var/tmp/wirelab.XXXXXX) # not /tmp, which may be small and in memory
+    underway=
+    trap end EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+end() {
+    local status=$?
+    if [[ -n $underway ]]; then
+        if ((status > 128)); then
+            echo "interrupted" >&2
+        else
+            echo "failed:" >&2
+            tail -n 20 "$tmp/log" >&2
+        fi
+    fi
+    rm -rf "$tmp"
+}
+
+# step WHAT COMMAND...: a line of progress, and the command's own output only if it fails.
+# Never call it in a condition: that would switch `set -e` off inside the command.
+step() {
+    local began=$SECONDS
+    underway=$1
+    printf '%s: %s ... ' "${me%.sh}" "$underway" >&2
+    # a daemon that a package starts must not inherit the lock
+    "${@:2}" </dev/null >>"$tmp/log" 2>&1 9>&-
+    underway=
+    echo "done in $((SECONDS - began)) s" >&2
+}
+
+# at_least MINIMUM VERSION
+at_least() {
+    [[ -n $2 ]] && printf '%s\n' "$1" "${2#v}" | sort -VC
+}
+
+# Once per run; a source of somebody else's that fails is no reason to stop.
+update_lists() {
+    [[ -z ${updated-} ]] || return 0
+    updated=yes
+    step "updating the package lists" eval 'apt-get -q update || true'
+}
+
+# The version that apt would install, nothing if there is none.
+candidate() {
+    apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: \([0-9]*:\)\?//p' || true
+}
+
+# Waits for the automatic updates of a machine just started; never removes what is there.
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 \
+        --no-install-recommends --no-remove install "$@"
+}
+
+# mirror LABEL: where this machine's apt takes the archive "Debian" or "Debian-Security" from;
+# nothing on other systems.
+mirror() {
+    command -v apt-get >/dev/null || return 0
+    apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' "Label: $1" | sed -n 1p
+}

@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# The engine that the lab runs on: Docker 20.10 or newer, Compose 2.26 or newer, buildx.
+#
+#   engine.sh check   exits 0 if all of it is there, otherwise says what is missing
+#   engine.sh up      sets up what is missing and touches nothing else
+#   engine.sh down    stops the dockerd that `up` started by hand, unless a container runs in it
+#
+# Exit codes: 0 ready; 1 something failed that should have worked; 3 no engine answers and
+# none can be set up here, so the caller may run the servers without one.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+socket=unix:///var/run/docker.sock
+dockerd_log=/var/log/wirelab-dockerd.log
+started_pid=/run/wirelab-dockerd.pid # the dockerd that this script started
+dockerd_pid=/var/run/docker.pid
+containerd_pid=/var/run/docker/containerd/containerd.pid
+
+address() {
+    echo "${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || echo $socket)}"
+}
+
+engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
+compose_version() { docker compose version --short 2>/dev/null || true; }
+compose_ready() { at_least 2.26 "$(compose_version)"; }
+buildx_ready() { docker buildx version >/dev/null 2>&1; }
+
+# Says the first thing that is missing, nothing when all is there.
+missing() {
+    local answer
+    if ! command -v docker >/dev/null; then
+        echo "the docker command is missing"
+    elif ! answer=$(timeout 10 docker version --format '{{.Server.Version}}' 2>&1); then
+        if [[ $answer == *"permission denied"* ]]; then
+            echo "the Docker engine at $(address) refuses user $(id -un): add the user to group docker, then log in again"
+        else
+            echo "no Docker engine answers at $(address)"
+        fi
+    elif answer=${answer##*$'\n'} && ! at_least 20.10 "$answer"; then
+        echo "Docker Engine is $answer; wirelab needs 20.10 or newer"
+    elif answer=$(compose_version) && ! at_least 2.26 "$answer"; then
+        echo "Docker Compose is ${answer:-missing}; wirelab needs 2.26 or newer"
+    elif ! buildx_ready; then
+        echo "Docker buildx is missing"
+    fi
+}
+
+check() {
+    local problem
+    problem=$(missing)
+    [[ -z $problem ]] || fail 1 "$problem"
+}
+
+up() {
+    [[ -n $(missing) ]] || return 0
+    begin
+    engine_answers || provide_engine
+    compose_ready || provide_plugin compose 2.26 docker-compose-plugin docker-compose-v2 docker-compose
+    buildx_ready || provide_plugin buildx 0 docker-buildx-plugin docker-buildx
+    check
+}
+
+provide_engine() {
+    local problem
+    problem=$(missing)
+    # whoever names an engine means that one, not a new one
+    [[ -z ${DOCKER_HOST-} && $(address) == "$socket" && $EUID == 0 ]] || fail 3 "$problem"
+    if ! command -v docker dockerd >/dev/null; then
+        install_engine "$problem"
+    fi
+    if [[ -d /run/systemd/system ]]; then
+        step "starting docker" start_service
+    else
+        step "starting dockerd" start_dockerd
+    fi
+}
+
+install_engine() {
+    local problem=$1 answer packages=(docker.io iptables ca-certificates)
+    command -v apt-get >/dev/null || fail 3 "$problem; one is installed on Debian and Ubuntu only"
+    if [[ -t 0 && -t 2 && ${WIRELAB_YES-} != 1 ]]; then
+        read -rp "No Docker engine answers. Install Docker Engine (package docker.io) on this machine? [y/N] " answer || true
+        [[ $answer == [yY]* ]] || fail 3 "$problem, and none is to be installed"
+    fi
+    update_lists
+    # since Debian 13 the command is a package of its own
+    [[ -z $(candidate docker-cli) ]] || packages+=(docker-cli)
+    # where the kernel has AppArmor, no container starts without its parser
+    [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) != Y ]] || packages+=(apparmor)
+    step "installing docker.io" apt_install "${packages[@]}"
+}
+
+start_service() {
+    systemctl start docker || { journalctl --unit docker --lines 15 --no-pager && return 1; }
+}
+
+# runs FILE NAME: the process whose id is in FILE is NAME, and no zombie.
+runs() {
+    [[ -s $1 && $(cat "/proc/$(<"$1")/stat" 2>/dev/null) == *" ($2) "[!Z]* ]]
+}
+
+start_dockerd() {
+    local pid deadline=$((SECONDS + 60))
+    # After a crash these may name other people's processes: dockerd would refuse to start,
+    # or kill what it takes for its containerd.
+    runs $dockerd_pid dockerd || rm -f $dockerd_pid
+    runs $containerd_pid containerd || rm -f $containerd_pid
+    grep -q ' cgroup2\? ' /proc/self/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    if [[ -e $dockerd_pid ]]; then
+        pid=$(<$dockerd_pid) # somebody's, not answering yet
+    else
+        (
+            cd /
+            ulimit -Sn hard # for the containers, which inherit it
+            # a descriptor kept open would keep whoever reads from its pipe waiting for ever
+            for fd in /proc/self/fd/*; do
+                fd=${fd##*/}
+                ((fd <= 2)) || exec {fd}>&-
+            done
+            exec setsid dockerd >$dockerd_log 2>&1 # a session of its own: no Ctrl-C reaches it
+        ) &
+        pid=$!
+        echo $pid >$started_pid
+    fi
+    until engine_answers; do
+        if ((SECONDS >= deadline)) || ! kill -0 "$pid"; then
+            tail -n 15 $dockerd_log
+            return 1
+        fi
+        sleep 0.2
+    done
+}
+
+# provide_plugin NAME MINIMUM PACKAGE...
+provide_plugin() {
+    local package
+    if ((EUID == 0)) && command -v apt-get >/dev/null; then
+        update_lists
+        for package in "${@:3}"; do
+            if at_least "$2" "$(candidate "$package")"; then
+                step "installing $package" apt_install "$package"
+                return
+            fi
+        done
+    fi
+    [[ -n $(mirror Debian) ]] || check
+    step "installing docker-$1 of Debian 13" extract_plugin "docker-$1"
+}
+
+# Debian 13's plugins need nothing but libc 2.34, so they run on Debian 12. Folders of its own
+# for apt leave the machine's lists and choices as they are; the signatures are checked.
+extract_plugin() {
+    local apt=$tmp/$1 folder=/usr/local/lib/docker/cli-plugins
+    ((EUID == 0)) || folder=$HOME/.docker/cli-plugins
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$folder"
+    cd "$apt"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror Debian) trixie main" >sources.list
+    local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
+    apt-get "${options[@]}" update
+    apt-get "${options[@]}" download "$1"
+    dpkg-deb --extract ./*.deb .
+    install -m 755 "usr/libexec/docker/cli-plugins/$1" "$folder"
+}
+
+down() {
+    local containers
+    begin
+    runs $started_pid dockerd && cmp -s $started_pid <(echo "$(<$dockerd_pid)") || return 0
+    containers=$(timeout 10 docker --host $socket ps --quiet 2>/dev/null) || return 0
+    [[ -n $containers ]] || step "stopping dockerd" stop_dockerd
+}
+
+stop_dockerd() {
+    local deadline=$((SECONDS + 20))
+    kill "$(<$started_pid)"
+    while runs $started_pid dockerd || runs $containerd_pid containerd; do
+        if ((SECONDS >= deadline)); then
+            ! runs $started_pid dockerd || kill -KILL "$(<$started_pid)"
+            ! runs $containerd_pid containerd || kill -KILL "$(<$containerd_pid)"
+        fi
+        sleep 0.1
+    done
+    rm -f $started_pid
+}
+
+case ${1-} in
+    check | up | down) "$1" ;;
+    *) fail 2 "usage: engine.sh check|up|down" ;;
+esac

@@ -1,0 +1,1 @@
+"""The PyPI package httpbin, unmodified, under gunicorn."""

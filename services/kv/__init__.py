@@ -1,0 +1,1 @@
+"""Key-value store: XML-RPC in front, SQLite behind."""

@@ -1,0 +1,1 @@
+"""Object echo: each object sent over a `multiprocessing.connection` comes back equal."""

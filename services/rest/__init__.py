@@ -1,0 +1,1 @@
+"""REST: a dispatcher of WSGI applications by method and path."""

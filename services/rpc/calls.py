@@ -1,0 +1,68 @@
+"""What an RPC server answers to a message, whatever its concurrency model.
+
+A request is `(function name, args, kwargs)`. The answer is `(True, result)`, or
+`(False, exception class name, exception args, traceback text)`, so that no client has to
+unpickle an exception, which means to call whatever its pickle names.
+
+A request that arrives pickled twice comes from a client of an older form: it pickles the request
+and gives the bytes to `Connection.send`, which pickles them again. It is answered in kind: the
+result alone, or else an exception object of a built-in class for the client to raise, and either
+one pickled twice.
+"""
+
+import builtins
+import logging
+import traceback
+from typing import Any
+
+from services.connection import plain_pickle
+from services.rpc.functions import functions
+
+log = logging.getLogger("rpc")
+
+
+def answer(message: bytes) -> bytes:
+    """Carry out the request in `message` and return the answer to send."""
+    twice = False
+    try:
+        request = plain_pickle.loads(message)
+        if twice := isinstance(request, bytes):
+            request = plain_pickle.loads(request)
+        result = call(request)
+        if twice:
+            return plain_pickle.dumps(plain_pickle.dumps(result))
+        return plain_pickle.dumps((True, result))
+    except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
+        log.info("raised to the caller: %s: %s", type(error).__name__, error)
+        if twice:
+            return plain_pickle.dumps(plain_pickle.dumps(as_builtin(error)))
+        return plain_pickle.dumps(
+            (False, type(error).__name__, plain_args(error), traceback.format_exc())
+        )
+
+
+def call(request: Any) -> Any:
+    """Call the function that `request` names and return its result; what it raises is raised."""
+    match request:
+        case (str(name), (list() | tuple()) as args, dict(kwargs)):
+            if name not in functions:
+                raise NameError(f"no function {name!r} is registered")
+            return functions[name](*args, **kwargs)
+    raise TypeError("a request is (function name, args, kwargs)")
+
+
+def plain_args(error: Exception) -> tuple[Any, ...]:
+    """Return the arguments of `error` where they are plain data, otherwise its text alone."""
+    try:
+        args: tuple[Any, ...] = plain_pickle.loads(plain_pickle.dumps(error.args))
+    except Exception:  # noqa: BLE001 - pickling runs the code of whatever the arguments are
+        return (str(error),)
+    return args
+
+
+def as_builtin(error: Exception) -> Exception:
+    """Return an exception of a built-in class that says the same: any client can unpickle it."""
+    kind = getattr(builtins, type(error).__name__, None)
+    if kind is type(error):
+        return kind(*plain_args(error))
+    return RuntimeError(f"{type(error).__name__}: {error}")

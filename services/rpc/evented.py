@@ -1,0 +1,98 @@
+"""RPC, event-driven: one thread and one selector for every connection, and for every call.
+
+The handshake of a connection is a few steps of the same loop. So a peer that falls silent in it
+keeps nobody waiting, and is dropped when its time is up. A function that takes long does keep
+everybody waiting: what is registered here has to be quick.
+"""
+
+import logging
+import selectors
+import socket
+import time
+
+from services import runtime
+from services.connection import handshake
+from services.connection.session import Session
+from services.rpc.calls import answer
+
+CHUNK = 256 * 1024  # bytes
+SWEEP_SECONDS = 0.25
+
+log = logging.getLogger("rpc")
+
+
+def serve(address: runtime.Address) -> None:
+    """Accept connections and take a step of the conversation wherever one is possible."""
+    key = handshake.authkey()
+    with (
+        socket.create_server(address, backlog=1024) as listener,
+        selectors.DefaultSelector() as selector,
+    ):
+        listener.setblocking(False)
+        selector.register(listener, selectors.EVENT_READ)
+        log.info("listening on %s:%d", *listener.getsockname()[:2])
+        next_sweep = 0.0
+        while True:
+            for ready, _ in selector.select(SWEEP_SECONDS):
+                if ready.fileobj is listener:
+                    accept(selector, listener, key)
+                else:
+                    converse(selector, ready)
+            if (now := time.monotonic()) > next_sweep:
+                sweep(selector, now)
+                next_sweep = now + SWEEP_SECONDS
+
+
+def accept(selector: selectors.BaseSelector, listener: socket.socket, key: bytes) -> None:
+    """Take the next connection from the kernel's queue; our challenge is the first to be sent."""
+    try:
+        client, peer = listener.accept()
+    except OSError as error:
+        log.warning("accept: %s", error)
+        return
+    client.setblocking(False)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    session = Session("{}:{}".format(*peer[:2]), key, answer)
+    log.info("connection from %s", session.peer)
+    selector.register(client, selectors.EVENT_WRITE, session)
+
+
+def converse(selector: selectors.BaseSelector, ready: selectors.SelectorKey) -> None:
+    """Receive if nothing waits to be sent, and send what the kernel takes."""
+    client: socket.socket = ready.fileobj  # type: ignore[assignment]
+    session: Session = ready.data
+    try:
+        if not session.unsent:
+            session.receive(client.recv(CHUNK))
+        if session.unsent:
+            session.unsent = session.unsent[client.send(session.unsent) :]
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        session.ended = str(error)
+    if session.ended:
+        hang_up(selector, client, session)
+        return
+    events = selectors.EVENT_WRITE if session.unsent else selectors.EVENT_READ
+    if events != ready.events:
+        selector.modify(client, events, session)
+
+
+def sweep(selector: selectors.BaseSelector, now: float) -> None:
+    """Hang up on the peers whose time for the handshake, or for a message, is up."""
+    for ready in list(selector.get_map().values()):
+        if ready.data:
+            ready.data.check_deadline(now)
+            if ready.data.ended:
+                hang_up(selector, ready.fileobj, ready.data)  # type: ignore[arg-type]
+
+
+def hang_up(selector: selectors.BaseSelector, client: socket.socket, session: Session) -> None:
+    """Close the connection."""
+    log.info("connection from %s ended: %s", session.peer, session.ended)
+    selector.unregister(client)
+    client.close()
+
+
+if __name__ == "__main__":
+    runtime.main(serve, default_port=17000)

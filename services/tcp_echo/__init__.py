@@ -1,0 +1,1 @@
+"""TCP echo: every byte comes back, unchanged and in order."""

@@ -1,0 +1,1 @@
+"""UDP time: each datagram is answered with the server's `time.ctime()`."""

@@ -1,0 +1,1 @@
+"""unit: no network; contract: servers as local processes; stack: the containers."""

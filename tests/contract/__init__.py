@@ -1,0 +1,1 @@
+"""Each server as a local process, held to its contract."""

@@ -1,0 +1,1 @@
+"""The containers, through the Docker SDK."""

@@ -1,0 +1,1 @@
+"""Pieces that need no network."""
