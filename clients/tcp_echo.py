@@ -2,10 +2,8 @@
 
 import selectors
 import socket
-import time
 
 from clients.addresses import Address
-from clients.checks import Check, expect
 
 SERVICE = "tcp-echo"
 

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from clients.addresses import Address
 
 ROOT = Path(__file__).parent.parent
-LISTENING = re.compile(r"[Ll]istening (?:on|at): ?(?:http://)?(\S+):(\d+)|listening on (\S+):(\d+)")
+LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?([\w.]+):(\d+)")
 
 
 @dataclass
@@ -54,8 +54,7 @@ def running(command: Sequence[str], **environment: str) -> Iterator[Server]:
         for line in process.stdout:
             server.log.append(line)
             if (found := LISTENING.search(line)) and not listening.is_set():
-                host, port = [group for group in found.groups() if group]
-                server.address = Address(host, int(port))
+                server.address = Address(found[1], int(found[2]))
                 listening.set()
 
     reader = Thread(target=read, daemon=True)
