@@ -1,0 +1,37 @@
+"""What can go wrong, as fixed fault codes: never a class name, never a traceback.
+
+Below -32000: Dan Libby, "Specification for Fault Code Interoperability", 2001-05-16.
+"""
+
+import xmlrpc.client
+from enum import IntEnum
+
+
+class Kind(IntEnum):
+    """The fault codes of this service."""
+
+    NO_SUCH_KEY = 1
+    STORAGE_FAILED = 2
+    NOT_WELL_FORMED = -32700
+    NOT_XML_RPC = -32600
+    NO_SUCH_METHOD = -32601
+    BAD_ARGUMENT = -32602
+    INTERNAL_ERROR = -32603
+
+
+TEXT = {
+    Kind.NO_SUCH_KEY: "no such key",
+    Kind.STORAGE_FAILED: "nothing was written",
+    Kind.NOT_WELL_FORMED: "not well-formed XML",
+    Kind.NOT_XML_RPC: "not a call in XML-RPC",
+    Kind.NO_SUCH_METHOD: "no such method",
+    Kind.BAD_ARGUMENT: "bad argument",
+    Kind.INTERNAL_ERROR: "internal error",
+}
+
+
+class Fault(xmlrpc.client.Fault):
+    """A fault of one of the kinds, with what in particular is wrong."""
+
+    def __init__(self, kind: Kind, detail: str = "") -> None:
+        super().__init__(int(kind), f"{TEXT[kind]}: {detail}" if detail else TEXT[kind])
