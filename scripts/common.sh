@@ -20,11 +20,11 @@ begin() {
         exec 9>"$folder/wirelab-setup.$EUID.lock"
         flock --nonblock 9 || { echo "${me%.sh}: waiting for another run" >&2 && flock 9; }
     fi
-    tmp=$(mktemp -d /var/tmp/wirelab.XXXXXX) # not /tmp, which may be small and in memory
-    underway=
+    tmp='' underway=''
     trap end EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
+    tmp=$(mktemp -d /var/tmp/wirelab.XXXXXX) # not /tmp, which may be small and in memory
 }
 
 end() {
@@ -41,13 +41,14 @@ end() {
 }
 
 # step WHAT COMMAND...: a line of progress, and the command's own output only if it fails.
-# Never call it in a condition: that would switch `set -e` off inside the command.
+# Never call it in a condition: that would switch `set -e` off inside the command. The
+# subshell keeps the command's redirections off the traps, which have something to say.
 step() {
     local began=$SECONDS
     underway=$1
     printf '%s: %s ... ' "${me%.sh}" "$underway" >&2
-    # a daemon that a package starts must not inherit the lock
-    "${@:2}" </dev/null >>"$tmp/log" 2>&1 9>&-
+    # fd 9: a daemon that a package starts must not inherit the lock
+    ("${@:2}") </dev/null >>"$tmp/log" 2>&1 9>&-
     underway=
     echo "done in $((SECONDS - began)) s" >&2
 }
@@ -79,5 +80,6 @@ apt_install() {
 # nothing on other systems.
 mirror() {
     command -v apt-get >/dev/null || return 0
+    # shellcheck disable=SC2016  # apt fills it in
     apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' "Label: $1" | sed -n 1p
 }

@@ -8,7 +8,7 @@
 # Exit codes: 0 ready; 1 something failed that should have worked; 3 no engine answers and
 # none can be set up here, so the caller may run the servers without one.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
 socket=unix:///var/run/docker.sock
@@ -18,13 +18,15 @@ dockerd_pid=/var/run/docker.pid
 containerd_pid=/var/run/docker/containerd/containerd.pid
 
 address() {
-    echo "${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || echo $socket)}"
+    local address=${DOCKER_HOST:-$socket}
+    if command -v docker >/dev/null; then
+        address=$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) || address="the chosen context"
+    fi
+    echo "$address"
 }
 
 engine_answers() { timeout 10 docker version >/dev/null 2>&1; }
 compose_version() { docker compose version --short 2>/dev/null || true; }
-compose_ready() { at_least 2.26 "$(compose_version)"; }
-buildx_ready() { docker buildx version >/dev/null 2>&1; }
 
 # Says the first thing that is missing, nothing when all is there.
 missing() {
@@ -41,7 +43,7 @@ missing() {
         echo "Docker Engine is $answer; wirelab needs 20.10 or newer"
     elif answer=$(compose_version) && ! at_least 2.26 "$answer"; then
         echo "Docker Compose is ${answer:-missing}; wirelab needs 2.26 or newer"
-    elif ! buildx_ready; then
+    elif ! docker buildx version >/dev/null 2>&1; then
         echo "Docker buildx is missing"
     fi
 }
@@ -56,8 +58,8 @@ up() {
     [[ -n $(missing) ]] || return 0
     begin
     engine_answers || provide_engine
-    compose_ready || provide_plugin compose 2.26 docker-compose-plugin docker-compose-v2 docker-compose
-    buildx_ready || provide_plugin buildx 0 docker-buildx-plugin docker-buildx
+    at_least 2.26 "$(compose_version)" || provide_plugin compose 2.26 docker-compose-plugin docker-compose-v2 docker-compose
+    docker buildx version >/dev/null 2>&1 || provide_plugin buildx 0 docker-buildx-plugin docker-buildx
     check
 }
 
@@ -66,11 +68,11 @@ provide_engine() {
     problem=$(missing)
     # whoever names an engine means that one, not a new one
     [[ -z ${DOCKER_HOST-} && $(address) == "$socket" && $EUID == 0 ]] || fail 3 "$problem"
-    if ! command -v docker dockerd >/dev/null; then
+    if ! command -v docker >/dev/null || ! command -v dockerd >/dev/null; then
         install_engine "$problem"
     fi
     if [[ -d /run/systemd/system ]]; then
-        step "starting docker" start_service
+        step "starting docker" systemctl start docker
     else
         step "starting dockerd" start_dockerd
     fi
@@ -89,10 +91,6 @@ install_engine() {
     # where the kernel has AppArmor, no container starts without its parser
     [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) != Y ]] || packages+=(apparmor)
     step "installing docker.io" apt_install "${packages[@]}"
-}
-
-start_service() {
-    systemctl start docker || { journalctl --unit docker --lines 15 --no-pager && return 1; }
 }
 
 # runs FILE NAME: the process whose id is in FILE is NAME, and no zombie.
@@ -124,8 +122,9 @@ start_dockerd() {
         echo $pid >$started_pid
     fi
     until engine_answers; do
-        if ((SECONDS >= deadline)) || ! kill -0 "$pid"; then
+        if ((SECONDS >= deadline)) || ! kill -0 "$pid" 2>/dev/null; then
             tail -n 15 $dockerd_log
+            ! runs $started_pid dockerd || kill "$(<$started_pid)"
             return 1
         fi
         sleep 0.2
@@ -148,26 +147,30 @@ provide_plugin() {
     step "installing docker-$1 of Debian 13" extract_plugin "docker-$1"
 }
 
-# Debian 13's plugins need nothing but libc 2.34, so they run on Debian 12. Folders of its own
-# for apt leave the machine's lists and choices as they are; the signatures are checked.
+# Debian 13's plugins need nothing but libc 2.34, so they run on Debian 12. In folders of its
+# own apt leaves the machine's lists and choices as they are, and still checks the signatures.
 extract_plugin() {
-    local apt=$tmp/$1 folder=/usr/local/lib/docker/cli-plugins
+    local apt=$tmp/apt folder=/usr/local/lib/docker/cli-plugins
     ((EUID == 0)) || folder=$HOME/.docker/cli-plugins
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$folder"
-    cd "$apt"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror Debian) trixie main" >sources.list
     local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
-    apt-get "${options[@]}" update
+    if [[ ! -d $apt ]]; then
+        mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror Debian) trixie main" >"$apt/sources.list"
+        apt-get "${options[@]}" update
+    fi
+    cd "$apt"
     apt-get "${options[@]}" download "$1"
-    dpkg-deb --extract ./*.deb .
+    dpkg-deb --extract "$1"_*.deb .
+    mkdir -p "$folder"
     install -m 755 "usr/libexec/docker/cli-plugins/$1" "$folder"
 }
 
 down() {
     local containers
+    ((EUID == 0)) && runs $started_pid dockerd || return 0
+    [[ $(<$started_pid) == "$(cat $dockerd_pid 2>/dev/null)" ]] || return 0
     begin
-    runs $started_pid dockerd && cmp -s $started_pid <(echo "$(<$dockerd_pid)") || return 0
     containers=$(timeout 10 docker --host $socket ps --quiet 2>/dev/null) || return 0
     [[ -n $containers ]] || step "stopping dockerd" stop_dockerd
 }

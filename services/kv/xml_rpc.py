@@ -85,7 +85,7 @@ class Reader(xmlrpc.client.Unmarshaller):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dispatch = {**self.dispatch, "struct": lambda *_: self.end_struct()}
+        self.dispatch = {**self.dispatch, "struct": lambda *_: self._struct()}
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
         """Take the start of an element."""
@@ -93,7 +93,7 @@ class Reader(xmlrpc.client.Unmarshaller):
         if len(self._marks) > DEEPEST:
             raise Fault(Kind.BAD_ARGUMENT, f"values nest more than {DEEPEST} deep")
 
-    def end_struct(self) -> None:
+    def _struct(self) -> None:
         """Build a dict of the members since the last mark, in the order of their names."""
         start = self._marks.pop()
         members: list[Any] = self._stack[start:]

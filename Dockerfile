@@ -1,0 +1,67 @@
+# One base, and one short target for each image. PYTHON_IMAGE is any Debian-like image with
+# Python 3.13 and its venv module. Written for the BuildKit of Docker Engine 20.10: no heredocs,
+# and no "syntax" line, which would fetch a frontend from an image registry.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+# The environment that every image runs in, without pip: nothing is installed at run time.
+FROM ${PYTHON_IMAGE} AS python
+RUN python3 -m venv --without-pip /venv
+# The file system is read-only at run time, so what is not compiled now is compiled at each start.
+RUN python3 -m compileall -q "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+WORKDIR /app
+
+# The packages of one image, by its lock file; pip lives here and stays here.
+FROM python AS packages
+ARG LOCK
+RUN python3 -m venv /build
+COPY requirements/${LOCK}.txt requirements.txt
+RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=cache,target=/pip-cache \
+    if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
+    /build/bin/pip --python /venv/bin/python install --disable-pip-version-check \
+        --no-deps --require-hashes --only-binary :all: -r requirements.txt
+
+# Our own code, compiled once.
+FROM python AS code
+COPY clients clients
+COPY services services
+RUN python -m compileall -q --invalidation-mode unchecked-hash .
+
+# What every server has: the shared modules, and the clients for its health check.
+FROM python AS server
+ENV WIRELAB_HOST=0.0.0.0
+COPY --from=code /app/clients clients
+COPY --from=code /app/services/__init__.py /app/services/runtime.py services/
+COPY --from=code /app/services/__pycache__ services/__pycache__
+COPY --from=code /app/services/connection services/connection
+# A fresh named volume takes its owner from the folder that it is mounted on.
+RUN install -d -o 10001 -g 10001 /data /run/wirelab
+USER 10001:10001
+
+FROM server AS tcp-echo
+COPY --from=code /app/services/tcp_echo services/tcp_echo
+
+FROM server AS udp-time
+COPY --from=code /app/services/udp_time services/udp_time
+
+FROM server AS rest
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/rest services/rest
+
+FROM server AS kv
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/kv services/kv
+
+FROM server AS object-echo
+COPY --from=code /app/services/object_echo services/object_echo
+
+FROM server AS rpc
+COPY --from=code /app/services/rpc services/rpc
+
+FROM server AS httpbin
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/httpbin services/httpbin
+
+FROM server AS clients
+COPY --from=packages /venv /venv
