@@ -1,7 +1,7 @@
 """What a client holds a server to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from clients.addresses import Address
 
@@ -10,8 +10,7 @@ class WrongAnswer(AssertionError):
     """A server answered, but not as it should; the message has what was wanted and what came."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One promise of a service: what it is, and a function that raises where it is not kept."""
 
     what: str

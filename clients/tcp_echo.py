@@ -1,9 +1,16 @@
-"""TCP echo: send bytes, and receive what comes back, at the same time."""
+"""TCP echo: send bytes, and take what comes back at the same time."""
 
+import os
 import selectors
 import socket
+import sys
+from typing import TYPE_CHECKING
 
 from clients.addresses import Address
+from clients.checks import Check, expect
+
+if TYPE_CHECKING:
+    import argparse
 
 SERVICE = "tcp-echo"
 
@@ -12,8 +19,9 @@ def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
     """Send `data`, then FIN, and return all that comes back until the server closes too.
 
     Both directions go on at once. A client that first sends everything and only then reads
-    waits for ever once both sides' socket buffers are full: the server stops reading because
-    nobody takes what it sends. Raises TimeoutError when nothing moves for `timeout` seconds.
+    waits for ever once the socket buffers of both sides are full: the server stops reading
+    because nobody takes what it sends. Raises TimeoutError when nothing moves for `timeout`
+    seconds, and ConnectionError when the connection breaks.
     """
     received = bytearray()
     unsent = memoryview(data)
@@ -38,3 +46,65 @@ def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
                 if not chunk:
                     return bytes(received)
                 received += chunk
+
+
+def exchange(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
+    """Send `data` and return as many bytes as it has, with the connection still open."""
+    with socket.create_connection(address, timeout) as connection:
+        connection.sendall(data)
+        received = b""
+        while len(received) < len(data):
+            chunk = connection.recv(8192)
+            if not chunk:
+                raise ConnectionError(f"closed after {len(received)} of {len(data)} bytes")
+            received += chunk
+        return received
+
+
+def health(address: Address, timeout: float) -> None:
+    """Have a few bytes echoed, in either case of letters (`ECHO_TRANSFORM`)."""
+    expect("the echo", exchange(address, b"Healthy?\n", timeout).lower(), b"healthy?\n")
+
+
+def check_hello(address: Address) -> None:
+    """Hold the server to a few bytes and a connection that stays open."""
+    expect("the echo of b'HELLO'", exchange(address, b"HELLO"), b"HELLO")
+
+
+def check_volume(address: Address) -> None:
+    """Hold the server to many bytes, more than any socket buffer takes."""
+    data = os.urandom(4 * 1024 * 1024).upper()
+    expect("4 MiB, sent and received at once, are the same", echo(address, data) == data, True)
+
+
+def check_many(address: Address) -> None:
+    """Hold the server to many connections that are open at once."""
+    connections = [socket.create_connection(address, 5) for _ in range(50)]
+    try:
+        for number, connection in enumerate(connections):
+            connection.sendall(b"%02d" % number)
+        for number, connection in reversed(list(enumerate(connections))):
+            expect(f"the echo on connection {number}", connection.recv(16), b"%02d" % number)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+CHECKS = (
+    Check("the bytes come back", check_hello),
+    Check("4 MiB come back while more is sent", check_volume),
+    Check("50 connections at once", check_many),
+)
+
+
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Describe the subcommand's arguments."""
+    parser.add_argument(
+        "text", nargs="*", help="what to send, as UTF-8; without it, standard input is sent"
+    )
+
+
+def command(options: "argparse.Namespace", address: Address) -> None:
+    """Send the text, or standard input, and write what comes back."""
+    data = " ".join(options.text).encode() + b"\n" if options.text else sys.stdin.buffer.read()
+    sys.stdout.buffer.write(echo(address, data, options.timeout))

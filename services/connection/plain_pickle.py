@@ -15,7 +15,6 @@ for, as the tree they unfold to, from a budget as large as the message.
 """
 
 import pickle
-import pickletools
 import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -31,7 +30,11 @@ class Refused(ValueError):
     """The bytes are not a pickle of plain data, or of data that costs more than it may."""
 
 
-OPCODE = {opcode.name: ord(opcode.code) for opcode in pickletools.opcodes}
+OPCODE = {
+    name: code[0]
+    for name, code in vars(pickle).items()
+    if name.isupper() and isinstance(code, bytes) and len(code) == 1
+}
 NAME = {code: name for name, code in OPCODE.items()}
 
 PROTO, FRAME, STOP, MARK, MEMOIZE = map(
@@ -84,7 +87,9 @@ def loads(data: bytes) -> Any:
     """Return the plain value that `data` is a pickle of; raises Refused for anything else."""
     try:
         return _run(data)
-    except (IndexError, KeyError, struct.error, TypeError, UnicodeDecodeError) as error:
+    except Refused:
+        raise
+    except (IndexError, struct.error, TypeError, ValueError) as error:
         raise Refused(f"not a pickle of plain data: {error!r}") from None
 
 

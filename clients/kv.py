@@ -1,0 +1,160 @@
+"""The key-value store: XML-RPC through the standard library's ServerProxy."""
+
+import http.client
+import os
+import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from clients.addresses import Address
+from clients.checks import Check, expect
+
+if TYPE_CHECKING:
+    import argparse
+
+SERVICE = "kv"
+NO_SUCH_KEY = 1
+
+
+class TimedTransport(xmlrpc.client.Transport):
+    """The transport of ServerProxy, which by itself waits for ever."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        """Return the connection to `host`, with the timeout set."""
+        connection = super().make_connection(host)
+        connection.timeout = self._timeout
+        return connection
+
+
+def proxy(address: Address, timeout: float = 5.0) -> xmlrpc.client.ServerProxy:
+    """Return a ServerProxy, to be used in a `with`; its methods are the store's.
+
+    get(name), set(name, value), delete(name), exists(name), keys(), and
+    compare_and_set(name, expected, value). They raise xmlrpc.client.Fault where the store
+    refuses, and OSError where it cannot be reached.
+    """
+    return xmlrpc.client.ServerProxy(f"http://{address}", TimedTransport(timeout), allow_none=True)
+
+
+def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) -> int:
+    """Add one to the number under `name` (none counts as 0) and return it.
+
+    Get and set alone would lose updates: what another client writes in between is overwritten.
+    """
+    for _ in range(attempts):
+        old: Any = store.get(name) if store.exists(name) else None
+        new = (old or 0) + 1
+        if store.compare_and_set(name, old, new):
+            return int(new)
+    raise RuntimeError(f"{name!r} changed under each of {attempts} attempts")
+
+
+def health(address: Address, timeout: float) -> None:
+    """Ask for a name that has no value."""
+    with proxy(address, timeout) as store:
+        expect("exists('')", store.exists(""), False)
+
+
+@contextmanager
+def scratch(address: Address) -> Iterator[tuple[Any, str]]:
+    """Lend a store and a name that nobody else uses, and forget the name at the end."""
+    name = f"check-{os.urandom(8).hex()}"
+    with proxy(address) as store:
+        try:
+            yield store, name
+        finally:
+            if store.exists(name):
+                store.delete(name)
+
+
+def check_session(address: Address) -> None:
+    """Hold the store to set, get, keys, exists and delete."""
+    with scratch(address) as (store, name):
+        expect("set", store.set(name, [1, 2, 3]), None)
+        expect("get", store.get(name), [1, 2, 3])
+        expect("the name is among keys", name in store.keys(), True)  # noqa: SIM118 - a call
+        expect("exists", store.exists(name), True)
+        expect("delete", store.delete(name), None)
+        expect("exists after delete", store.exists(name), False)
+
+
+def check_types(address: Address) -> None:
+    """Hold the store to giving back every type of XML-RPC as it was."""
+    value = {
+        "int": -(2**31),
+        "boolean": True,
+        "double": 0.1,
+        "string": "Zoë & <b>\r\n\t",
+        "dateTime": xmlrpc.client.DateTime(datetime(2012, 8, 15, 20, 35, 8, tzinfo=UTC)),
+        "base64": xmlrpc.client.Binary(bytes(range(256))),
+        "array": [[], [None], "", 0],
+        "struct": {},
+    }
+    with scratch(address) as (store, name):
+        store.set(name, value)
+        expect("the value", store.get(name), value)
+
+
+def check_fault(address: Address) -> None:
+    """Hold the store to its fault for a name without a value."""
+    with scratch(address) as (store, name):
+        try:
+            value = store.get(name)
+        except xmlrpc.client.Fault as fault:
+            expect("the fault code", fault.faultCode, NO_SUCH_KEY)
+            expect("the fault", fault.faultString, f"no such key: {name!r}")
+        else:
+            expect("get of a name without a value", value, "a fault")
+
+
+def check_compare_and_set(address: Address) -> None:
+    """Hold the store to a counter, and to a lock that only one can take."""
+    with scratch(address) as (store, name):
+        expect("three increments", [increment(store, name) for _ in range(3)], [1, 2, 3])
+        expect("setting 2 to 9 where 3 is", store.compare_and_set(name, 2, 9), False)
+        expect("the value", store.get(name), 3)
+
+
+CHECKS = (
+    Check("set, get, keys, exists, delete", check_session),
+    Check("every XML-RPC type comes back", check_types),
+    Check("a missing key is a fault", check_fault),
+    Check("compare-and-set makes a counter", check_compare_and_set),
+)
+
+
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Describe the subcommand's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("keys", help="list all names")
+    for action, what in (
+        ("get", "print the value of a name"),
+        ("delete", "forget a name"),
+        ("exists", "say whether a name has a value"),
+        ("increment", "add one to a number, safe against others doing the same"),
+    ):
+        actions.add_parser(action, help=what).add_argument("name")
+    set_parser = actions.add_parser("set", help="give a name a value")
+    set_parser.add_argument("name")
+    set_parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
+
+
+def command(options: "argparse.Namespace", address: Address) -> None:
+    """Carry out one action on the store and print what it returns."""
+    from clients.literals import literal
+
+    with proxy(address, options.timeout) as store:
+        if options.action == "set":
+            store.set(options.name, literal(options.value))
+        elif options.action == "keys":
+            print(*store.keys(), sep="\n")  # type: ignore[misc]
+        elif options.action == "increment":
+            print(increment(store, options.name))
+        else:
+            print(repr(getattr(store, options.action)(options.name)))

@@ -1,0 +1,77 @@
+"""Object echo: objects over `multiprocessing.connection`, by TCP or by a UNIX socket."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from clients.addresses import Address
+from clients.checks import Check, expect
+from clients.connections import connect, exchange
+from services.connection.handshake import authkey
+
+if TYPE_CHECKING:
+    import argparse
+
+SERVICE = "object-echo"
+
+
+def echo(where: Address | str, value: object, timeout: float = 5.0) -> Any:
+    """Send `value` to an address, or a UNIX socket's path, and return what comes back."""
+    with connect(where, authkey(), timeout) as connection:
+        return exchange(connection, value)
+
+
+def health(address: Address, timeout: float) -> None:
+    """Have an object echoed."""
+    expect("the echo", echo(address, ["healthy", 42], timeout), ["healthy", 42])
+
+
+def check_objects(address: Address) -> None:
+    """Hold the server to every kind of plain data, one after the other on one connection."""
+    shared = (1, "one")
+    values: list[object] = [
+        "hello",
+        42,
+        [1, 2, 3, 4, 5],
+        {"nested": {"deep": [(), {1, 2}, frozenset({shared}), None]}, "again": [shared, shared]},
+        -(2**100),
+        0.1,
+        b"\0\xff",
+        True,
+    ]
+    with connect(address, authkey(), 5) as connection:
+        for value in values:
+            expect("the echo", exchange(connection, value), value)
+
+
+def check_large(address: Address) -> None:
+    """Hold the server to a message that takes many TCP segments, and is one object."""
+    value = os.urandom(4 * 1024 * 1024)
+    expect("4 MiB are the same", echo(address, value) == value, True)
+
+
+def check_unix(_address: Address) -> None:
+    """Hold the server to the same over its UNIX socket."""
+    path = os.environ.get("WIRELAB_UNIX_SOCKET")
+    if not path:
+        raise LookupError("WIRELAB_UNIX_SOCKET is not set: it names the server's UNIX socket")
+    expect("the echo", echo(path, {"over": "UNIX"}), {"over": "UNIX"})
+
+
+CHECKS = (
+    Check("objects of every kind come back equal", check_objects),
+    Check("4 MiB arrive as one object", check_large),
+    Check("the same over the UNIX socket", check_unix),
+)
+
+
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Describe the subcommand's arguments."""
+    parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
+    parser.add_argument("--unix", metavar="PATH", help="the UNIX socket to use instead of TCP")
+
+
+def command(options: "argparse.Namespace", address: Address) -> None:
+    """Send one object and print what comes back."""
+    from clients.literals import literal
+
+    print(repr(echo(options.unix or address, literal(options.value), options.timeout)))

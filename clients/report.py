@@ -1,0 +1,111 @@
+"""How the exercise is shown: live on a terminal, in plain lines elsewhere, then as a table."""
+
+import json
+import re
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from clients import exercise
+from clients.exercise import Result
+
+WIDTH = 100  # columns, where there is no terminal to ask
+
+
+def show(svg: Path | None = None) -> bool:
+    """Run the exercise, show it, and return whether all promises were kept.
+
+    The table is also written to `svg`, as a picture, where that is given.
+    """
+    console = Console()
+    results = live(console) if console.is_terminal else plain()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    console.print(table(results))
+    held = sum(result.held for result in results)
+    seconds = sum(result.seconds for result in results)
+    summary = f"{held} of {len(results)} checks held, in {seconds:.1f} s"
+    console.print(summary, style="bold green" if held == len(results) else "bold red")
+    if svg:
+        write_svg(svg, results)
+    return held == len(results)
+
+
+def as_json() -> bool:
+    """Run the exercise, print it as one JSON document, return whether all promises were kept."""
+    results = list(exercise.run())
+    held = all(result.held for result in results)
+    rows = [
+        {
+            "service": result.service,
+            "address": str(result.where),
+            "check": result.what,
+            "held": result.held,
+            "error": result.error,
+            "seconds": round(result.seconds, 6),
+        }
+        for result in results
+    ]
+    print(json.dumps({"held": held, "checks": rows}, indent=2))
+    return held
+
+
+def live(console: Console) -> list[Result]:
+    """Run the exercise under a progress bar."""
+    results = []
+    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        names = [f"{service}: {check.what}" for service, check in exercise.checks()]
+        task = progress.add_task(names[0], total=len(names))
+        for following, result in zip([*names[1:], ""], exercise.run(), strict=True):
+            results.append(result)
+            progress.update(task, advance=1, description=following)
+    return results
+
+
+def plain() -> list[Result]:
+    """Run the exercise and print each result as it comes."""
+    results = []
+    for result in exercise.run():
+        results.append(result)
+        verdict = "ok" if result.held else "FAILED"
+        print(f"{verdict:6} {result.service:12} {result.what}", flush=True)
+    return results
+
+
+def table(results: list[Result]) -> Table:
+    """Lay the results out, a section for each service."""
+    made = Table(box=box.ROUNDED, header_style="bold", expand=False)
+    made.add_column("service", no_wrap=True)
+    made.add_column("what was checked")
+    made.add_column("result")
+    made.add_column("latency", justify="right", no_wrap=True)
+    previous = None
+    for result in results:
+        if previous not in (None, result.service):
+            made.add_section()
+        made.add_row(
+            f"[bold]{result.service}[/]" if result.service != previous else "",
+            result.what,
+            "[green]✓ held[/]" if result.held else f"[red]✗ {escaped(result.error)}[/]",
+            f"{1000 * result.seconds:.1f} ms",
+        )
+        previous = result.service
+    return made
+
+
+def escaped(text: str) -> str:
+    """Return `text` with nothing in it that rich would take for markup."""
+    return text.replace("[", r"\[")
+
+
+def write_svg(path: Path, results: list[Result]) -> None:
+    """Write the table as a picture that refers to no other file, fonts included."""
+    with Path("/dev/null").open("w") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
+        console.print(table(results))
+        picture = console.export_svg(title="make demo")
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

@@ -1,0 +1,268 @@
+"""UDP time: ask for the time over a network that loses, repeats, delays and reorders datagrams."""
+
+import math
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from clients.addresses import Address
+from clients.checks import Check, expect
+
+if TYPE_CHECKING:
+    import argparse
+
+SERVICE = "udp-time"
+CTIME = "%a %b %d %H:%M:%S %Y"
+CTIME_LENGTH = 24
+
+
+class Reply(NamedTuple):
+    """A reply: the server's `ctime`, when its request was sent and it came back, in seconds."""
+
+    text: str
+    sent: float
+    received: float
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds from sending the request that was answered to receiving the reply."""
+        return self.received - self.sent
+
+
+class Statistics:
+    """What became of the datagrams; each request may be sent several times."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.answered = 0
+        self.duplicate = 0
+        self.late = 0
+        self.forged = 0
+        self.round_trips: list[float] = []
+
+    @property
+    def lost(self) -> int:
+        """Datagrams sent for which no reply came, in time or late."""
+        return max(0, self.sent - self.answered - self.late)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.sent} sent, {self.answered} answered, {self.late} late,"
+            f" {self.duplicate} duplicate, {self.forged} not ours,"
+            f" {self.lost / self.sent if self.sent else 0:.1%} loss"
+        )
+        if self.round_trips:
+            times = [1000 * value for value in self.round_trips]
+            text += (
+                f"\nround trip min/median/max = {min(times):.2f}/"
+                f"{sorted(times)[len(times) // 2]:.2f}/{max(times):.2f} ms"
+            )
+        return text
+
+
+class TimeClient:
+    """A socket to one time server.
+
+    Each attempt carries an ID of its own, which the server puts in front of the time. A reply is
+    taken only if it comes from the server's address (connect() has the kernel see to that) and
+    has the ID of an attempt of the request under way. What has the ID of an earlier request is
+    late, or a duplicate; everything else is not ours.
+    """
+
+    def __init__(
+        self, address: Address, timeout: float = 0.25, attempts: int = 5, ceiling: float = 2.0
+    ) -> None:
+        """Wait `timeout` seconds for a first reply, twice as long each time, at most `ceiling`."""
+        self.statistics = Statistics()
+        self._address = address
+        self._timeout = timeout
+        self._attempts = attempts
+        self._ceiling = ceiling
+        self._prefix = os.urandom(8).hex()  # cannot be guessed by whoever forges replies
+        self._attempt = 0
+        self._unanswered: set[bytes] = set()
+        self._answered: set[bytes] = set()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(address)
+
+    def __enter__(self) -> "TimeClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self) -> Reply:
+        """Return the server's reply; raises TimeoutError when no attempt is answered.
+
+        A reply to any attempt of this request will do: the one before may only have been slow.
+        Waits grow exponentially, so that a network in trouble gets less to carry, and have
+        jitter, so that clients that lost their datagrams together do not come back together
+        (RFC 8085, 3.1.1 on backing off; RFC 6298, 5.5 on doubling).
+        """
+        started = time.monotonic()
+        sent_at: dict[bytes, float] = {}
+        for wait in self._waits():
+            self._attempt += 1
+            name = f"{self._prefix}-{self._attempt}".encode()
+            sent_at[name] = time.time()
+            self.statistics.sent += 1
+            # Refused is what an ICMP "port unreachable" made of an earlier datagram, and this one
+            # was not sent; the server may be starting, so the wait and the next attempt follow.
+            with suppress(ConnectionRefusedError):
+                self._socket.send(name)
+            reply = self._receive(sent_at, time.monotonic() + wait)
+            if reply:
+                self._unanswered.update(sent_at.keys() - self._answered)
+                return reply
+        self._unanswered.update(sent_at)
+        raise TimeoutError(
+            f"no reply to {self._attempts} datagrams in {time.monotonic() - started:.1f} s"
+        )
+
+    def _waits(self) -> Iterator[float]:
+        for attempt in range(self._attempts):
+            wait = min(self._timeout * 2**attempt, self._ceiling)
+            yield wait * random.uniform(0.8, 1.2)  # noqa: S311 - nobody gains by guessing it
+
+    def _receive(self, sent_at: dict[bytes, float], deadline: float) -> Reply | None:
+        """Take datagrams until one answers this request, or the deadline has passed."""
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                datagram = self._socket.recv(2048)
+            except TimeoutError:
+                return None
+            except ConnectionRefusedError:
+                # Nobody listens, and says so at once: wait as long as for a reply, not to send
+                # all attempts within a moment.
+                time.sleep(max(0.0, deadline - time.monotonic()))
+                return None
+            name, text = datagram[: -CTIME_LENGTH - 1], datagram[-CTIME_LENGTH:]
+            if name in sent_at and is_ctime(text):
+                received = time.time()
+                self._answered.add(name)
+                self.statistics.answered += 1
+                reply = Reply(text.decode("ascii"), sent_at[name], received)
+                self.statistics.round_trips.append(reply.round_trip)
+                return reply
+            self._count(name)
+        return None
+
+    def _count(self, name: bytes) -> None:
+        """Count a datagram that answers nothing that is being asked."""
+        if name in self._answered:
+            self.statistics.duplicate += 1
+        elif name in self._unanswered:
+            self._unanswered.remove(name)
+            self._answered.add(name)
+            self.statistics.late += 1
+        else:
+            self.statistics.forged += 1
+
+
+def is_ctime(text: bytes) -> bool:
+    """Whether `text` is a time as `time.ctime()` writes it."""
+    try:
+        time.strptime(text.decode("ascii"), CTIME)
+    except ValueError:
+        return False
+    return True
+
+
+def clock_offset(replies: list[Reply]) -> tuple[float, float]:
+    """Return the bounds, in seconds, of how far the server's clock is ahead of ours.
+
+    A reply says in which second the server's clock was at some moment between sending and
+    receiving. So each reply bounds the offset to a second and a round trip, and all of them
+    together to what their intervals share: the nearer they come to a second's edge, the less
+    that is. A time zone that differs from ours shows as an offset of hours.
+    """
+    low, high = -math.inf, math.inf
+    for reply in replies:
+        second = time.mktime(time.strptime(reply.text, CTIME))
+        low = max(low, second - reply.received)
+        high = min(high, second + 1 - reply.sent)
+    return low, high
+
+
+def health(address: Address, timeout: float) -> None:
+    """Ask once, with an ID."""
+    with TimeClient(address, timeout / 3, attempts=2) as client:
+        client.ask()
+
+
+def check_empty(address: Address) -> None:
+    """Hold the server to the bare time for an empty datagram."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+        plain.settimeout(5)
+        plain.sendto(b"", address)
+        answer, _ = plain.recvfrom(8192)
+    expect(f"{answer!r} is a ctime", is_ctime(answer), True)
+
+
+def check_pairing(address: Address) -> None:
+    """Hold the server to replies that carry their request's ID."""
+    with TimeClient(address) as client:
+        for _ in range(20):
+            client.ask()
+        expect("replies that are not ours", client.statistics.forged, 0)
+
+
+def check_clock(address: Address) -> None:
+    """Hold the server's clock to ours, a second apart at most and time zones aside."""
+    with TimeClient(address) as client:
+        low, high = clock_offset([client.ask() for _ in range(5)])
+    zone = 900 * round((low + high) / 2 / 900)
+    expect(
+        f"an offset of {low:.3f} to {high:.3f} s is within a second",
+        low - zone <= 1 and high - zone >= -1,
+        True,
+    )
+
+
+CHECKS = (
+    Check("an empty datagram gets the time", check_empty),
+    Check("20 IDs come back with their replies", check_pairing),
+    Check("its clock agrees with ours", check_clock),
+)
+
+
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Describe the subcommand's arguments."""
+    parser.add_argument(
+        "-c", "--count", type=int, default=5, help="requests (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-i", "--interval", type=float, default=0.2, help="seconds between two (default: 0.2)"
+    )
+    parser.add_argument(
+        "-a", "--attempts", type=int, default=5, help="datagrams sent for a request, at most"
+    )
+    parser.add_argument(
+        "-w", "--wait", type=float, default=0.25, help="seconds for a first reply (default: 0.25)"
+    )
+
+
+def command(options: "argparse.Namespace", address: Address) -> None:
+    """Ask several times, as ping does, and print each reply, the statistics and the offset."""
+    replies = []
+    with TimeClient(address, options.wait, options.attempts) as client:
+        for number in range(options.count):
+            if number:
+                time.sleep(options.interval)
+            try:
+                reply = client.ask()
+            except TimeoutError as error:
+                print(f"{number + 1}: {error}")
+            else:
+                replies.append(reply)
+                print(f"{number + 1}: {reply.text}  ({1000 * reply.round_trip:.2f} ms)", flush=True)
+        print(client.statistics)
+    if not replies:
+        raise TimeoutError(f"none of {options.count} requests was answered")
+    low, high = clock_offset(replies)
+    print(f"clock offset {(low + high) / 2:+.3f} s, give or take {(high - low) / 2:.3f} s")
