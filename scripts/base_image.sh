@@ -29,7 +29,7 @@ existing() {
 
 pull_official() {
     local mirrors
-    mirrors=$(timeout 10 docker info --format '{{.RegistryConfig.Mirrors}}' 2>&1) || fail 1 "$mirrors"
+    mirrors=$(timeout 10 docker info --format '{{.RegistryConfig.Mirrors}}' 2>/dev/null)
     # The probe asks the registry itself, and only the engine asks its mirrors: where it has
     # some, only a pull can tell.
     [[ $mirrors != "[]" ]] || timeout 10 docker manifest inspect $official >/dev/null 2>&1 || return
@@ -42,6 +42,10 @@ build_own() {
     local suites=("deb $(mirror Debian) trixie main") security
     security=$(mirror Debian-Security)
     [[ -z $security ]] || suites+=("deb $security trixie-security main")
+    # mmdebstrap does not read the machine's apt configuration
+    set -a
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
+    set +a
     # shellcheck disable=SC2016  # the hook's own $1: the machine's mirror is nobody else's
     TMPDIR=$tmp unshare --mount mmdebstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -65,16 +69,17 @@ choose() {
         return
     fi
     ! existing || return 0
+    "$(dirname "$0")/engine.sh" check
     begin
     ! existing || return 0 # another run made it meanwhile
     if pull_official; then
         echo $official
         return
     fi
-    if ((EUID != 0)) || [[ -z $(mirror Debian) ]]; then
+    if ((EUID != 0)) || ! grep -qs '^ID=debian$' /etc/os-release; then
         fail 1 "no registry answers for $official, and a base of Debian's packages takes root on Debian; set PYTHON_IMAGE, or run the servers without containers: make up-local"
     fi
-    if ! command -v mmdebstrap >/dev/null; then
+    if ! command -v mmdebstrap >/dev/null || [[ -z $(mirror Debian) ]]; then
         update_lists
         step "installing mmdebstrap" apt_install mmdebstrap
     fi

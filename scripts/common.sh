@@ -22,22 +22,21 @@ begin() {
     fi
     tmp='' underway=''
     trap end EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    trap 'underway="" && echo "interrupted" >&2 && exit 130' INT
+    trap 'underway="" && echo "interrupted" >&2 && exit 143' TERM HUP
     tmp=$(mktemp -d /var/tmp/wirelab.XXXXXX) # not /tmp, which may be small and in memory
 }
 
+# A step that fails exits 1, whatever the status of its command: callers go by the exit code.
 end() {
     local status=$?
     if [[ -n $underway ]]; then
-        if ((status > 128)); then
-            echo "interrupted" >&2
-        else
-            echo "failed:" >&2
-            tail -n 20 "$tmp/log" >&2
-        fi
+        status=1
+        echo "failed:" >&2
+        tail -n 20 "$tmp/log" >&2
     fi
     rm -rf "$tmp"
+    exit $status
 }
 
 # step WHAT COMMAND...: a line of progress, and the command's own output only if it fails.

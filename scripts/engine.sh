@@ -182,6 +182,7 @@ stop_dockerd() {
         if ((SECONDS >= deadline)); then
             ! runs $started_pid dockerd || kill -KILL "$(<$started_pid)"
             ! runs $containerd_pid containerd || kill -KILL "$(<$containerd_pid)"
+            ((SECONDS < deadline + 5)) || return 1
         fi
         sleep 0.1
     done
