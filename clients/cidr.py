@@ -35,7 +35,8 @@ SIOCGIFNETMASK = 0x891B
 
 SWEEP_LIMIT = 256  # addresses; an engine gives them out from the bottom of the network
 SWEEP_THREADS = 32
-SWEEP_TIMEOUT = 0.3  # seconds; the lab's network is a bridge in one machine
+KNOCK_TIMEOUT = 0.3  # seconds; the lab's network is a bridge in one machine
+SERVICE_TIMEOUT = 1.0  # seconds
 
 
 def network(text: str) -> Network:
@@ -64,11 +65,11 @@ def lab_network() -> ipaddress.IPv4Network:
     """Return the network that the lab is on, the only one that may be swept.
 
     It is the one of the interface that `WIRELAB_INTERFACE` names, which compose.yaml sets in the
-    clients container, and otherwise the loopback network.
+    clients container, and otherwise the one address that servers without containers listen on.
     """
     interface = os.environ.get("WIRELAB_INTERFACE")
     if not interface:
-        return ipaddress.IPv4Network("127.0.0.0/8")
+        return ipaddress.IPv4Network("127.0.0.1/32")
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
@@ -122,7 +123,7 @@ def services_at(ip: str) -> list[Found]:
         where = Address(ip, address(service).port)
         started = time.perf_counter()
         try:
-            client.health(where, 10 * SWEEP_TIMEOUT)
+            client.health(where, SERVICE_TIMEOUT)
         except (OSError, EOFError, AssertionError):
             continue
         found.append(Found(service, where, time.perf_counter() - started))
@@ -132,7 +133,7 @@ def services_at(ip: str) -> list[Found]:
 def is_up(ip: str) -> bool:
     """Whether anything has this address: even its refusal of a connection says so."""
     with socket.socket() as probe:
-        probe.settimeout(SWEEP_TIMEOUT)
+        probe.settimeout(KNOCK_TIMEOUT)
         return probe.connect_ex((ip, 1)) in (0, errno.ECONNREFUSED)
 
 
@@ -159,7 +160,7 @@ def check_large(_address: Address) -> None:
 
 def check_sweep(_address: Address) -> None:
     """Hold the lab's own network to having all of its services."""
-    found = {service.service for service in sweep(lab_network(), SWEEP_LIMIT)}
+    found = {service.service for service in sweep(lab_network(), limit=64)}
     expect("the services found", sorted(found), sorted(PORTS))
 
 

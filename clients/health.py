@@ -12,14 +12,16 @@ from clients.addresses import PORTS, Address
 TIMEOUT = 3.0  # seconds
 
 
-def main(service: str) -> None:
-    """Exit with status 1 and one line on stderr unless the service answers as it should."""
+def problem(service: str, address: Address) -> str:
+    """Return what is wrong with a service, or nothing where it answers as it should."""
     client = importlib.import_module(f"clients.{service.replace('-', '_')}")
     try:
-        client.health(Address("127.0.0.1", PORTS[service]), TIMEOUT)
+        client.health(address, TIMEOUT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the service is not healthy
-        sys.exit(f"{service}: {type(error).__name__}: {error}")
+        return f"{service}: {type(error).__name__}: {error}"
+    return ""
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    # A text ends the process with status 1 and is printed; an empty one would be no success.
+    sys.exit(problem(sys.argv[1], Address("127.0.0.1", PORTS[sys.argv[1]])) or 0)

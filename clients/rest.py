@@ -242,7 +242,7 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     send = actions.add_parser("upload", help="POST /files with the FILEs as a multipart form")
     send.add_argument("files", metavar="FILE", nargs="+")
     for method in METHODS:
-        raw = actions.add_parser(method, help=f"send a {method} request for PATH")
+        raw = actions.add_parser(method, help=f"{method} PATH")
         raw.add_argument("path", metavar="PATH", help="such as /hello?name=Guido, or * in OPTIONS")
         raw.add_argument(
             "-d",

@@ -1,29 +1,28 @@
 """Servers as local processes, each on a port that the kernel picks."""
 
-import os
-import re
 import subprocess
-import sys
-import time
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 
 from clients.addresses import Address
-
-ROOT = Path(__file__).parent.parent
-LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?([\w.]+):(\d+)")
+from scripts import processes
 
 
 @dataclass
 class Server:
-    """A running server: where it listens, its process, and what it has logged so far."""
+    """A running server: where it listens, and its process."""
 
     address: Address
-    process: "subprocess.Popen[str]"
-    log: list[str] = field(default_factory=list)
+    process: "subprocess.Popen[bytes]"
+    logfile: Path
+
+    @property
+    def log(self) -> list[str]:
+        """The lines that it has logged so far."""
+        return self.logfile.read_text().splitlines(keepends=True)
 
     def stop(self, seconds: float = 2.0) -> int:
         """Send SIGTERM and return the exit status; TimeoutExpired if it takes longer."""
@@ -33,45 +32,16 @@ class Server:
 
 @contextmanager
 def running(command: Sequence[str], **environment: str) -> Iterator[Server]:
-    """Start `command`, wait until it logs where it listens, and stop it at the end.
-
-    `python` as the first word is this Python, `gunicorn` the one beside it.
-    """
-    process = subprocess.Popen(
-        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "WIRELAB_PORT": "0", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    server = Server(Address("", 0), process)
-    listening = Event()
-
-    def read() -> None:
-        # Reads to the end, or the server would block once the pipe is full.
-        assert process.stdout is not None
-        for line in process.stdout:
-            server.log.append(line)
-            if (found := LISTENING.search(line)) and not listening.is_set():
-                server.address = Address(found[1], int(found[2]))
-                listening.set()
-
-    reader = Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not listening.wait(0.02):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{command} does not listen:\n{''.join(server.log)}")
-        yield server
-    finally:
-        process.terminate()
+    """Start `command`, wait until it logs where it listens, and stop it at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        process = processes.start(command, {"WIRELAB_PORT": "0", **environment}, log)
         try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
+            yield Server(processes.listening(process, log), process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

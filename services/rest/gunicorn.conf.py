@@ -49,9 +49,9 @@ access_log_format = '%(h)s "%(r)s" %(s)s %(b)s bytes %(M)s ms'
 def when_ready(arbiter: Any) -> None:
     """Limit how long a thread waits for the next bytes of a request.
 
-    gunicorn's threads read from the socket without a limit: eight clients that send half a
-    request and fall silent would hold all of them for ever. On Linux an accepted connection
-    inherits the receive timeout of its listener (socket(7), SO_RCVTIMEO).
+    gunicorn's threads read without a limit: eight clients that send half a request and fall
+    silent would hold all of them for ever. On Linux an accepted connection inherits the receive
+    timeout of its listener (socket(7), SO_RCVTIMEO).
     """
     for listener in arbiter.LISTENERS:
         timeval = struct.pack("ll", SILENCE, 0)

@@ -1,0 +1,73 @@
+# Every task, and `make` alone lists them. Settings (COMPOSE_PROJECT_NAME, WIRELAB_BIND,
+# WIRELAB_<SERVICE>_PORT, PYTHON_IMAGE, ...) come from the command line, the environment or .env.
+-include .env
+export
+
+PYTHON := .venv/bin/python
+LAB := $(PYTHON) -m scripts.lab
+SERVICE ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up up-local down ps logs demo shell doctor engine test lint format lock pictures clean distclean
+
+help: ## list the tasks
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
+
+up: .venv/ready ## start the lab, setting up whatever is missing, and show what the clients see
+	@$(LAB) up
+
+up-local: .venv/ready ## the same without containers: the servers as processes of this machine
+	@$(LAB) up-local
+
+down: .venv/ready ## stop the lab; only the data of kv stays
+	@$(LAB) down
+
+ps: .venv/ready ## list the servers, their state and where they listen
+	@$(LAB) ps
+
+logs: .venv/ready ## show what the servers log (SERVICE=rest: of one)
+	@$(LAB) logs --service=$(SERVICE)
+
+demo: .venv/ready ## run the clients again (ARGS="udp-time -c 3": one of them)
+	@$(LAB) demo -- $(ARGS)
+
+shell: .venv/ready ## open a shell in the clients container (SERVICE=rest: in a server's)
+	@$(LAB) shell --service=$(SERVICE)
+
+doctor: ## say what is there and what is missing
+	@scripts/doctor.sh
+
+engine: ## set up Docker Engine, Compose and buildx where they are missing
+	@scripts/engine.sh up
+
+test: .venv/ready ## run all tests; those of the containers need an engine (TESTS=tests/unit: some)
+	@scripts/engine.sh up || [ $$? -eq 3 ]
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: .venv/ready ## check style and types
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+format: .venv/ready ## put the code in its style
+	@.venv/bin/ruff format
+	@.venv/bin/ruff check --fix
+
+lock: .venv/ready ## pin the newest versions of all packages, with their hashes
+	@scripts/lock.sh
+
+pictures: .venv/ready ## draw the pictures of the README from compose.yaml and the running lab
+	@$(PYTHON) -m scripts.pictures
+
+clean: ## remove what the checks left behind
+	@find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache
+
+distclean: .venv/ready ## remove everything: containers, volumes, images, the key, .venv
+	@$(LAB) distclean
+	@$(MAKE) --no-print-directory clean
+	@rm -rf .venv
+
+.venv/ready: requirements/dev.txt
+	@scripts/venv.sh

@@ -1,0 +1,97 @@
+"""The command line of the clients: `python -m clients --help`."""
+
+import argparse
+import importlib
+import sys
+from multiprocessing import AuthenticationError
+from pathlib import Path
+from types import ModuleType
+from xmlrpc.client import Fault
+
+from clients.addresses import PORTS, Address, address
+from clients.exercise import LOOPBACK
+
+SUBCOMMANDS = {
+    "tcp-echo": "send text and see it come back",
+    "udp-time": "ask for the time, as ping does: loss, round trips, clock offset",
+    "http": "make HTTP requests to httpbin, with urllib or requests",
+    "rest": "use the REST service",
+    "kv": "use the key-value store",
+    "object-echo": "send an object and see it come back",
+    "rpc": "call a remote function",
+    "cidr": "ask about a network, or sweep the lab's own",
+}
+MODULES = {"http": "httpbin"}
+
+
+def parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser; of the subcommands only the one chosen is set up and imported."""
+    main_parser = argparse.ArgumentParser(
+        prog="clients",
+        description="Talk to the lab's servers. Without a subcommand: exercise all of them, show"
+        " the result as a table, and exit with status 0 only if every promise was kept.",
+        epilog="`clients SUBCOMMAND --help` explains one.",
+    )
+    output = main_parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="the exercise's result as JSON")
+    output.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
+    subparsers = main_parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
+    for name, what in SUBCOMMANDS.items():
+        subparser = subparsers.add_parser(
+            name,
+            help=what,
+            description=what[0].upper() + what[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            subparser.add_argument(
+                "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
+            )
+            module(name).configure(subparser)
+    return main_parser
+
+
+def module(subcommand: str) -> ModuleType:
+    """Return the client module of a subcommand."""
+    return importlib.import_module(
+        f"clients.{MODULES.get(subcommand, subcommand).replace('-', '_')}"
+    )
+
+
+def seconds(text: str) -> float:
+    """Parse a number of seconds that is more than none."""
+    if not 0 < (value := float(text)) < 1e6:
+        raise ValueError
+    return value
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit status."""
+    chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
+    options = parser(chosen).parse_args(arguments)
+    if options.subcommand is None:
+        from clients import report
+
+        return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
+    client = module(options.subcommand)
+    where: Address = address(client.SERVICE) if client.SERVICE in PORTS else LOOPBACK
+    try:
+        client.command(options, where)
+    except Fault as fault:
+        print(f"clients: {client.SERVICE}: {fault.faultString}", file=sys.stderr)
+    except (OSError, EOFError, AuthenticationError) as error:
+        reason = str(error) or type(error).__name__
+        print(f"clients: {client.SERVICE} at {where}: {reason}", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ValueError as error:
+        print(f"clients: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

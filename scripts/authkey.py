@@ -1,0 +1,30 @@
+"""The key that object-echo, rpc and their clients share: a file, made at random when missing."""
+
+import os
+import secrets
+from pathlib import Path
+
+from scripts.stack import ROOT, LabError
+from services.connection import handshake
+from services.runtime import SettingError
+
+
+def path() -> Path:
+    """Return the file that `WIRELAB_AUTHKEY_FILE` names, by default secrets/authkey."""
+    return ROOT / (os.environ.get("WIRELAB_AUTHKEY_FILE") or "secrets/authkey")
+
+
+def ensure(file: Path) -> None:
+    """Make the file if it does not exist; raises LabError if it holds no usable key.
+
+    Its folder is for its owner alone, and the file itself for everyone to read: Compose mounts
+    the file as it is, and the container's user, who is nobody on the host, has to read it.
+    """
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(secrets.token_urlsafe(48) + "\n")
+        file.chmod(0o444)
+    try:
+        handshake.authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
+    except SettingError as error:
+        raise LabError(f"{error}\nRemove the file, and a new key is made") from None

@@ -1,0 +1,265 @@
+"""What the Makefile calls: the lab from nothing to running, and back.
+
+Everything works on whichever lab there is: containers where an engine answers, or the same
+servers as processes of this machine.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from clients.addresses import Address
+from scripts import authkey, ports
+from scripts.local import Local
+from scripts.stack import (
+    ROOT,
+    LabError,
+    Stack,
+    base_image,
+    docker,
+    local_environment,
+    script,
+    services,
+)
+
+OWN_BASE = "wirelab-base:trixie"
+NO_ENGINE = 3  # engine.sh: none answers, and none can be installed here
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what is being done, with a spinner on a terminal, and how long it took."""
+    started = time.monotonic()
+    if not console.is_terminal:
+        console.print(f"{what} ...")
+    with console.status(f"{what} ..."):
+        yield
+    console.print(f"{what}: done in {time.monotonic() - started:.0f} s")
+
+
+def up(_options: argparse.Namespace) -> int:
+    """Set up what is missing, start the stack, run the clients, say where everything listens."""
+    if Local().running():
+        return up_local(_options)
+    status = script("engine.sh", "up")
+    if status == NO_ENGINE:
+        console.print("No engine: the same servers run as processes of this machine instead.")
+        return up_local(_options)
+    if status:
+        return status
+    stack = Stack()
+    authkey.ensure(authkey.path())
+    stack.settings["PYTHON_IMAGE"] = base_image()
+    was_running = stack.running()
+    ports.check([service for service in services() if service.name not in was_running])
+    with step("building the images"):
+        stack.compose("--profile", "*", "build", "--quiet")
+    try:
+        with step("starting the containers, until all are healthy"):
+            start(stack)
+    except BaseException:
+        if not was_running:
+            stack.down()
+        raise
+    status = stack.run("run", "--rm", *no_terminal(), "clients").returncode
+    show_addresses({service.name: stack.address(service) for service in services()})
+    return status
+
+
+def start(stack: Stack) -> None:
+    """Start the containers and wait; raises LabError with the logs of those that fail."""
+    done = stack.run("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", capture=True)
+    if done.returncode:
+        listing = stack.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
+        failed = [
+            line.split()[0]
+            for line in listing.stdout.splitlines()
+            if not line.endswith("running healthy")
+        ]
+        logs = stack.compose("logs", "--tail", "20", *failed).stdout if failed else ""
+        raise LabError(f"not healthy: {', '.join(failed)}\n{done.stderr.strip()}\n{logs.strip()}")
+
+
+def up_local(_options: argparse.Namespace) -> int:
+    """Start the servers as processes of this machine, and run the clients."""
+    authkey.ensure(authkey.path())
+    local = Local()
+    running = local.running()
+    ports.check([service for service in services() if service.name not in running])
+    with step("starting the servers, until all are healthy"):
+        local.up(services())
+    status = local_clients(local)
+    show_addresses(local.addresses())
+    return status
+
+
+def local_clients(local: Local, *arguments: str) -> int:
+    """Run the clients against the local servers."""
+    environment = {**os.environ, **local.environment(), **local_environment(local.addresses())}
+    command = [sys.executable, "-m", "clients", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def show_addresses(addresses: dict[str, Address]) -> None:
+    """Print where each service listens, and how to go on."""
+    web = {"rest", "httpbin", "kv"}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for service, where in addresses.items():
+        table.add_row(f"[bold]{service}[/]", f"http://{where}/" if service in web else str(where))
+    console.print(table)
+    console.print(
+        "make demo: the clients again   make logs: what the servers say   make down: stop"
+    )
+
+
+def down(_options: argparse.Namespace) -> int:
+    """Stop whichever lab runs; kv's data stays."""
+    stopped = Local().down()
+    if stopped:
+        console.print(f"stopped {', '.join(stopped)}")
+    if engine_answers():
+        with step("removing containers and network"):
+            Stack().down()
+        return script("engine.sh", "down")
+    return 0
+
+
+def distclean(_options: argparse.Namespace) -> int:
+    """Remove everything that the lab has made: containers, volumes, images, the key."""
+    Local().down()
+    if shutil.which("dockerd") and not engine_answers():
+        # Volumes and images can only be removed through a running engine.
+        script("engine.sh", "up")
+    if engine_answers():
+        with step("removing containers, volumes and images"):
+            Stack().down(volumes=True, images=True)
+            with suppress(LabError):
+                docker("image", "rm", OWN_BASE)
+        script("engine.sh", "down")
+    for name in (".wirelab", "secrets"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    return 0
+
+
+def ps(_options: argparse.Namespace) -> int:
+    """List the servers, their state and where they listen."""
+    local = Local()
+    if running := local.running():
+        for service, where in local.addresses().items():
+            state = f"process {running[service]}" if service in running else "not running"
+            print(f"{service:12} {state:16} {where}")
+        return 0
+    need_engine()
+    return (
+        Stack()
+        .run("ps", "--all", "--format", "table {{.Service}}\t{{.Status}}\t{{.Ports}}")
+        .returncode
+    )
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Show what the servers say; goes on until Ctrl-C where someone is watching."""
+    known = [service.name for service in services()]
+    wanted = [options.service] if options.service else known
+    if options.service and options.service not in known:
+        raise LabError(f"no service {options.service!r}; there are {', '.join(known)}")
+    follow = ["--follow"] if sys.stdout.isatty() else []
+    local = Local()
+    with suppress(KeyboardInterrupt):
+        if local.running():
+            files = [str(local.log(service)) for service in wanted]
+            return subprocess.run(["tail", "-n", "50", *follow, *files], check=False).returncode
+        need_engine()
+        return Stack().run("logs", "--tail", "50", *follow, *wanted).returncode
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Run the clients against the running lab."""
+    local = Local()
+    if local.running():
+        return local_clients(local, *options.arguments)
+    need_lab()
+    return Stack().run("run", "--rm", *no_terminal(), "clients", *options.arguments).returncode
+
+
+def shell(options: argparse.Namespace) -> int:
+    """Open a shell in the container of a server, or in one of the clients."""
+    known = [service.name for service in services()]
+    if options.service and options.service not in known:
+        raise LabError(f"no service {options.service!r}; there are {', '.join(known)}")
+    if Local().running():
+        raise LabError("the servers run without containers: this shell is already theirs")
+    need_lab()
+    if options.service:
+        return Stack().run("exec", *no_terminal(), options.service, "sh").returncode
+    return Stack().run("run", "--rm", *no_terminal(), "--entrypoint", "sh", "clients").returncode
+
+
+def engine_answers() -> bool:
+    """Whether there is an engine, with Compose."""
+    quiet = subprocess.DEVNULL
+    command = [str(ROOT / "scripts" / "engine.sh"), "check"]
+    return subprocess.run(command, check=False, stdout=quiet, stderr=quiet).returncode == 0
+
+
+def need_engine() -> None:
+    """Raise LabError where there is no engine; engine.sh says what is missing."""
+    if script("engine.sh", "check"):
+        raise LabError("nothing runs: `make up` starts the lab")
+
+
+def need_lab() -> None:
+    """Raise LabError where the lab does not run."""
+    need_engine()
+    if not Stack().running():
+        raise LabError("nothing runs: `make up` starts the lab")
+
+
+def no_terminal() -> list[str]:
+    """Return the option that `docker compose run` needs where it is not on a terminal."""
+    return [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "up": up,
+    "up-local": up_local,
+    "down": down,
+    "ps": ps,
+    "logs": logs,
+    "demo": demo,
+    "shell": shell,
+    "distclean": distclean,
+}
+
+
+def main() -> int:
+    """Carry out one command and return the exit status."""
+    parser = argparse.ArgumentParser(prog="lab")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("arguments", nargs="*", help="demo: what to give the clients")
+    parser.add_argument("--service", default="", help="logs, shell: of which one")
+    options = parser.parse_args()
+    try:
+        return COMMANDS[options.command](options)
+    except LabError as error:
+        console.print(f"wirelab: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

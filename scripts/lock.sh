@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Pins the packages of each requirements/*.in in a lock file beside it, with hashes and without
+# addresses. dev is first: the images get the versions that the tests ran with.
+set -euo pipefail
+
+for set in dev clients httpbin kv rest; do
+    constraint=()
+    [[ $set == dev ]] || constraint=(--constraint requirements/dev.txt)
+    .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+        --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+        "${constraint[@]}" --output-file "requirements/$set.txt" "requirements/$set.in"
+    echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
+done

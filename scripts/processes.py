@@ -1,0 +1,79 @@
+"""Servers as processes on this machine: started, found listening, and stopped."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from clients.addresses import Address
+from scripts.stack import ROOT, LabError
+
+LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?([\w.]+):(\d+)")
+START_SECONDS = 20.0
+
+
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a server, in a session of its own so that a Ctrl-C here is none of its business.
+
+    The first word of `command` is a program of this Python's environment (python, gunicorn).
+    What the server writes goes to the file `log`.
+    """
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
+    """Wait until the server logs where it listens, and return that.
+
+    Raises LabError with what it did log when it ends, or takes longer than START_SECONDS.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        ended = process.poll() is not None or time.monotonic() > deadline
+        if found := LISTENING.search(log.read_text()):
+            return Address(found[1], int(found[2]))
+        if ended:
+            raise LabError(
+                f"{' '.join(map(str, process.args))} does not listen:\n{log.read_text()}"
+            )  # type: ignore[union-attr, arg-type]
+        time.sleep(0.02)
+
+
+def stop(pids: Sequence[int], seconds: float = 5.0) -> None:
+    """Stop the servers that `start` made: ask all of them, and kill those that take too long."""
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        while alive(pid):
+            if time.monotonic() > deadline:
+                os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one of ours that has ended is reaped."""
+    try:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return False
+    except ChildProcessError:
+        pass  # another process's child
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""The stack that compose.yaml describes: read from there, and run by `docker compose`."""
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from clients.addresses import Address, variable
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+
+
+class LabError(Exception):
+    """Something that the person at the keyboard has to know; the message is the whole of it."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a service listens on the host: 0 is for a port that the engine picks."""
+
+    host: str
+    published: int
+    target: int
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of compose.yaml, with its variables filled in."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    port: Port
+    volumes: dict[str, str]
+    ephemeral: set[str]
+    variable: str
+
+
+def project(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the lab: `COMPOSE_PROJECT_NAME`, or else the one in compose.yaml."""
+    return environ.get("COMPOSE_PROJECT_NAME") or str(_document(environ={})["name"])
+
+
+def services(environ: Mapping[str, str] = os.environ) -> list[Service]:
+    """Return the servers of compose.yaml; raises LabError for a port that is none."""
+    document = _document(environ)
+    labels = {
+        name: (volume or {}).get("labels", {}) for name, volume in document["volumes"].items()
+    }
+    ephemeral = {name for name in labels if "wirelab.ephemeral" in labels[name]}
+    return [
+        Service(
+            name=name,
+            command=[str(word) for word in block["command"]],
+            environment={key: str(value) for key, value in block.get("environment", {}).items()},
+            port=_port(name, block["ports"][0]),
+            volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
+            ephemeral=ephemeral,
+            variable=port_variable(name),
+        )
+        for name, block in document["services"].items()
+        if "profiles" not in block
+    ]
+
+
+def port_variable(service: str) -> str:
+    """Return the name of the setting for the port that `service` is published on."""
+    return variable(service).replace("_ADDRESS", "_PORT")
+
+
+def _port(service: str, text: str) -> Port:
+    host, published, target = text.split(":")
+    number, _, protocol = target.partition("/")
+    if not published.isdigit() or int(published) > 65535:
+        raise LabError(
+            f"{port_variable(service)} has value {published!r}. Not a port number (0 to 65535)"
+        )
+    return Port(host, int(published), int(number), protocol)
+
+
+def _document(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return compose.yaml with `${NAME}` and `${NAME:-default}` replaced as Compose does."""
+    text = (ROOT / "compose.yaml").read_text()
+    document: dict[str, Any] = yaml.safe_load(
+        REFERENCE.sub(lambda found: environ.get(found[1]) or found[2] or "", text)
+    )
+    return document
+
+
+@dataclass
+class Stack:
+    """One lab: a project of `docker compose`, with the settings that it is run with."""
+
+    project: str = field(default_factory=project)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that `docker compose` gets."""
+        bundles = [os.environ[name] for name in CA_VARIABLES if os.environ.get(name)]
+        return {
+            **os.environ,
+            "WIRELAB_CA_BUNDLE": next((path for path in bundles if Path(path).is_file()), ""),
+            **self.settings,
+            "COMPOSE_PROJECT_NAME": self.project,
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of a `docker compose` call."""
+        return ["docker", "compose", "--file", str(ROOT / "compose.yaml"), *arguments]
+
+    def compose(self, *arguments: str, capture: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose`; raises LabError with what it said when it fails."""
+        done = self.run(*arguments, capture=capture)
+        if done.returncode:
+            said = f":\n{done.stderr.strip()}" if done.stderr else ""
+            raise LabError(f"docker compose {arguments[0]} failed{said}")
+        return done
+
+    def run(self, *arguments: str, capture: bool = False) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` and return what came of it."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env=self.environment(),
+            check=False,
+            text=True,
+            capture_output=capture,
+        )
+
+    def running(self) -> list[str]:
+        """Return the names of the services that have a running container."""
+        return self.compose("ps", "--services", "--status", "running").stdout.split()
+
+    def address(self, service: Service) -> Address:
+        """Ask the engine where a service is published: it may have picked the port."""
+        answer = self.compose(
+            "port", "--protocol", service.port.protocol, service.name, str(service.port.target)
+        ).stdout.strip()
+        host, _, port = answer.rpartition(":")
+        return Address("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+
+    def down(self, *, volumes: bool = False, images: bool = False) -> None:
+        """Remove containers and networks, and the volumes that only running servers need.
+
+        `volumes` removes the others as well, `images` the images. Raises LabError on failure.
+        """
+        more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
+        # Without the profile the containers of `run` would stay.
+        self.compose("--profile", "*", "down", "--remove-orphans", "--timeout", "5", *more)
+        labels = [f"com.docker.compose.project={self.project}", "wirelab.ephemeral"]
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        found = docker("volume", "ls", "--quiet", *filters).split()
+        if found:
+            docker("volume", "rm", *found)
+
+
+def docker(*arguments: str) -> str:
+    """Run `docker` and return its output; raises LabError with what it said when it fails."""
+    done = subprocess.run(["docker", *arguments], check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise LabError(f"docker {arguments[0]} failed:\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def script(name: str, *arguments: str) -> int:
+    """Run one of the shell scripts beside this file on this terminal; return its exit status."""
+    return subprocess.run([str(SCRIPTS / name), *arguments], check=False).returncode
+
+
+def base_image() -> str:
+    """Return the name of the Python image to build from, made here where there is none."""
+    done = subprocess.run(
+        [str(SCRIPTS / "base_image.sh")], check=False, text=True, stdout=subprocess.PIPE
+    )
+    if done.returncode:
+        raise LabError("there is no Python image to build from")
+    return done.stdout.strip()
+
+
+def local_environment(addresses: Mapping[str, Address]) -> dict[str, str]:
+    """Return the variables that tell clients on the host where the services are."""
+    return {variable(service): str(where) for service, where in addresses.items()}

@@ -1,0 +1,58 @@
+"""Content negotiation: which media type a client prefers (RFC 9110, 12.5.1)."""
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from wsgiref.types import WSGIEnvironment
+
+from services.rest.problems import Problem
+
+VARY = ("Vary", "Accept")
+
+# A comma or semicolon inside a quoted string separates nothing.
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
+_QVALUE = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+
+
+def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
+    """Return the best of the media types `offered` for this request.
+
+    Of those that the client likes equally, that is the first. Raises a 406 Problem if the client
+    accepts none.
+    """
+    ranges = dict(media_ranges(environ.get("HTTP_ACCEPT", "").strip() or "*/*"))
+    quality, best = max(
+        ((quality_of(media_type, ranges), media_type) for media_type in offered),
+        key=lambda candidate: candidate[0],
+    )
+    if quality == 0:
+        raise Problem(
+            HTTPStatus.NOT_ACCEPTABLE, f"Available here: {', '.join(offered)}.", headers=[VARY]
+        )
+    return best
+
+
+def media_ranges(header: str) -> Iterator[tuple[str, float]]:
+    """Yield each media range of an Accept header and its quality value, from 0 to 1.
+
+    Parameters other than `q` are left out: nothing here comes in versions that they would tell
+    apart. An element that the grammar does not allow is passed over.
+    """
+    for element in _ELEMENT.findall(header):
+        media_range, *parameters = _PARAMETER.findall(element)
+        quality = "1"
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "q":
+                quality = value.strip()
+        if _QVALUE.fullmatch(quality):
+            yield media_range.strip().lower(), float(quality)
+
+
+def quality_of(media_type: str, ranges: dict[str, float]) -> float:
+    """Return the quality of `media_type`: the most specific range that matches it decides."""
+    for media_range in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+        if media_range in ranges:
+            return ranges[media_range]
+    return 0.0

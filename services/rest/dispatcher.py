@@ -1,0 +1,129 @@
+"""A dispatcher: it finds the WSGI application for a method and a path, and calls it (PEP 3333)."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from http import HTTPStatus
+from typing import TypeVar
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from services.rest.parameters import Params, parameters
+from services.rest.problems import Problem
+from services.rest.responses import Response, started
+
+Handler = TypeVar("Handler", bound=WSGIApplication)
+
+log = logging.getLogger("rest")
+
+
+class PathDispatcher:
+    """A WSGI application made of others, each registered for a method and a path.
+
+    What is registered is a function `handler(environ, start_response)`, a generator function, or
+    any other object that can be called so. It finds the parameters of the request in
+    `environ["params"]` (name -> str, or a list of them when the name is repeated) and the
+    uploaded files in `environ["files"]` (name -> list of files). HEAD and OPTIONS need no handler.
+    """
+
+    def __init__(self, max_body: int = 1024 * 1024) -> None:
+        """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
+        self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
+        self.max_body = max_body
+
+    def register(self, method: str, path: str, function: Handler) -> Handler:
+        """Have `function` answer `method` on `path`, and return it.
+
+        `{name}` in a path stands for one segment of it, which becomes the parameter `name`. A
+        path without any goes before the ones with.
+        """
+        self.pathmap.setdefault(path, {})[method.upper()] = function
+        return function
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer the request; whatever a handler raises becomes a Problem."""
+        with ExitStack() as cleanup:
+            try:
+                blocks = started(self.handler(environ, cleanup), environ, start_response, cleanup)
+            except Problem as problem:
+                blocks = started(problem, environ, start_response, cleanup)
+            except Exception:
+                log.exception("%s %r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+                failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault.")
+                blocks = started(failure, environ, start_response, cleanup)
+            if environ["REQUEST_METHOD"] == "HEAD":
+                return no_body()
+            return Response(blocks, cleanup.pop_all())
+
+    def handler(self, environ: WSGIEnvironment, cleanup: ExitStack) -> WSGIApplication:
+        """Return what answers the request, with its parameters in place; raise a Problem if none.
+
+        The body is read only once it is certain that somebody wants it.
+        """
+        method = environ["REQUEST_METHOD"]
+        handlers, segments = self.find(environ.get("PATH_INFO") or "/")
+        if method == "HEAD" and "HEAD" not in handlers:
+            method = "GET"
+        if method == "OPTIONS" and "OPTIONS" not in handlers:
+            return Options(handlers)
+        if method not in handlers:
+            raise Problem(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                f"Allowed here: {allowed(handlers)}.",
+                headers=[("Allow", allowed(handlers))],
+            )
+        params, files = parameters(environ, self.max_body)
+        for file in (file for some in files.values() for file in some):
+            cleanup.callback(file.close)
+        environ["params"] = params | segments
+        environ["files"] = files
+        return handlers[method]
+
+    def find(self, path_info: str) -> tuple[dict[str, WSGIApplication], Params]:
+        """Return the handlers for a path by their methods, and the parameters in the path."""
+        try:
+            # PEP 3333 has the bytes of the path, percent-decoded, each as a character.
+            path = path_info.encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
+        if path == "*":  # OPTIONS *, about the server as a whole (RFC 9110, 9.3.7)
+            return {
+                method: function
+                for handlers in self.pathmap.values()
+                for method, function in handlers.items()
+            }, {}
+        for template in sorted(self.pathmap, key=lambda template: "{" in template):
+            if found := pattern(template).fullmatch(path):
+                return self.pathmap[template], dict(found.groupdict())
+        raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+
+
+def pattern(template: str) -> re.Pattern[str]:
+    """Return the regular expression that a path template stands for."""
+    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template)))
+
+
+def allowed(handlers: Iterable[str]) -> str:
+    """Return the value of an Allow header (RFC 9110, 10.2.1)."""
+    methods = {*handlers, "OPTIONS"}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+
+def no_body() -> Iterator[bytes]:
+    """Return a body without content whose length a server cannot ask for.
+
+    It would state that length, and for HEAD it would be the wrong one.
+    """
+    return iter([b""])
+
+
+class Options:
+    """The WSGI application that says which methods there are (RFC 9110, 9.3.7)."""
+
+    def __init__(self, handlers: Iterable[str]) -> None:
+        self.allow = allowed(handlers)
+
+    def __call__(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer the request."""
+        start_response("204 No Content", [("Allow", self.allow)])
+        return []

@@ -1,0 +1,151 @@
+"""The parameters of a request: from its query, and from the form in its body.
+
+A form is `application/x-www-form-urlencoded` (WHATWG URL Standard, 5) or `multipart/form-data`
+(RFC 7578), in UTF-8. Text fields become `environ["params"]`, uploaded files `environ["files"]`.
+"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from io import BytesIO
+from urllib.parse import parse_qsl
+from wsgiref.types import WSGIEnvironment
+
+from multipart import (  # type: ignore[import-untyped]
+    MultipartError,
+    MultipartParser,
+    MultipartPart,
+    ParserLimitReached,
+    parse_options_header,
+)
+
+from services.rest.problems import Problem
+
+MAX_FIELDS = 256
+
+Params = dict[str, str | list[str]]
+Files = dict[str, list[MultipartPart]]
+
+
+def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
+    """Return the parameters and the files of a request; a body is at most `max_body` bytes.
+
+    Raises a Problem: 400 for what is malformed, 413 for what is too large, 415 for a body that
+    is no form, 408 and 411 for one that does not come or does not say where it ends.
+    """
+    fields: list[tuple[str, str]] = []
+    files: Files = {}
+    # In a GET or HEAD request, a body means nothing (RFC 9110, 9.3.1).
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD") and (body := read(environ, max_body)):
+        media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+        match media_type:
+            case "application/x-www-form-urlencoded":
+                fields += urlencoded(body)
+            case "multipart/form-data":
+                for part in parts(body, options.get("boundary", "")):
+                    if part.filename is None:
+                        fields.append((part.name, text(part.raw)))
+                        part.close()
+                    else:
+                        files.setdefault(part.name, []).append(part)
+            case _:
+                raise Problem(
+                    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                    f"A body of type {media_type!r} is not understood, only a form.",
+                )
+    fields += urlencoded(environ.get("QUERY_STRING", "").encode("latin-1"))
+    return collected(fields), files
+
+
+def read(environ: WSGIEnvironment, max_body: int) -> bytes:
+    """Return the body. One that is announced as too large is refused without reading it."""
+    too_large = Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have at most {max_body} bytes."
+    )
+    announced = environ.get("CONTENT_LENGTH", "")
+    if announced:
+        # int() also takes signs, spaces, underscores and digits of other scripts.
+        if not (announced.isascii() and announced.isdigit()):
+            raise Problem(HTTPStatus.BAD_REQUEST, "Content-Length is not a number.")
+        # The length of the number first: Python refuses to convert one of 5,000 digits.
+        if len(announced) > 18 or int(announced) > max_body:
+            raise too_large
+        body = receive(environ, int(announced))
+        if len(body) < int(announced):
+            raise Problem(HTTPStatus.BAD_REQUEST, "The body is shorter than its Content-Length.")
+    elif environ.get("wsgi.input_terminated"):
+        # The server decodes the chunks, and its input ends where the body does.
+        body = receive(environ, max_body + 1)
+        if len(body) > max_body:
+            raise too_large
+    elif environ.get("HTTP_TRANSFER_ENCODING"):
+        raise Problem(HTTPStatus.LENGTH_REQUIRED, "This server takes no body without a length.")
+    else:
+        body = b""
+    return body
+
+
+def receive(environ: WSGIEnvironment, size: int) -> bytes:
+    """Read up to `size` bytes from the client."""
+    try:
+        body: bytes = environ["wsgi.input"].read(size)
+    except (BlockingIOError, TimeoutError):
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "The body did not arrive in time.") from None
+    except Exception as error:  # each WSGI server raises errors of its own
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body could not be read.") from error
+    return body
+
+
+def urlencoded(data: bytes) -> list[tuple[str, str]]:
+    """Return the fields of a query or of a form; those without a value are left out."""
+    if data.count(b"&") >= MAX_FIELDS:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"There may be at most {MAX_FIELDS} parameters.")
+    try:
+        return parse_qsl(data.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise Problem(HTTPStatus.BAD_REQUEST, "A parameter is not UTF-8.") from None
+
+
+def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
+    """Yield the parts of a multipart form; all of them in memory, where the body is anyway."""
+    try:
+        yield from MultipartParser(
+            BytesIO(body),
+            boundary,
+            content_length=len(body),
+            strict=True,
+            part_limit=MAX_FIELDS,
+            header_limit=8,
+            headersize_limit=4096,  # bytes
+            spool_limit=len(body),
+            memory_limit=len(body),
+            disk_limit=0,
+        )
+    except ParserLimitReached as error:
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{error}.") from None
+    except MultipartError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The form is malformed: {error}.") from None
+
+
+def text(data: bytes) -> str:
+    """Decode a text field; a charset that its part may name is not used (RFC 7578, 5.1.2)."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(HTTPStatus.BAD_REQUEST, "A parameter is not UTF-8.") from None
+
+
+def collected(fields: list[tuple[str, str]]) -> Params:
+    """Return name -> value, with a list of the values of a name that comes more than once."""
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name, []).append(value)
+    return {name: some[0] if len(some) == 1 else some for name, some in values.items()}
+
+
+def parameter(environ: WSGIEnvironment, name: str) -> str:
+    """Return the one value of the parameter `name`; without it, raise a 400 Problem."""
+    value = environ["params"].get(name)
+    if isinstance(value, str):
+        return value
+    fault = "missing" if value is None else "given more than once"
+    raise Problem(HTTPStatus.BAD_REQUEST, f"The parameter {name!r} is {fault}.")

@@ -1,0 +1,42 @@
+"""Errors as problem details: `application/problem+json` (RFC 9457)."""
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import quote
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+
+class Problem(Exception):
+    """Raised by a handler to answer with an error; also the WSGI application that answers it.
+
+    `detail` is for the client's eyes: what is wrong with this very request.
+    """
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer the request with this problem."""
+        document = {
+            "type": "about:blank",  # the status code says it all (RFC 9457, 4.2.1)
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "instance": quote(environ.get("PATH_INFO", "").encode("latin-1")),
+        }
+        body = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
+        start_response(
+            f"{self.status.value} {self.status.phrase}",
+            [
+                ("Content-Type", "application/problem+json"),
+                ("Content-Length", str(len(body))),
+                *self.headers,
+            ],
+        )
+        return [body]

@@ -1,0 +1,355 @@
+"""What the REST service promises, under each server that runs it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import validate
+
+from clients import rest
+from clients.addresses import Address
+from clients.checks import Check
+from services.rest.app import application
+from tests.processes import running
+
+ROOT = Path(__file__).parents[2]
+GUNICORN = ["gunicorn", "-c", "services/rest/gunicorn.conf.py"]
+SINGLE = ["python", "-m", "services.rest.single"]
+COMMANDS = {"gunicorn": GUNICORN, "single": SINGLE}
+LIMIT = 1024 * 1024  # bytes of a body
+
+DOCUMENT = json.loads((ROOT / "services/rest/openapi.json").read_bytes())
+OPERATIONS = {
+    operation["operationId"]: (method.upper(), path, operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=b"
+FILE = (
+    b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n'
+    b"Content-Type: text/plain\r\n\r\nabc\r\n--b--\r\n"
+)
+# For each operation: a path, body and type that it answers with 200, and with 400.
+GOOD: dict[str, tuple[str, bytes, str]] = {
+    "index": ("/", b"", ""),
+    "hello": ("/hello?name=Guido", b"", ""),
+    "helloForm": ("/hello", b"name=Guido", FORM),
+    "helloPath": ("/hello/Guido", b"", ""),
+    "localtime": ("/localtime", b"", ""),
+    "files": ("/files", FILE, MULTIPART),
+    "openapi": ("/openapi.json", b"", ""),
+}
+BAD: dict[str, tuple[str, bytes, str]] = {
+    "hello": ("/hello", b"", ""),
+    "helloForm": ("/hello", b"nickname=Guido", FORM),
+    "helloPath": ("/hello/%FF", b"", ""),
+    "files": ("/files", b"name=Guido", FORM),
+}
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def variant(request: pytest.FixtureRequest) -> str:
+    """Name each server in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def address(variant: str) -> Iterator[Address]:
+    """Run the server, and say where it is."""
+    with running(COMMANDS[variant]) as server:
+        yield server.address
+
+
+def converse(address: Address, data: bytes) -> HTTPResponse:
+    """Send `data` as it is and return the answer, read to its end."""
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(data)
+        response = HTTPResponse(connection)
+        response.begin()
+        response.read()
+        return response
+
+
+def test_the_hello_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
+    """The page has the seed's every byte, and its type."""
+    with urlopen(f"http://{address}/hello?name=Guido") as u:
+        assert u.read().decode("utf-8") == (
+            "<html>\n"
+            "  <head>\n"
+            "     <title>Hello Guido</title>\n"
+            "   </head>\n"
+            "   <body>\n"
+            "     <h1>Hello Guido!</h1>\n"
+            "   </body>\n"
+            "</html>"
+        )
+        assert u.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_the_localtime_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
+    """The document has the seed's every byte, with the numbers of this second."""
+    template = (
+        '<?xml version="1.0"?>\n'
+        "<time>\n"
+        "  <year>{t.tm_year}</year>\n"
+        "  <month>{t.tm_mon}</month>\n"
+        "  <day>{t.tm_mday}</day>\n"
+        "  <hour>{t.tm_hour}</hour>\n"
+        "  <minute>{t.tm_min}</minute>\n"
+        "  <second>{t.tm_sec}</second>\n"
+        "</time>"
+    )
+    before = int(time.time())
+    with urlopen(f"http://{address}/localtime") as u:
+        document = u.read().decode("utf-8")
+        assert u.headers["Content-Type"] == "application/xml; charset=utf-8"
+    possible = range(before, int(time.time()) + 1)
+    assert document in [template.format(t=time.localtime(second)) for second in possible]
+
+
+@pytest.mark.parametrize("check", rest.CHECKS, ids=[check.what for check in rest.CHECKS])
+def test_what_the_client_checks_holds(address: Address, check: Check) -> None:
+    """Every check of the client passes."""
+    check.run(address)
+
+
+def test_the_health_check_passes(address: Address) -> None:
+    """The exchange that container health checks make succeeds."""
+    rest.health(address)
+
+
+def test_no_parameter_can_add_a_header(address: Address) -> None:
+    """A line break in a name stays in the body."""
+    response = rest.request(address, "GET", "/hello?name=x%0D%0AInjected:%20yes")
+    assert response.status == 200
+    assert "Injected" not in response.headers
+    assert "Hello x\r\nInjected: yes!" in response.text
+
+
+def test_a_body_announced_as_too_large_is_refused_unread(address: Address) -> None:
+    """413 comes while not a byte of the body was sent."""
+    head = f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+    response = converse(address, f"{head}Content-Length: {LIMIT + 1}\r\n\r\n".encode())
+    assert response.status == 413
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+def test_who_sends_a_body_that_is_too_large_gets_to_read_why(address: Address) -> None:
+    """The answer is not lost to a reset of the connection."""
+    response = rest.upload(address, {"large.bin": bytes(3 * LIMIT)})
+    rest.expect_problem(response, 413)
+
+
+def test_a_body_of_just_the_limit_is_taken(address: Address) -> None:
+    """The limit is the largest size that is allowed."""
+    body = b"name=x&y=".ljust(LIMIT, b"y")
+    assert rest.request(address, "POST", "/hello", body, {"Content-Type": FORM}).status == 200
+
+
+def test_a_chunked_body_is_counted_or_refused(address: Address, variant: str) -> None:
+    """A body without a length is read up to the limit; wsgiref cannot read one, and says so."""
+    chunk = b"400\r\n" + 1024 * b"x" + b"\r\n"
+    head = (
+        f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    small = converse(address, head + b"6\r\nname=x\r\n0\r\n\r\n").status
+    large = converse(address, head + 1025 * chunk).status
+    assert (small, large) == {"gunicorn": (200, 413), "single": (411, 411)}[variant]
+
+
+@pytest.mark.parametrize("length", ["-1", "+1", "1_0", "ten", "0x1", "1,1"])
+def test_a_broken_content_length_is_a_bad_request(address: Address, length: str) -> None:
+    """Only digits are a length."""
+    head = f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+    assert converse(address, f"{head}Content-Length: {length}\r\n\r\n".encode()).status == 400
+
+
+def test_options_asterisk_is_about_the_whole_server(address: Address) -> None:
+    """`OPTIONS *` names the methods of all paths."""
+    response = converse(address, b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (response.status, response.headers["Allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+
+
+def test_the_request_after_a_refused_one_is_answered(address: Address) -> None:
+    """A body that nobody read is not taken for the next request."""
+    connection = HTTPConnection(*address, timeout=5)
+    connection.request("POST", "/nothing", b"GET /nothing HTTP/1.1\r\n\r\n")
+    with connection.getresponse() as first:
+        first.read()
+    connection.request("GET", "/hello?name=x")
+    with connection.getresponse() as second:
+        second.read()
+    connection.close()
+    assert (first.status, second.status) == (404, 200)
+
+
+def test_a_head_answer_has_no_body_on_the_wire(address: Address) -> None:
+    """Nothing comes after the empty line, for a greeting as for an error."""
+    for path in (b"/hello?name=x", b"/nothing"):
+        with socket.create_connection(address, 5) as connection:
+            connection.sendall(b"HEAD " + path + b" HTTP/1.1\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert answer.endswith(b"\r\n\r\n")
+        assert answer.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_sigterm_ends_the_server_although_clients_are_connected(command: list[str]) -> None:
+    """With idle, silent and half-done clients the exit status is 0 within two seconds."""
+    with running(command) as server, ExitStack() as clients:
+        kept = clients.enter_context(socket.create_connection(server.address, 5))
+        kept.sendall(b"GET /hello?name=x HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.")
+        clients.enter_context(socket.create_connection(server.address, 5))
+        half = clients.enter_context(socket.create_connection(server.address, 5))
+        half.sendall(b"POST /hello HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+        assert server.stop(2.0) == 0
+
+
+def test_sigterm_ends_the_single_server_amid_a_request() -> None:
+    """The server ends although wsgiref catches all that a request raises."""
+    signalling = """
+import os, signal
+from services import runtime
+from services.rest import single
+
+def application(environ, start_response):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+single.application = application
+runtime.main(single.serve, default_port=8080)
+"""
+    with running(["python", "-c", signalling]) as server:
+        assert rest.request(server.address, "GET", "/").status == 500
+        assert server.process.wait(2) == 0
+
+
+def test_silent_clients_hold_no_thread_for_ever(tmp_path: Path) -> None:
+    """With a half request in every thread of gunicorn, the next client is still served."""
+    configuration = tmp_path / "impatient.py"
+    text = (ROOT / "services/rest/gunicorn.conf.py").read_text()
+    configuration.write_text(re.sub("SILENCE = .*", "SILENCE = 1", text))
+    with running(["gunicorn", "-c", str(configuration)]) as server, ExitStack() as clients:
+        for _ in range(7):
+            client = clients.enter_context(socket.create_connection(server.address, 5))
+            client.sendall(b"GET /hel")
+        late = clients.enter_context(socket.create_connection(server.address, 5))
+        late.sendall(b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        rest.health(server.address, timeout=5)
+        assert late.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_bad_setting_is_one_clear_line(command: list[str]) -> None:
+    """The server does not start, and says which variable has which wrong value."""
+    result = subprocess.run(
+        [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+        cwd=ROOT,
+        env={**os.environ, "WIRELAB_PORT": "99999"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stdout + result.stderr == (
+        "WIRELAB_PORT has value '99999'. Not a port number (0 to 65535)\n"
+    )
+
+
+def test_gunicorn_logs_requests_to_stdout() -> None:
+    """The access log has the request line and the status."""
+    with running(GUNICORN) as server:
+        rest.hello(server.address, "Guido")
+        assert server.stop() == 0
+        assert '"GET /hello?name=Guido HTTP/1.1" 200 114 bytes' in "".join(server.log)
+
+
+def test_every_route_is_described_and_every_description_is_a_route() -> None:
+    """The OpenAPI document has just the registered methods and paths."""
+    registered = {
+        (method, path) for path, handlers in application.pathmap.items() for method in handlers
+    }
+    assert {(method, path) for method, path, _ in OPERATIONS.values()} == registered
+
+
+def test_the_description_is_valid_openapi() -> None:
+    """The document keeps to the OpenAPI specification."""
+    validate(DOCUMENT)
+
+
+def test_the_description_is_what_is_served(address: Address) -> None:
+    """`/openapi.json` is the document."""
+    assert rest.request(address, "GET", "/openapi.json").json() == DOCUMENT
+
+
+def described(operation: str, status: str) -> dict[str, Any]:
+    """Return media type -> description, of an answer of an operation."""
+    response = OPERATIONS[operation][2]["responses"][status]
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    content: dict[str, Any] = response["content"]
+    return content
+
+
+def provoke(address: Address, operation: str, status: str, media_type: str) -> rest.Response:
+    """Make a request of `operation` that is to be answered with `status`."""
+    method = OPERATIONS[operation][0]
+    target, body, content_type = (BAD if status == "400" else GOOD)[operation]
+    accept = media_type if status == "200" else "*/*"
+    match status:
+        case "406":
+            accept = "image/png"
+        case "413":
+            body = bytes(LIMIT + 1)
+        case "415":
+            content_type = "text/plain"
+        case "default":
+            method = "DELETE"
+    headers = {"Accept": accept, "Content-Type": content_type}
+    return rest.request(address, method, target, body, headers)
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [(name, status) for name in OPERATIONS for status in OPERATIONS[name][2]["responses"]],
+)
+def test_an_operation_answers_as_described(address: Address, operation: str, status: str) -> None:
+    """Status, type and JSON of a real answer are those of the document."""
+    for media_type, description in described(operation, status).items():
+        response = provoke(address, operation, status, media_type)
+        assert response.status == (405 if status == "default" else int(status))
+        assert response.content_type == media_type
+        if media_type.endswith("json"):
+            schema = {**description["schema"], "components": DOCUMENT["components"]}
+            Draft202012Validator(schema).validate(response.json())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_type_described_first_is_the_default(address: Address, operation: str) -> None:
+    """Who accepts anything gets the first type of the document."""
+    response = provoke(address, operation, "200", "*/*")
+    assert response.content_type == next(iter(described(operation, "200")))
+
+
+def test_a_path_parameter_is_percent_decoded_utf8(address: Address) -> None:
+    """`/hello/{name}` takes any name that a path segment can hold."""
+    headers = {"Accept": "application/json"}
+    response = rest.request(address, "GET", "/hello/" + quote("Zoë 你好?"), headers=headers)
+    assert response.json()["name"] == "Zoë 你好?"

@@ -1,0 +1,332 @@
+"""The dispatcher, under wsgiref's validator, which raises wherever either side breaks PEP 3333."""
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any, NamedTuple
+from wsgiref.headers import Headers
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from services.rest.app import application
+from services.rest.dispatcher import PathDispatcher
+from services.rest.problems import Problem
+
+FILE = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\nabc\r\n--b--\r\n'
+
+
+class Answer(NamedTuple):
+    """What came through the validator."""
+
+    status: str
+    headers: Headers
+    body: bytes
+
+
+def call(
+    app: WSGIApplication, method: str, path: str, query: str = "", body: bytes = b"", **extra: Any
+) -> Answer:
+    """Make a request as a WSGI server would, and return the answer."""
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": BytesIO(body),
+        **extra,
+    }
+    setup_testing_defaults(environ)
+    answers: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], _exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        answers.append((status, headers))
+        return bytes
+
+    blocks = validator(app)(environ, start_response)
+    try:
+        content = b"".join(blocks)
+    finally:
+        blocks.close()  # type: ignore[attr-defined]
+    assert len(answers) == 1, "start_response reaches the server once"
+    return Answer(answers[0][0], Headers(answers[0][1]), content)
+
+
+def plain(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with the parameters."""
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "9")])
+    return [json.dumps(environ["params"]).encode()]
+
+
+class Closed:
+    """A WSGI application that is its own iterable, and counts the calls of its close()."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __call__(self, _environ: WSGIEnvironment, start_response: StartResponse) -> "Closed":
+        """Answer."""
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter([b"x"])
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@pytest.fixture
+def dispatcher() -> PathDispatcher:
+    """Return a dispatcher without handlers."""
+    return PathDispatcher()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("path", [*application.pathmap, "/nothing"])
+def test_every_route_is_clean_under_the_validator(path: str, method: str) -> None:
+    """Whatever is sent and accepted, the answer keeps to PEP 3333 and is no 500."""
+    bodies = {
+        "application/x-www-form-urlencoded": b"name=x",
+        "multipart/form-data; boundary=b": FILE,
+        "application/json": b"{}",
+        "": b"",
+    }
+    for accept in ("*/*", "application/json", "text/html", "image/png"):
+        for content_type, body in bodies.items():
+            extra = {"HTTP_ACCEPT": accept, "CONTENT_TYPE": content_type}
+            answer = call(application, method, path, body=body, **extra)
+            assert int(answer.status[:3]) < 500
+            assert "Content-Length" in answer.headers or answer.status == "204 No Content"
+            assert method != "HEAD" or answer.body == b""
+
+
+def test_register_returns_the_function(dispatcher: PathDispatcher) -> None:
+    """So that it can be registered again, or stand under a decorator."""
+    assert dispatcher.register("get", "/", plain) is plain
+    assert call(dispatcher, "GET", "/").body == b"{}"
+
+
+def test_a_path_parameter_becomes_a_parameter(dispatcher: PathDispatcher) -> None:
+    """It is decoded from UTF-8, and goes before one of the query."""
+    dispatcher.register("GET", "/a.b/{name}/c", plain)
+    path = "/a.b/Zoë/c".encode().decode("latin-1")
+    assert json.loads(call(dispatcher, "GET", path, "name=x&y=z").body) == {
+        "name": "Zoë",
+        "y": "z",
+    }
+    assert call(dispatcher, "GET", "/aXb/x/c").status == "404 Not Found"
+    assert call(dispatcher, "GET", "/a.b//c").status == "404 Not Found"
+    assert call(dispatcher, "GET", "/a.b/x/y/c").status == "404 Not Found"
+
+
+def test_a_path_without_parameters_goes_first(dispatcher: PathDispatcher) -> None:
+    """Whichever of the two was registered earlier."""
+    dispatcher.register("GET", "/{name}", plain)
+    dispatcher.register("GET", "/me", plain)
+    assert call(dispatcher, "GET", "/me").body == b"{}"
+
+
+def test_a_path_that_is_not_utf8_is_a_bad_request(dispatcher: PathDispatcher) -> None:
+    """Rather than a name with replacement characters in it."""
+    assert call(dispatcher, "GET", "/\xff").status == "400 Bad Request"
+
+
+def test_a_wrong_method_is_told_the_right_ones(dispatcher: PathDispatcher) -> None:
+    """405 has Allow, with HEAD only where there is GET."""
+    dispatcher.register("GET", "/get", plain)
+    dispatcher.register("PUT", "/put", plain)
+    answer = call(dispatcher, "POST", "/get", body=b"unread")
+    assert (answer.status, answer.headers["Allow"]) == (
+        "405 Method Not Allowed",
+        "GET, HEAD, OPTIONS",
+    )
+    assert call(dispatcher, "HEAD", "/put").headers["Allow"] == "OPTIONS, PUT"
+
+
+def test_head_keeps_the_headers_of_get_and_closes(dispatcher: PathDispatcher) -> None:
+    """Nothing of the body goes out, and the iterable is closed once."""
+    handler = dispatcher.register("GET", "/", Closed())
+    answer = call(dispatcher, "HEAD", "/")
+    assert (answer.headers["Content-Length"], answer.body) == ("1", b"")
+    assert handler.closed == 1
+
+
+def test_options_asterisk_has_the_methods_of_all_paths(dispatcher: PathDispatcher) -> None:
+    """The validator knows no such path, so this goes past it."""
+    dispatcher.register("GET", "/a", plain)
+    dispatcher.register("PUT", "/b", plain)
+    started: list[Any] = []
+
+    def start_response(*args: Any) -> Callable[[bytes], object]:
+        started.extend(args)
+        return bytes
+
+    environ: WSGIEnvironment = {"REQUEST_METHOD": "OPTIONS", "PATH_INFO": "*"}
+    setup_testing_defaults(environ)
+    dispatcher(environ, start_response)
+    assert started == ["204 No Content", [("Allow", "GET, HEAD, OPTIONS, PUT")]]
+
+
+def test_a_handler_of_its_own_for_head_and_options_is_used(dispatcher: PathDispatcher) -> None:
+    """The automatic ones only stand in."""
+    dispatcher.register("OPTIONS", "/", plain)
+    assert call(dispatcher, "OPTIONS", "/").status == "200 OK"
+
+
+def test_the_iterable_of_a_handler_is_closed(dispatcher: PathDispatcher) -> None:
+    """The server's close() arrives at the handler's."""
+    handler = dispatcher.register("GET", "/", Closed())
+    assert call(dispatcher, "GET", "/").body == b"x"
+    assert handler.closed == 1
+
+
+def test_a_generator_is_closed_if_the_client_leaves(dispatcher: PathDispatcher) -> None:
+    """Its `finally` runs although there were more blocks to come."""
+    ended = []
+
+    def endless(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            while True:
+                yield b"x"
+        finally:
+            ended.append(True)
+
+    dispatcher.register("GET", "/", endless)
+    environ: WSGIEnvironment = {}
+    setup_testing_defaults(environ)
+    blocks = dispatcher(environ, lambda *_: bytes)
+    assert next(iter(blocks)) == b"x"
+    assert not ended
+    blocks.close()  # type: ignore[attr-defined]
+    assert ended == [True]
+
+
+def test_blocks_are_passed_on_one_by_one(dispatcher: PathDispatcher) -> None:
+    """The second block is not asked for before the server wants it."""
+    asked = []
+
+    def slow(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        for block in (b"1", b"2"):
+            asked.append(block)
+            yield block
+
+    dispatcher.register("GET", "/", slow)
+    environ: WSGIEnvironment = {}
+    setup_testing_defaults(environ)
+    blocks = dispatcher(environ, lambda *_: bytes)
+    assert asked == [b"1"]
+    assert list(blocks) == [b"1", b"2"]
+    blocks.close()  # type: ignore[attr-defined]
+
+
+def test_what_is_written_comes_before_what_is_returned(dispatcher: PathDispatcher) -> None:
+    """Also an application that uses the write() of PEP 3333 is answered for."""
+
+    def writer(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"first ")
+        return [b"second"]
+
+    dispatcher.register("GET", "/", writer)
+    assert call(dispatcher, "GET", "/").body == b"first second"
+
+
+def test_a_raised_problem_is_the_answer(dispatcher: PathDispatcher) -> None:
+    """Also from a generator that had already started another one."""
+
+    def teapot(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "1")])
+        if environ["params"]["pot"] == "a b<":
+            raise Problem(HTTPStatus.IM_A_TEAPOT, "Short and stout.", [("X-Handle", "here")])
+        yield b"x"
+
+    dispatcher.register("GET", "/{pot}", teapot)
+    answer = call(dispatcher, "GET", "/a b<")
+    assert answer.status == "418 I'm a Teapot"
+    assert answer.headers["X-Handle"] == "here"
+    assert answer.headers.get_all("Content-Type") == ["application/problem+json"]
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": "I'm a Teapot",
+        "status": 418,
+        "detail": "Short and stout.",
+        "instance": "/a%20b%3C",
+    }
+
+
+def test_a_fault_is_logged_and_not_shown(
+    dispatcher: PathDispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets a bare 500, the log the traceback and a path that is one line."""
+
+    def broken(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        raise LookupError("the secret")
+
+    dispatcher.register("GET", "/{path}", broken)
+    answer = call(dispatcher, "GET", "/a\nb")
+    assert answer.status == "500 Internal Server Error"
+    assert json.loads(answer.body)["detail"] == "The server has a fault."
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, r"GET '/a\nb'")
+    assert "LookupError: the secret" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["a\r\nInjected: yes", "a\n", "\x00", "\x7f"])
+def test_no_header_can_hold_a_line_break(dispatcher: PathDispatcher, value: str) -> None:
+    """A handler that puts what it was sent into a header fails instead."""
+
+    def careless(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("X-Name", value)])
+        return [b""]
+
+    dispatcher.register("GET", "/", careless)
+    answer = call(dispatcher, "GET", "/")
+    assert answer.status == "500 Internal Server Error"
+    assert "X-Name" not in answer.headers
+
+
+def test_a_handler_that_does_not_start_a_response_is_a_fault(dispatcher: PathDispatcher) -> None:
+    """Rather than an error that only some servers notice."""
+    dispatcher.register("GET", "/", lambda _environ, _start_response: [b"x"])
+    assert call(dispatcher, "GET", "/").status == "500 Internal Server Error"
+
+
+def test_uploaded_files_are_there_for_the_handler_and_closed_after_it(
+    dispatcher: PathDispatcher,
+) -> None:
+    """They are open while blocks are made, and closed with the response."""
+    seen: list[Any] = []
+
+    def keeper(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        [part] = environ["files"]["f"]
+        seen.extend([part, part.filename, part.content_type, part.file.read()])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"1"
+        seen.append(part.file.closed)
+
+    dispatcher.register("POST", "/", keeper)
+    extra = {"CONTENT_TYPE": "multipart/form-data; boundary=b"}
+    call(dispatcher, "POST", "/", body=FILE, **extra)
+    part, *values = seen
+    assert values == ["a.txt", "application/octet-stream", b"abc", False]
+    assert part.file is None
+
+
+def test_a_limit_of_its_own_is_kept() -> None:
+    """`max_body` is the largest body that a dispatcher takes."""
+    dispatcher = PathDispatcher(max_body=4)
+    dispatcher.register("POST", "/", plain)
+    extra = {"CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    assert call(dispatcher, "POST", "/", body=b"a=bc", **extra).status == "200 OK"
+    assert call(dispatcher, "POST", "/", body=b"a=bcd", **extra).status.startswith("413 ")
