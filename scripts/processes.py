@@ -47,9 +47,7 @@ def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
         if found := LISTENING.search(log.read_text()):
             return Address(found[1], int(found[2]))
         if ended:
-            raise LabError(
-                f"{' '.join(map(str, process.args))} does not listen:\n{log.read_text()}"
-            )  # type: ignore[union-attr, arg-type]
+            raise LabError(f"process {process.pid} does not listen:\n{log.read_text()}")
         time.sleep(0.02)
 
 
