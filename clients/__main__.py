@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         print(f"clients: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -14,12 +14,17 @@ def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any
     """Connect to an address, or to the UNIX socket of a path, and authenticate both sides.
 
     Does what `multiprocessing.connection.Client(where, authkey=key)` does, but fails with
-    TimeoutError or BlockingIOError where that would wait for ever: on a peer that accepts and
-    says nothing. Raises AuthenticationError for a wrong key.
+    TimeoutError where that would wait for ever: on a peer that accepts and says nothing. Raises
+    AuthenticationError for a wrong key.
     """
     if isinstance(where, str):
         stream = socket.socket(socket.AF_UNIX)
-        stream.connect(where)
+        try:
+            stream.settimeout(timeout)
+            stream.connect(where)
+        except BaseException:
+            stream.close()
+            raise
     else:
         stream = socket.create_connection(where, timeout)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -34,6 +39,9 @@ def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any
     try:
         answer_challenge(connection, key)
         deliver_challenge(connection, key)
+    except BlockingIOError:
+        connection.close()
+        raise TimeoutError("no authentication in time") from None
     except BaseException:
         connection.close()
         raise

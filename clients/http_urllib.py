@@ -8,7 +8,6 @@ Where no answer comes, OSError is raised; TimeoutError is one.
 # ruff: noqa: S310 - urllib can open file: too, but a base URL here is always that of a server
 
 import base64
-import itertools
 import json
 import random
 import secrets
@@ -267,24 +266,24 @@ def exchange_with_retries(
     deadline = time.monotonic() + within
     if wanted.get_method() not in IDEMPOTENT:
         retries = 0
-    for attempt in itertools.count():
-        wait = None
+    attempt = 0
+    while True:
+        wait = backoff * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
         try:
             response = exchange(wanted, timeout, follow=follow)
-            if response.status not in RETRIED:
-                return response
         except OSError:
             if attempt == retries or time.monotonic() >= deadline:
                 raise
         else:
+            if response.status not in RETRIED:
+                return response
             if attempt == retries or time.monotonic() >= deadline:
                 return response
-            wait = retry_after(response.headers)
+            asked = retry_after(response.headers)
+            wait = wait if asked is None else asked
             response.close()
-        if wait is None:
-            wait = backoff * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
         time.sleep(min(wait, LONGEST_WAIT))
-    raise AssertionError("the last attempt returns or raises")
+        attempt += 1
 
 
 @os_errors()

@@ -49,6 +49,8 @@ def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) 
     """
     for _ in range(attempts):
         old: Any = store.get(name) if store.exists(name) else None
+        if not isinstance(old, int | None):
+            raise ValueError(f"{name!r} has the value {old!r:.100}. Not an integer")  # noqa: TRY004
         new = (old or 0) + 1
         if store.compare_and_set(name, old, new):
             return int(new)
@@ -151,7 +153,11 @@ def command(options: "argparse.Namespace", address: Address) -> None:
 
     with proxy(address, options.timeout) as store:
         if options.action == "set":
-            store.set(options.name, literal(options.value))
+            value = literal(options.value)
+            try:
+                store.set(options.name, value)
+            except (OverflowError, TypeError) as error:
+                raise ValueError(f"{value!r} has no form in XML-RPC: {error}") from None
         elif options.action == "keys":
             print(*store.keys(), sep="\n")  # type: ignore[misc]
         elif options.action == "increment":

@@ -25,13 +25,10 @@ def show(svg: Path | None = None) -> bool:
     if not console.is_terminal:
         console = Console(width=WIDTH)
     console.print(table(results))
-    held = sum(result.held for result in results)
-    seconds = sum(result.seconds for result in results)
-    summary = f"{held} of {len(results)} checks held, in {seconds:.1f} s"
-    console.print(summary, style="bold green" if held == len(results) else "bold red")
+    console.print(summary(results))
     if svg:
         write_svg(svg, results)
-    return held == len(results)
+    return all(result.held for result in results)
 
 
 def as_json() -> bool:
@@ -76,9 +73,9 @@ def plain() -> list[Result]:
     return results
 
 
-def table(results: list[Result]) -> Table:
+def table(results: list[Result], lines: box.Box = box.ROUNDED) -> Table:
     """Lay the results out, a section for each service."""
-    made = Table(box=box.ROUNDED, header_style="bold", expand=False)
+    made = Table(box=lines, header_style="bold", expand=False)
     made.add_column("service", no_wrap=True)
     made.add_column("what was checked")
     made.add_column("result")
@@ -97,15 +94,30 @@ def table(results: list[Result]) -> Table:
     return made
 
 
+def summary(results: list[Result]) -> str:
+    """Return the outcome in one line, with rich's markup."""
+    held = sum(result.held for result in results)
+    seconds = sum(result.seconds for result in results)
+    style = "bold green" if held == len(results) else "bold red"
+    return f"[{style}]{held} of {len(results)} checks held, in {seconds:.1f} s[/]"
+
+
 def escaped(text: str) -> str:
     """Return `text` with nothing in it that rich would take for markup."""
     return text.replace("[", r"\[")
 
 
 def write_svg(path: Path, results: list[Result]) -> None:
-    """Write the table as a picture that refers to no other file, fonts included."""
+    """Write the table as a picture that refers to no other file, fonts included.
+
+    It has no vertical lines: they would have gaps in every font but the one that is left out.
+    """
+    made = table(results, box.HORIZONTALS)
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
-        console.print(table(results))
+        console.width = console.measure(made).maximum
+        console.print(made)
+        console.print(f" {summary(results)}")
         picture = console.export_svg(title="make demo")
-    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
+    # Rich names itself in a comment, and a font by its address on the web.
+    path.write_text(re.sub(r"<!--.*?-->\s*|@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -65,7 +66,9 @@ def request(
     try:
         # What is percent-encoded stays so; what a URL cannot hold becomes so (RFC 3986, 2).
         target = quote(target, safe="%/?#[]:@!$&'()*+,;=~")
-        connection.request(method, target, body, {"Connection": "close", **(headers or {})})
+        # A server that refuses a body closes before it has all of it, but answers (RFC 9112, 9.5).
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, body, headers or {})
         response = connection.getresponse()
         return Response(response.status, response.reason, response.headers, response.read())
     except HTTPException as error:

@@ -88,7 +88,7 @@ def rebuilt(name: str, args: tuple[Any, ...], trace: str) -> Exception:
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:
             error = kind(*args)
-        except TypeError:
+        except Exception:  # noqa: BLE001 - its class does not take these arguments
             error = RemoteError(name, *args)
     else:
         error = RemoteError(name, *args)

@@ -63,10 +63,10 @@ def up(_options: argparse.Namespace) -> int:
     was_running = stack.running()
     ports.check([service for service in services() if service.name not in was_running])
     with step("building the images"):
-        stack.compose("--profile", "*", "build", "--quiet")
+        stack.build()
     try:
         with step("starting the containers, until all are healthy"):
-            start(stack)
+            stack.start()
     except BaseException:
         if not was_running:
             stack.down()
@@ -74,20 +74,6 @@ def up(_options: argparse.Namespace) -> int:
     status = stack.run("run", "--rm", *no_terminal(), "clients").returncode
     show_addresses({service.name: stack.address(service) for service in services()})
     return status
-
-
-def start(stack: Stack) -> None:
-    """Start the containers and wait; raises LabError with the logs of those that fail."""
-    done = stack.run("up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", capture=True)
-    if done.returncode:
-        listing = stack.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
-        failed = [
-            line.split()[0]
-            for line in listing.stdout.splitlines()
-            if not line.endswith("running healthy")
-        ]
-        logs = stack.compose("logs", "--tail", "20", *failed).stdout if failed else ""
-        raise LabError(f"not healthy: {', '.join(failed)}\n{done.stderr.strip()}\n{logs.strip()}")
 
 
 def up_local(_options: argparse.Namespace) -> int:
@@ -253,7 +239,7 @@ def main() -> int:
     try:
         return COMMANDS[options.command](options)
     except LabError as error:
-        console.print(f"wirelab: {error}", style="red", markup=False)
+        console.print(f"wirelab: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +128,10 @@ class Stack:
 
     def run(self, *arguments: str, capture: bool = False) -> "subprocess.CompletedProcess[str]":
         """Run `docker compose` and return what came of it."""
+        # Its `logs` clears lines on a terminal that is none.
+        plain = [] if sys.stdout.isatty() and not capture else ["--ansi", "never"]
         return subprocess.run(
-            self.command(*arguments),
+            self.command(*plain, *arguments),
             cwd=ROOT,
             env=self.environment(),
             check=False,
@@ -147,6 +150,27 @@ class Stack:
         ).stdout.strip()
         host, _, port = answer.rpartition(":")
         return Address("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+
+    def build(self) -> None:
+        """Build the images; raises LabError with what the build said when it fails."""
+        self.compose("--profile", "*", "build", "--quiet")
+
+    def start(self) -> None:
+        """Start the containers and wait until each is healthy.
+
+        Raises LabError that names those which are not, with their logs.
+        """
+        done = self.run(
+            "up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", capture=True
+        )
+        if done.returncode:
+            listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
+            states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
+            failed = [service for service, state in states if state != "running healthy"]
+            logs = self.compose("logs", "--tail", "20", *failed).stdout if failed else ""
+            raise LabError(
+                f"not healthy: {', '.join(failed)}\n{done.stderr.strip()}\n{logs.strip()}"
+            )
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.

@@ -11,11 +11,13 @@ Opcodes alone are not harmless either, hence three limits. Memory: an empty set 
 the wire and 216 in memory, so opcodes and containers are counted. The memo: an index may only be
 the next one, where `pickle.loads` allocates as much as a forged index says. Hashing: a tuple that
 holds the one before twice doubles what hashing it costs with each two bytes, so keys are paid
-for, as the tree they unfold to, from a budget as large as the message.
+for, as the tree they unfold to, from a budget as large as the message; and a dict compares a key
+with all others of the same hash, which tuples of -1 and -2 all have, so few may be alike.
 """
 
 import pickle
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ T = TypeVar("T")
 MAX_OPCODES = 2_000_000
 MAX_CONTAINERS = 200_000
 MAX_KEY_DEPTH = 50
+MAX_ALIKE = 100  # keys of one dict or set that have the same hash
 
 
 class Refused(ValueError):
@@ -44,6 +47,7 @@ APPEND, APPENDS, SETITEM, SETITEMS, ADDITEMS, TUPLE, FROZENSET = map(
     OPCODE.__getitem__,
     ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "TUPLE", "FROZENSET"),
 )
+POP, POP_MARK = map(OPCODE.__getitem__, ("POP", "POP_MARK"))
 
 UINT1, UINT2, UINT4, UINT8 = (struct.Struct("<" + form) for form in "BHIQ")
 CONSTANT = {
@@ -149,17 +153,21 @@ def _run(data: bytes) -> Any:
             _target(stack, list).extend(items)
         elif opcode in (SETITEM, SETITEMS):
             items = _pop(stack, len(stack) - 2 if opcode == SETITEM else marks.pop())
-            keys.pay(items[::2])
-            _target(stack, dict).update(zip(items[::2], items[1::2], strict=True))
+            target = _target(stack, dict)
+            keys.pay(items[::2], id(target))
+            target.update(zip(items[::2], items[1::2], strict=True))
         elif opcode == ADDITEMS:
             items = _pop(stack, marks.pop())
-            keys.pay(items)
-            _target(stack, set).update(items)
+            members = _target(stack, set)
+            keys.pay(items, id(members))
+            members.update(items)
         elif opcode == FROZENSET:
             items = _pop(stack, marks.pop())
-            keys.pay(items)
-            stack.append(frozenset(items))
             containers += 1
+            keys.pay(items, -containers)
+            stack.append(frozenset(items))
+        elif opcode in (POP, POP_MARK):  # written for a tuple that contains itself
+            _pop(stack, len(stack) - 1 if opcode == POP else marks.pop())
         elif opcode == PROTO:
             at += 1
         elif opcode == FRAME:
@@ -200,14 +208,28 @@ class KeyBudget:
 
     def __init__(self, message_size: int) -> None:
         self.left = 4 * message_size + 1000
+        self.alike: Counter[tuple[int, int]] = Counter()
 
-    def pay(self, keys: list[Any], depth: int = 0) -> None:
-        """Take the cost of hashing `keys` from the budget; Refused when it is spent."""
-        self.left -= len(keys)
-        if self.left < 0 or depth > MAX_KEY_DEPTH:
-            raise Refused("hashing the keys would cost more than the message is worth")
+    def pay(self, keys: list[Any], owner: int) -> None:
+        """Take the cost of `keys` from the budget; Refused when it is spent.
+
+        `owner` is a number of the dict or set that they are for. Counted as alike are only those
+        that a peer can make so: the hashes of text and bytes are random, of other numbers distinct.
+        """
+        self._hash(keys, 0)
         for key in keys:
+            if type(key) in (tuple, frozenset) or (type(key) is int and key.bit_length() > 60):
+                alike = (owner, hash(key))
+                self.alike[alike] += 1
+                if self.alike[alike] > MAX_ALIKE:
+                    raise Refused(f"more than {MAX_ALIKE} keys have the same hash")
+
+    def _hash(self, keys: list[Any], depth: int) -> None:
+        for key in keys:
+            self.left -= 1
             if type(key) in (tuple, frozenset):
-                self.pay(key, depth + 1)
+                self._hash(key, depth + 1)
             elif type(key) is int:
                 self.left -= key.bit_length() // 64
+            if self.left < 0 or depth > MAX_KEY_DEPTH:
+                raise Refused("hashing the keys would cost more than the message is worth")

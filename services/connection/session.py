@@ -69,6 +69,7 @@ class Session:
             yield self._handshake.send(message)
         except StopIteration:
             self._authenticated = True
+            self._deadline = math.inf
         except AuthenticationError:
             yield handshake.FAILURE
             raise

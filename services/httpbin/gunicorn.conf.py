@@ -5,9 +5,14 @@ a connection waits in a selector and costs no thread. The settings are those of
 https://docs.gunicorn.org/en/stable/settings.html.
 """
 
+import socket
+import struct
 from pathlib import Path
+from typing import Any
 
 from services import runtime
+
+SILENCE = 10  # seconds
 
 wsgi_app = "httpbin:app"
 bind = "{}:{}".format(*runtime.address(8081))
@@ -40,3 +45,15 @@ logconfig_dict = {
     },
 }
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s bytes %(M)s ms'
+
+
+def when_ready(arbiter: Any) -> None:
+    """Limit how long a thread waits for the next bytes of a request.
+
+    gunicorn's threads read without a limit: eight clients that send half a request and fall
+    silent would hold all of them for ever. On Linux an accepted connection inherits the receive
+    timeout of its listener (socket(7), SO_RCVTIMEO).
+    """
+    for listener in arbiter.LISTENERS:
+        timeval = struct.pack("ll", SILENCE, 0)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)

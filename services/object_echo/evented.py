@@ -55,9 +55,11 @@ def unix_server(path: str) -> Iterator[socket.socket]:
     Path(path).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
-        listener.listen(1024)
-        yield listener
-        Path(path).unlink()
+        try:
+            listener.listen(1024)
+            yield listener
+        finally:
+            Path(path).unlink(missing_ok=True)
 
 
 def accept(selector: selectors.BaseSelector, ready: selectors.SelectorKey, key: bytes) -> None:

@@ -61,6 +61,8 @@ class PathDispatcher:
         The body is read only once it is certain that somebody wants it.
         """
         method = environ["REQUEST_METHOD"]
+        if (method, environ.get("PATH_INFO")) == ("OPTIONS", "*"):  # RFC 9110, 9.3.7
+            return Options({each for handlers in self.pathmap.values() for each in handlers})
         handlers, segments = self.find(environ.get("PATH_INFO") or "/")
         if method == "HEAD" and "HEAD" not in handlers:
             method = "GET"
@@ -86,12 +88,6 @@ class PathDispatcher:
             path = path_info.encode("latin-1").decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        if path == "*":  # OPTIONS *, about the server as a whole (RFC 9110, 9.3.7)
-            return {
-                method: function
-                for handlers in self.pathmap.values()
-                for method, function in handlers.items()
-            }, {}
         for template in sorted(self.pathmap, key=lambda template: "{" in template):
             if found := pattern(template).fullmatch(path):
                 return self.pathmap[template], dict(found.groupdict())

@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -12,6 +13,7 @@ from services import runtime
 from services.rest.app import application
 
 SILENCE = 10  # seconds
+LINGER = 1  # second
 
 log = logging.getLogger("rest")
 
@@ -47,12 +49,12 @@ class Server(WSGIServer):
 
         Closing while some of it is unread would be a reset, which can overtake the answer.
         """
+        deadline = time.monotonic() + LINGER
         with suppress(OSError):
             request.shutdown(socket.SHUT_WR)
-            request.settimeout(1)
-            for _ in range(64):
-                if not request.recv(64 * 1024):
-                    break
+            request.settimeout(LINGER)
+            while request.recv(64 * 1024) and time.monotonic() < deadline:
+                pass
         self.close_request(request)
 
     def handle_error(self, _request: Any, client_address: Any) -> None:

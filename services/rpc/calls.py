@@ -13,6 +13,7 @@ one pickled twice.
 import builtins
 import logging
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from services.connection import plain_pickle
@@ -64,5 +65,6 @@ def as_builtin(error: Exception) -> Exception:
     """Return an exception of a built-in class that says the same: any client can unpickle it."""
     kind = getattr(builtins, type(error).__name__, None)
     if kind is type(error):
-        return kind(*plain_args(error))
+        with suppress(Exception):  # where its class does not take what is left of its arguments
+            return kind(*plain_args(error))
     return RuntimeError(f"{type(error).__name__}: {error}")

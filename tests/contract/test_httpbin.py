@@ -3,12 +3,13 @@
 import argparse
 import io
 import json
+import re
 import socket
 import socketserver
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -25,6 +26,7 @@ from clients.checks import Check, WrongAnswer
 from clients.http_messages import CHUNK, LONGEST_WAIT, Answer, Wanted
 from tests.processes import Server, running
 
+ROOT = Path(__file__).parents[2]
 COMMAND = ["gunicorn", "-c", "services/httpbin/gunicorn.conf.py"]
 TIMEOUT = 10.0  # seconds; only tests of something else than timeouts have it
 
@@ -147,6 +149,13 @@ def test_head_has_the_headers_of_get_and_no_body(library: ModuleType, base: str)
 
     assert (answer.status, answer.content) == (200, b"")
     assert answer.header("content-length") == str(len(whole.content)) == "3741"
+
+
+def test_head_follows_a_redirect(library: ModuleType, base: str) -> None:
+    """HEAD goes where GET would go."""
+    answer: Answer = library.head(base, "/redirect/1", TIMEOUT)
+
+    assert (answer.status, answer.url) == (200, f"{base}/get")
 
 
 @pytest.mark.parametrize("password", ["password", "pass:word", "Paßwort", "密码"])
@@ -378,6 +387,14 @@ def test_a_download_tells_its_progress(
     assert (answer.status, answer.content) == (200, b"")
 
 
+def test_a_download_asks_for_no_compression(library: ModuleType) -> None:
+    """The bytes that arrive are those that Content-Length counts."""
+    with scripted(OK) as script:
+        library.download(script.base, "/", io.BytesIO(), TIMEOUT, lambda *_: None)
+
+    assert b"Accept-Encoding: identity\r\n" in script.requests[0]
+
+
 def test_both_libraries_download_the_same(base: str) -> None:
     """The same bytes end in the sink, in the same order."""
     sinks = io.BytesIO(), io.BytesIO()
@@ -441,8 +458,11 @@ def test_a_server_that_is_not_there_is_an_error(library: ModuleType) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(OSError, match="refused") as failed:
         library.get(f"http://127.0.0.1:{port}", "/", {}, TIMEOUT)
+
+    wanted = ConnectionRefusedError if library is http_urllib else requests.ConnectionError
+    assert failed.type is wanted
 
 
 def test_the_environment_sends_no_request_elsewhere(
@@ -643,6 +663,19 @@ def test_a_stop_waits_for_no_client(sent: bytes, answered: bool) -> None:
             assert client.recv(CHUNK).startswith(b"HTTP/1.1 200 OK\r\n")
 
         assert server.stop(2.0) == 0
+
+
+def test_silent_clients_hold_no_thread_for_ever(tmp_path: Path) -> None:
+    """With a half request in every thread of gunicorn, the next client is still served."""
+    configuration = tmp_path / "impatient.py"
+    text = (ROOT / COMMAND[-1]).read_text()
+    configuration.write_text(re.sub("SILENCE = .*", "SILENCE = 1", text))
+    with running([*COMMAND[:-1], str(configuration)]) as server, ExitStack() as clients:
+        for _ in range(8):
+            client = clients.enter_context(socket.create_connection(server.address, TIMEOUT))
+            client.sendall(b"GET /get HTTP/1.1\r\nHos")
+
+        httpbin.health(server.address, TIMEOUT)
 
 
 # ---- the seed's transcripts ----

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
@@ -151,8 +152,17 @@ def test_a_body_announced_as_too_large_is_refused_unread(address: Address) -> No
 
 def test_who_sends_a_body_that_is_too_large_gets_to_read_why(address: Address) -> None:
     """The answer is not lost to a reset of the connection."""
-    response = rest.upload(address, {"large.bin": bytes(3 * LIMIT)})
+    response = rest.upload(address, {"large.bin": bytes(16 * LIMIT)})
     rest.expect_problem(response, 413)
+
+
+def test_the_single_server_hears_out_a_body_that_is_too_large() -> None:
+    """A client that cannot read before all is sent, such as urlopen, gets the answer as well."""
+    with running(SINGLE) as server:
+        too_large = Request(f"http://{server.address}/hello", bytes(16 * LIMIT))
+        with pytest.raises(HTTPError, match="413") as caught:
+            urlopen(too_large)
+        caught.value.close()
 
 
 def test_a_body_of_just_the_limit_is_taken(address: Address) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import Any, NamedTuple
+from wsgiref.handlers import SimpleHandler
 from wsgiref.headers import Headers
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import setup_testing_defaults
@@ -296,10 +298,64 @@ def test_no_header_can_hold_a_line_break(dispatcher: PathDispatcher, value: str)
     assert "X-Name" not in answer.headers
 
 
-def test_a_handler_that_does_not_start_a_response_is_a_fault(dispatcher: PathDispatcher) -> None:
+def test_a_handler_that_does_not_start_a_response_is_a_fault(
+    dispatcher: PathDispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
     """Rather than an error that only some servers notice."""
     dispatcher.register("GET", "/", lambda _environ, _start_response: [b"x"])
     assert call(dispatcher, "GET", "/").status == "500 Internal Server Error"
+    assert "start_response is not called before the first block" in caplog.text
+
+
+def test_a_handler_that_starts_two_responses_is_a_fault(dispatcher: PathDispatcher) -> None:
+    """Unless it says by `exc_info` that the second is to replace the first (PEP 3333)."""
+
+    def twice(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"x"]
+
+    def replacing(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        start_response("503 Later", [("Content-Type", "text/plain")], (None, None, None))
+        return [b"x"]
+
+    dispatcher.register("GET", "/twice", twice)
+    dispatcher.register("GET", "/replacing", replacing)
+    assert call(dispatcher, "GET", "/twice").status == "500 Internal Server Error"
+    assert call(dispatcher, "GET", "/replacing").status == "503 Later"
+
+
+def test_what_is_sent_is_not_replaced(dispatcher: PathDispatcher) -> None:
+    """An error after the first block is raised again where the server sees it (PEP 3333)."""
+
+    def late(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"x"
+        try:
+            raise LookupError("late")
+        except LookupError:
+            start_response("500 Oops", [("Content-Type", "text/plain")], sys.exc_info())
+
+    dispatcher.register("GET", "/", late)
+    with pytest.raises(LookupError, match="late"):
+        call(dispatcher, "GET", "/")
+
+
+def test_head_of_an_answer_without_a_length_has_none(dispatcher: PathDispatcher) -> None:
+    """Wsgiref adds a Content-Length where it can count, and there is no body to be counted."""
+
+    def unmeasured(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"x"
+
+    dispatcher.register("GET", "/", unmeasured)
+    environ: WSGIEnvironment = {"REQUEST_METHOD": "HEAD"}
+    setup_testing_defaults(environ)
+    sent = BytesIO()
+    SimpleHandler(BytesIO(), sent, StringIO(), environ).run(dispatcher)
+    assert sent.getvalue().endswith(b"Content-Type: text/plain\r\n\r\n")
+    assert b"Content-Length" not in sent.getvalue()
 
 
 def test_uploaded_files_are_there_for_the_handler_and_closed_after_it(

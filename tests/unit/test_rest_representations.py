@@ -27,6 +27,7 @@ NASTY: list[Record] = [{"name": 'a,"b"\r\n<&>', "n": 1}, {"name": "Zoë 你", "n
         ("application/*", "application/json"),
         ("text/csv, application/json", "application/json"),
         ("text/html;q=0.5, application/json", "application/json"),
+        ("text/html;Q=0.5, application/json", "application/json"),
         ("text/html;q=0.5, */*;q=0.4", "text/html"),
         ("text/html;q=0, */*", "application/json"),
         ("text/*;q=0.1, */*;Q=1.000", "application/json"),

@@ -1,0 +1,107 @@
+"""The containers as the engine reports them: what each may do, and with how much."""
+
+from collections.abc import Iterator
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from scripts.stack import Stack
+from tests.stack.conftest import SERVICES, Find
+from tests.stack.engine import run_in
+
+
+@pytest.fixture(scope="session")
+def one_off(stack: Stack, engine: docker.DockerClient) -> Iterator[Container]:
+    """Start a clients container that stays."""
+    identifier = stack.compose(
+        "run", "--detach", "--entrypoint", "sleep", "clients", "600"
+    ).stdout.strip()
+    container = engine.containers.get(identifier)
+    yield container
+    container.remove(force=True)
+
+
+@pytest.fixture(params=[*SERVICES, "clients"])
+def container(request: pytest.FixtureRequest, find: Find, one_off: Container) -> Container:
+    """Return each container in turn."""
+    return one_off if request.param == "clients" else find(request.param)
+
+
+def test_runs_as_nobody_in_particular(container: Container) -> None:
+    """The user is a number that no account of the host has, and not root."""
+    assert container.attrs["Config"]["User"] == "10001:10001"
+    assert run_in(container, "id", "-u") == (0, "10001\n")
+
+
+def test_file_system_is_read_only(container: Container) -> None:
+    """Nothing can be written but in /tmp."""
+    assert container.attrs["HostConfig"]["ReadonlyRootfs"] is True
+    status, output = run_in(container, "touch", "/app/written")
+    assert status != 0
+    assert "Read-only file system" in output
+    assert run_in(container, "touch", "/tmp/written") == (0, "")  # noqa: S108
+
+
+def test_has_no_capabilities(container: Container) -> None:
+    """All capabilities are dropped, and none can be gained by a set-uid program."""
+    assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
+    assert "no-new-privileges:true" in container.attrs["HostConfig"]["SecurityOpt"]
+    assert container.attrs["HostConfig"]["Privileged"] is False
+    _, status = run_in(container, "cat", "/proc/self/status")
+    assert "CapBnd:\t0000000000000000\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+
+
+def test_is_limited(container: Container) -> None:
+    """Processes and memory have a limit, and so have the logs."""
+    assert container.attrs["HostConfig"]["PidsLimit"] == 64
+    assert container.attrs["HostConfig"]["Memory"] == 128 * 1024 * 1024
+    assert container.attrs["HostConfig"]["LogConfig"] == {
+        "Type": "json-file",
+        "Config": {"max-size": "1m", "max-file": "3"},
+    }
+
+
+def test_has_an_init(container: Container) -> None:
+    """Process 1 passes signals on and reaps."""
+    assert container.attrs["HostConfig"]["Init"] is True
+    assert run_in(container, "cat", "/proc/1/comm") == (0, "docker-init\n")
+    assert container.attrs["Config"]["StopTimeout"] == 5
+
+
+def test_shares_nothing_with_the_host(container: Container) -> None:
+    """No namespace, device or folder of the host is in the container, but for the key's file."""
+    host = container.attrs["HostConfig"]
+    assert (host["PidMode"], host["UTSMode"], host["Devices"]) == ("", "", None)
+    assert host["IpcMode"] in ("private", "shareable")
+    assert not host["NetworkMode"].startswith(("host", "container"))
+    bound = [mount for mount in container.attrs["Mounts"] if mount["Type"] == "bind"]
+    assert all(mount["Destination"] == "/run/secrets/authkey" for mount in bound)
+    assert all(mount["RW"] is False for mount in bound)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_server_restarts_and_is_checked(find: Find, service: str) -> None:
+    """A server that ends is started again, and its health is checked."""
+    container = find(service)
+    assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert container.attrs["Config"]["Healthcheck"]["Test"] == [
+        "CMD", "sh", "clients/health.sh", service
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "clients"])
+def test_image_has_no_pip_and_only_its_own_service(
+    engine: docker.DockerClient, stack: Stack, service: str
+) -> None:
+    """An image holds one service, and nothing to install more with."""
+    listing = engine.containers.run(
+        f"{stack.project}-{service}", ["sh", "-c", "ls services; ls /venv/bin"], remove=True
+    ).decode().split()  # fmt: skip
+    folders = {"__init__.py", "__pycache__", "connection", "runtime.py"}
+    own = {service.replace("-", "_")} - {"clients"}
+    assert set(listing) >= folders | own
+    others = {name.replace("-", "_") for name in SERVICES} - own
+    assert not others & set(listing)
+    assert "pip" not in listing

@@ -1,0 +1,435 @@
+"""The decoder of plain data: all of it, nothing else, and at a bounded cost."""
+
+import collections
+import datetime
+import decimal
+import functools
+import itertools
+import os
+import pathlib
+import pickle
+import pickletools
+import random
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.connection import plain_pickle
+from services.connection.plain_pickle import MAX_ALIKE, MAX_CONTAINERS, MAX_OPCODES, Refused, loads
+
+PROTO4 = pickle.PROTO + b"\4"
+
+# Each kind of plain data, by the first protocol that can write it without a call.
+SINCE_2: list[Any] = [
+    None,
+    True,
+    False,
+    *(sign * 2**bits - 1 for bits in (0, 8, 16, 31, 63, 2100) for sign in (1, -1)),
+    0.1,
+    -0.0,
+    float("inf"),
+    "",
+    "x" * 255,
+    "é€😀" * 100,
+    "\0\r\n",
+    "\ud800",
+    (),
+    (1,),
+    (1, 2),
+    (1, 2, 3),
+    (1, 2, 3, 4),
+    [],
+    [1],
+    list(range(3000)),
+    {},
+    {"a": 1},
+    {number: str(number) for number in range(3000)},
+    {(1, (2, "three")): None, 1.5: [], None: ()},
+    {"nested": [{"deep": ([], {})}]},
+    "x" * 100_000,
+]
+SINCE_3: list[Any] = [b"", b"x" * 255, bytes(range(256)), bytes(100_000), {b"key": b"value"}]
+SINCE_4: list[Any] = [
+    set(),
+    {1, 2, 3},
+    set(range(3000)),
+    frozenset(),
+    frozenset({1, "two", (3, frozenset({4}))}),
+    {frozenset({1}): {1}},
+]
+BY_PROTOCOL = {
+    2: SINCE_2,
+    3: SINCE_2 + SINCE_3,
+    4: SINCE_2 + SINCE_3 + SINCE_4,
+    5: SINCE_2 + SINCE_3 + SINCE_4,
+}
+
+# The opcodes that Python writes for plain data at the protocols 2 to 5.
+PLAIN_OPCODES = """
+    PROTO FRAME STOP MARK POP POP_MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
+    NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
+    SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8
+    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS
+    EMPTY_DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET
+"""
+OPCODES = {opcode.name: opcode.code.encode("latin-1") for opcode in pickletools.opcodes}
+OTHER_OPCODES = {
+    name: code for name, code in OPCODES.items() if name not in PLAIN_OPCODES.split()
+} | {"none of pickle's": b"\xff"}
+
+
+def text(value: str) -> bytes:
+    """Return the opcode that pushes a short text."""
+    return pickle.SHORT_BINUNICODE + bytes([len(value.encode())]) + value.encode()
+
+
+def number(value: int) -> bytes:
+    """Return the opcode that pushes an integer."""
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return pickle.LONG1 + bytes([len(data)]) + data
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two plain values are equal, and of the same types all the way down."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, dict):
+        return same(list(left.items()), list(right.items()))
+    return bool(left == right) and (isinstance(left, set | frozenset) or repr(left) == repr(right))
+
+
+def is_plain(value: Any, seen: dict[int, Any] | None = None) -> bool:
+    """Whether nothing but plain data is reached from a value, which may contain itself."""
+    seen = {} if seen is None else seen
+    if id(value) in seen:
+        return True
+    seen[id(value)] = value
+    if type(value) in (list, tuple, set, frozenset):
+        return all(is_plain(item, seen) for item in value)
+    if type(value) is dict:
+        return is_plain(list(value.items()), seen)
+    return type(value) in (int, float, str, bytes, bool, type(None))
+
+
+@pytest.mark.parametrize("protocol", BY_PROTOCOL)
+def test_plain_data_comes_back_as_it_was(protocol: int) -> None:
+    """At each protocol that writes it without a call, the type and the value survive."""
+    for value in BY_PROTOCOL[protocol]:
+        assert same(loads(pickle.dumps(value, protocol)), value), f"{value!r:.100}"
+
+
+def test_what_is_written_can_be_read_by_every_python() -> None:
+    """Our own pickles have protocol 4, and the library's reader gets the same from them."""
+    for value in BY_PROTOCOL[4]:
+        data = plain_pickle.dumps(value)
+        assert data[:2] == PROTO4
+        assert same(pickle.loads(data), value), f"{value!r:.100}"
+        assert same(loads(data), value), f"{value!r:.100}"
+
+
+@pytest.mark.parametrize("protocol", BY_PROTOCOL)
+def test_the_pickler_in_python_is_understood_too(protocol: int) -> None:
+    """It writes other opcodes than the one in C for some of the same values."""
+    for value in BY_PROTOCOL[protocol]:
+        data = pickle._dumps(value, protocol)  # type: ignore[attr-defined]
+        assert same(loads(data), value), f"{value!r:.100}"
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_is_shared_stays_shared(protocol: int) -> None:
+    """One list that is reached in two ways is still one, also far into the memo."""
+    shared: list[int] = [1]
+    many = [[n] for n in range(300)]
+    first, second, back, again = loads(pickle.dumps([shared, shared, many, many[299]], protocol))
+    assert first is second
+    assert back[299] is again
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_contains_itself_still_does(protocol: int) -> None:
+    """A list, a dict, and a tuple by way of a list."""
+    items: list[Any] = []
+    items.append(items)
+    found = loads(pickle.dumps(items, protocol))
+    assert found[0] is found
+    table: dict[str, Any] = {}
+    table["me"] = table
+    found = loads(pickle.dumps(table, protocol))
+    assert found["me"] is found
+    for padding in ((), (1, 2, 3)):
+        pair: tuple[Any, ...] = (*padding, [])
+        pair[-1].append(pair)
+        found = loads(pickle.dumps(pair, protocol))
+        assert found[-1][0] is found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(len, id="a function"),
+        pytest.param(object(), id="an object"),
+        pytest.param(int, id="a class"),
+        pytest.param(1j, id="a complex number"),
+        pytest.param(bytearray(b"x"), id="a bytearray"),
+        pytest.param(range(3), id="a range"),
+        pytest.param(ValueError("x"), id="an exception"),
+        pytest.param(decimal.Decimal(1), id="a Decimal"),
+        pytest.param(datetime.date(2012, 8, 15), id="a date"),
+        pytest.param(pathlib.PurePath("x"), id="a path"),
+        pytest.param(collections.OrderedDict(a=1), id="an OrderedDict"),
+        pytest.param(functools.partial(len), id="a partial"),
+        pytest.param([{"deep": (len,)}], id="a function, nested"),
+    ],
+)
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_is_not_plain_is_refused(value: object, protocol: int) -> None:
+    """However harmless: to rebuild it is to call something."""
+    with pytest.raises(Refused):
+        loads(pickle.dumps(value, protocol))
+
+
+def hostile(folder: str) -> dict[str, bytes]:
+    """Return pickles that make a folder, in each way in which a pickle can call a function."""
+    mkdir = pickle.GLOBAL + b"os\nmkdir\n"
+    path = text(folder)
+    unicode = pickle.UNICODE + folder.encode() + b"\n"
+    end = pickle.REDUCE + pickle.STOP
+    return {
+        "GLOBAL, REDUCE": PROTO4 + mkdir + path + pickle.TUPLE1 + end,
+        "STACK_GLOBAL, REDUCE": (
+            PROTO4 + text("os") + text("mkdir") + pickle.STACK_GLOBAL + path + pickle.TUPLE1 + end
+        ),
+        "INST": pickle.MARK + unicode + pickle.INST + b"os\nmkdir\n" + pickle.STOP,
+        "OBJ": PROTO4 + pickle.MARK + mkdir + path + pickle.OBJ + pickle.STOP,
+        "protocol 0": mkdir + pickle.MARK + unicode + pickle.TUPLE + end,
+        "as a key": PROTO4 + b"}" + mkdir + path + pickle.TUPLE1 + b"RNs.",
+        "before it is popped": PROTO4 + mkdir + path + pickle.TUPLE1 + b"R0N.",
+        "__reduce__": pickle.dumps(Reduced(folder)),
+    }
+
+
+class Reduced:
+    """Pickled, it is a call of os.mkdir."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("how", hostile(""))
+def test_what_a_pickle_asks_for_is_not_run(how: str, tmp_path: pathlib.Path) -> None:
+    """The folder that `pickle.loads` would make is not made."""
+    canary = tmp_path / "canary"
+    data = hostile(str(canary))[how]
+    with pytest.raises(Refused, match="does not build plain data"):
+        loads(data)
+    assert not canary.exists()
+    pickle.loads(data)
+    assert canary.exists(), "the test's own pickle is at fault"
+
+
+@pytest.mark.parametrize("opcode", OTHER_OPCODES.values(), ids=OTHER_OPCODES)
+def test_every_other_opcode_is_refused(opcode: bytes) -> None:
+    """Whatever stands on the stack and behind it, known to `pickle` or not."""
+    for before in (b"", b"N", b"N)", b"N)}", b"(N", b"]N", b"}NN"):
+        for after in (b"", b"1\n", b"\1\0\0\0\0\0\0\0x", b"os\nsystem\n"):
+            with pytest.raises(Refused, match="does not build plain data"):
+                loads(PROTO4 + before + opcode + after + pickle.STOP)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_cut_short_anywhere_is_refused(protocol: int) -> None:
+    """No beginning of a pickle is one."""
+    value = ["text", 2**70, 1.5, {"k": (1, 2, 3, 4)}, [True, None], 70_000, "x" * 300]
+    for value_ in (value, [*value, b"bytes", {1}, frozenset({2})]) if protocol > 3 else (value,):
+        data = pickle.dumps(value_, protocol)
+        for end in range(len(data)):
+            with pytest.raises(Refused):
+                loads(data[:end])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(PROTO4 + b"N." + b"N", id="bytes after STOP"),
+        pytest.param(PROTO4 + b"N.N.", id="two pickles"),
+        pytest.param(PROTO4 + b".", id="no value"),
+        pytest.param(PROTO4 + b"NN.", id="two values"),
+        pytest.param(PROTO4 + b"(N.", id="an open mark"),
+        pytest.param(PROTO4 + b"Nt.", id="TUPLE without a mark"),
+        pytest.param(PROTO4 + b"\x87.", id="TUPLE3 of nothing"),
+        pytest.param(PROTO4 + b"Na.", id="APPEND to nothing"),
+        pytest.param(PROTO4 + b")Na.", id="APPEND to a tuple"),
+        pytest.param(PROTO4 + b"](NN0u.", id="SETITEMS of a list"),
+        pytest.param(PROTO4 + b"}(Nu.", id="a key without a value"),
+        pytest.param(PROTO4 + b"}]Ns.", id="a list as a key"),
+        pytest.param(PROTO4 + b"\x8f(]\x90.", id="a list in a set"),
+        pytest.param(PROTO4 + b"(]\x91.", id="a list in a frozenset"),
+        pytest.param(PROTO4 + b"0N.", id="POP of nothing"),
+        pytest.param(PROTO4 + b"(N00N1.", id="POP below a mark"),
+        pytest.param(PROTO4 + b"h\0.", id="BINGET of nothing"),
+        pytest.param(PROTO4 + b"\x94.", id="MEMOIZE of nothing"),
+        pytest.param(PROTO4 + pickle.SHORT_BINUNICODE + b"\1\xff.", id="text that is not UTF-8"),
+    ],
+)
+def test_a_malformed_pickle_is_refused(data: bytes) -> None:
+    """No opcode takes what is not there, or puts it where it does not belong."""
+    with pytest.raises(Refused):
+        loads(data)
+
+
+@pytest.mark.parametrize(
+    "opcode",
+    [
+        pytest.param(getattr(pickle, name) + struct.pack(form, size), id=f"{name} of {size}")
+        for name, form, sizes in (
+            ("LONG4", "<i", (-1, 2**31 - 1)),
+            ("BINUNICODE", "<I", (2**32 - 1,)),
+            ("BINBYTES", "<I", (2**32 - 1,)),
+            ("BINUNICODE8", "<Q", (2**32, 2**63 - 1, 2**64 - 1)),
+            ("BINBYTES8", "<Q", (2**32, 2**63 - 1, 2**64 - 1)),
+        )
+        for size in sizes
+    ],
+)
+def test_an_announced_length_past_the_end_is_refused(opcode: bytes) -> None:
+    """No memory is reserved for what is not there."""
+    with pytest.raises(Refused, match="runs past the end"):
+        loads(PROTO4 + opcode + b"x.")
+
+
+@pytest.mark.parametrize("opcode", [pickle.BINPUT + b"\1", pickle.LONG_BINPUT + b"\xff" * 4])
+def test_the_memo_cannot_be_made_to_grow(opcode: bytes) -> None:
+    """Only the next index is accepted: a forged one is a size to reserve."""
+    with pytest.raises(Refused, match="of the memo"):
+        loads(PROTO4 + b"N" + opcode + b".")
+
+
+def doubling(levels: int, empty: bytes = b")") -> bytes:
+    """Return opcodes for a tuple that has the one before twice, and so on: 2**levels leaves."""
+    step = b"\x94h%c\x86"
+    return empty + b"".join(step % level for level in range(levels))
+
+
+def test_keys_that_are_dear_to_hash_are_refused() -> None:
+    """A key of 2**30 leaves takes 120 bytes, and hours; in a value it costs nothing."""
+    assert loads(PROTO4 + doubling(30) + b".")
+    refused = "more than the message is worth"
+    with pytest.raises(Refused, match=refused):
+        loads(PROTO4 + b"}" + b"\x94" + doubling(30).replace(b"h\0", b"h\1") + b"Ns.")
+    for container in (b"\x8f(%b\x90.", b"(%b\x91."):
+        with pytest.raises(Refused, match=refused):
+            loads(PROTO4 + container % doubling(30))
+    large = pickle.LONG4 + struct.pack("<i", 100_000) + b"\1" * 100_000 + b"\x94"
+    with pytest.raises(Refused, match=refused):
+        loads(PROTO4 + b"(" + large + b"(" + b"h\0" * 100_000 + b"t" + b"\x91.")
+
+
+def test_keys_that_nest_deep_are_refused() -> None:
+    """Hashing is recursive."""
+    with pytest.raises(Refused, match="more than the message is worth"):
+        loads(PROTO4 + b"})" + b"\x85" * 10_000 + b"Ns.")
+
+
+def test_a_table_of_many_tuples_is_accepted() -> None:
+    """Thousands of keys are dear to nobody when their hashes differ, even if some do not."""
+    table = {(x, y): None for x in range(-50, 50) for y in range(-50, 50)}
+    assert loads(plain_pickle.dumps(table)) == table
+
+
+def alike(kind: str) -> list[bytes]:
+    """Return the opcodes of distinct keys that all have one hash."""
+    if kind == "integers":  # CPython reduces them modulo 2**61 - 1
+        return [number(n * (2**61 - 1)) for n in range(1, MAX_ALIKE + 2)]
+    signs = itertools.islice(itertools.product((-1, -2), repeat=7), MAX_ALIKE + 1)
+    return [b"(" + b"".join(map(number, key)) + b"t" for key in signs]  # hash(-1) == hash(-2)
+
+
+@pytest.mark.parametrize("kind", ["integers", "tuples"])
+@pytest.mark.parametrize("form", ["dict", "dict, one by one", "set", "frozenset"])
+def test_keys_made_to_collide_are_refused(kind: str, form: str) -> None:
+    """Each would be compared with all the others: n of them cost n**2."""
+
+    def data(keys: list[bytes]) -> bytes:
+        if form == "dict":
+            return PROTO4 + b"}(" + b"".join(key + b"N" for key in keys) + b"u."
+        if form == "dict, one by one":
+            return PROTO4 + b"}" + b"".join(key + b"Ns" for key in keys) + b"."
+        return PROTO4 + (b"\x8f(%b\x90." if form == "set" else b"(%b\x91.") % b"".join(keys)
+
+    keys = alike(kind)
+    found = loads(data(keys[:-1]))
+    assert len({hash(key) for key in found}) == 1
+    assert len(found) == MAX_ALIKE
+    with pytest.raises(Refused, match="have the same hash"):
+        loads(data(keys))
+
+
+@pytest.mark.parametrize("kind", [dict.fromkeys, set, frozenset], ids=["dict", "set", "frozenset"])
+def test_the_same_key_in_many_containers_is_no_collision(kind: Callable[[Any], Any]) -> None:
+    """What is counted is counted in each dict or set for itself."""
+    value = [kind([(1, (number,)), 2**70]) for number in [5] * 3 * MAX_ALIKE]
+    assert loads(plain_pickle.dumps(value)) == value
+
+
+def test_deep_nesting_is_no_recursion() -> None:
+    """Lists nest as deep as the message is long."""
+    value = loads(PROTO4 + b"]" * 100_000 + b"a" * 99_999 + b".")
+    depth = 1
+    while value:
+        (value,) = value
+        depth += 1
+    assert depth == 100_000
+
+
+@pytest.mark.parametrize("opcode", [b"]", b"}", b"\x8f", b")\x85", b"()t", b"(\x91"])
+def test_containers_are_counted(opcode: bytes) -> None:
+    """An empty set is one byte on the wire and 216 in memory."""
+    with pytest.raises(Refused, match=f"more than {MAX_CONTAINERS} lists"):
+        loads(PROTO4 + b"(" + opcode * (MAX_CONTAINERS + 1) + b"t.")
+
+
+def test_opcodes_are_counted() -> None:
+    """One byte on the wire is a pointer of eight in memory."""
+    with pytest.raises(Refused, match=f"more than {MAX_OPCODES} opcodes"):
+        loads(PROTO4 + b"(" + b"N" * MAX_OPCODES + b"t.")
+
+
+def test_mutations_are_plain_data_or_refused() -> None:
+    """Whatever single bytes are changed, nothing else is raised and nothing else comes out."""
+    rng = random.Random(20000)  # noqa: S311 - the same mutations each time
+    corpus = [
+        pickle.dumps(value, protocol)
+        for protocol in (2, 3, 4, 5)
+        for value in (
+            ["hello", 42, -(2**70), 0.1, {"a": (1, 2, 3, 4)}, [None, True, ()]],
+            {(1, 2): [b"bytes"], "set": {1, 2}, "f": frozenset({"x"})},
+            [[["shared"]] * 3, {"k": {"k": {}}}],
+        )
+    ]
+    decoded = 0
+    for _ in range(5000):
+        data = bytearray(rng.choice(corpus))
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(data))
+            match rng.randrange(3):
+                case 0:
+                    data[at] = rng.randrange(256)
+                case 1:
+                    data.insert(at, rng.choice(b"(N]}).0128abhtsu\x85\x86\x87\x8f\x90\x91\x94"))
+                case 2:
+                    del data[at]
+        try:
+            value = loads(bytes(data))
+        except Refused:
+            continue
+        decoded += 1
+        assert is_plain(value)
+    assert decoded > 100, "the mutations are too rough to test anything"

@@ -1,0 +1,203 @@
+"""One authenticated connection without its socket."""
+
+import hmac
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+
+from services.connection import frames
+from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
+from services.connection.session import (
+    HANDSHAKE_SECONDS,
+    MAX_MESSAGE,
+    MESSAGE_SECONDS,
+    Session,
+)
+
+KEY = b"k" * 32
+THEIRS = CHALLENGE + bytes(20)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time in a list, to be changed by a test."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def new_session(answer: Callable[[bytes], bytes] = bytes.upper) -> Session:
+    """Return a session whose client has not yet said anything."""
+    return Session("peer", KEY, answer)
+
+
+def drain(session: Session) -> bytes:
+    """Take what the session wants to send."""
+    unsent = bytes(session.unsent)
+    session.unsent = memoryview(b"")
+    return unsent
+
+
+def client_half(session: Session) -> bytes:
+    """Return all that a client sends in its handshake; it needs no more than our challenge."""
+    (challenge,) = messages(drain(session))
+    answer = hmac.new(KEY, challenge.removeprefix(CHALLENGE), "md5").digest()
+    return frames.encode(answer) + frames.encode(THEIRS) + frames.encode(WELCOME)
+
+
+def messages(data: bytes) -> list[bytes]:
+    """Return the messages in `data`."""
+    rest = bytearray(data)
+    taken = []
+    while (message := frames.take(rest, MAX_MESSAGE)) is not None:
+        taken.append(message)
+    assert not rest
+    return taken
+
+
+def authenticated(answer: Callable[[bytes], bytes] = bytes.upper) -> Session:
+    """Return a session that has its handshake behind it."""
+    session = new_session(answer)
+    session.receive(client_half(session))
+    drain(session)
+    return session
+
+
+def test_it_begins_with_our_challenge() -> None:
+    """There is something to send before anything is received."""
+    (challenge,) = messages(drain(new_session()))
+    assert challenge.startswith(CHALLENGE)
+
+
+def test_it_does_not_matter_where_the_stream_is_cut() -> None:
+    """Split in two at any byte, handshake and messages have the same answers."""
+    whole = len(client_half(new_session()) + frames.encode(b"hello") + frames.encode(b"world"))
+    for cut in range(1, whole):
+        session = new_session()
+        data = client_half(session) + frames.encode(b"hello") + frames.encode(b"world")
+        session.receive(data[:cut])
+        sent = drain(session)
+        session.receive(data[cut:])
+        sent += drain(session)
+        welcome, answer, *replies = messages(sent)
+        assert (welcome, len(answer), replies) == (WELCOME, 16, [b"HELLO", b"WORLD"])
+        assert session.ended is None
+
+
+def test_one_byte_at_a_time_is_enough() -> None:
+    """Every cut at once."""
+    session = new_session()
+    sent = b""
+    for byte in client_half(session) + frames.encode(b"hello"):
+        session.receive(bytes([byte]))
+        sent += drain(session)
+    assert messages(sent)[2:] == [b"HELLO"]
+
+
+def test_messages_sent_without_waiting_are_answered_in_order() -> None:
+    """One receive may bring many."""
+    session = authenticated()
+    session.receive(b"".join(frames.encode(b"m%d" % n) for n in range(100)))
+    assert messages(drain(session)) == [b"M%d" % n for n in range(100)]
+
+
+def test_fin_ends_it() -> None:
+    """An empty receive is the client's FIN."""
+    session = authenticated()
+    session.receive(b"")
+    assert session.ended == "closed by the client"
+
+
+def test_a_wrong_key_is_told_so_and_ends_it() -> None:
+    """The last thing to send is the failure."""
+    session = new_session()
+    drain(session)
+    session.receive(frames.encode(bytes(16)))
+    assert messages(drain(session)) == [FAILURE]
+    assert session.ended == "AuthenticationError: the client does not know the key"
+
+
+@pytest.mark.parametrize("size", [MAX_MESSAGE + 1, -1, 0])
+def test_a_frame_that_will_not_be_read_ends_it(size: int) -> None:
+    """The header alone does."""
+    session = authenticated()
+    session.receive(struct.pack("!i", size))
+    assert session.ended
+    assert session.ended.startswith(f"FrameError: a message of {size} bytes")
+
+
+def test_a_stranger_may_announce_less() -> None:
+    """Before the handshake is done a message has at most 256 bytes."""
+    session = new_session()
+    drain(session)
+    session.receive(struct.pack("!i", 257))
+    assert session.ended
+    assert session.ended.startswith("FrameError: a message of 257 bytes")
+
+
+def test_answers_made_before_a_failure_are_still_sent() -> None:
+    """Only the message that failed, and what follows it, have none."""
+
+    def answer(message: bytes) -> bytes:
+        if message == b"bad":
+            raise ValueError("no")
+        return message
+
+    session = authenticated(answer)
+    session.receive(b"".join(map(frames.encode, (b"good", b"bad", b"good"))))
+    assert messages(drain(session)) == [b"good"]
+    assert session.ended == "ValueError: no"
+
+
+def test_the_handshake_has_a_deadline(clock: list[float]) -> None:
+    """Bytes that do not complete it do not put it off."""
+    session = new_session()
+    session.receive(frames.encode(bytes(16))[:-1])
+    session.check_deadline(clock[0] + HANDSHAKE_SECONDS)
+    assert session.ended is None
+    session.check_deadline(clock[0] + HANDSHAKE_SECONDS + 0.1)
+    assert session.ended == "its handshake was not complete in time"
+
+
+def test_an_idle_client_has_none(clock: list[float]) -> None:
+    """Between two messages it may be silent for as long as it likes."""
+    session = authenticated()
+    session.check_deadline(clock[0] + 1e9)
+    session.receive(frames.encode(b"hello"))
+    session.check_deadline(clock[0] + 1e9)
+    assert session.ended is None
+
+
+def test_a_message_has_a_deadline_from_its_first_byte(clock: list[float]) -> None:
+    """Further bytes do not put it off."""
+    session = authenticated()
+    session.receive(b"\0")
+    started = clock[0]
+    clock[0] += MESSAGE_SECONDS - 1
+    session.receive(b"\0")
+    session.check_deadline(started + MESSAGE_SECONDS)
+    assert session.ended is None
+    session.check_deadline(started + MESSAGE_SECONDS + 0.1)
+    assert session.ended == "its message was not complete in time"
+
+
+@pytest.mark.parametrize("first", ["the end of the handshake", "another message"])
+def test_a_message_that_arrives_behind_something_has_all_of_its_time(
+    clock: list[float], first: str
+) -> None:
+    """What was before it in the same receive has no part in its deadline."""
+    session = new_session()
+    before = client_half(session)
+    if first == "another message":
+        session.receive(before)
+        before = b"\0"
+        session.receive(before)
+        clock[0] += MESSAGE_SECONDS - 1
+        before = frames.encode(b"x")[1:]
+    session.receive(before + frames.encode(b"hello")[:-1])
+    session.check_deadline(clock[0] + MESSAGE_SECONDS)
+    assert session.ended is None
+    session.check_deadline(clock[0] + MESSAGE_SECONDS + 0.1)
+    assert session.ended == "its message was not complete in time"
