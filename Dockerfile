@@ -32,7 +32,7 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash .
 FROM python AS server
 ENV WIRELAB_HOST=0.0.0.0
 COPY --from=code /app/clients clients
-COPY --from=code /app/services/__init__.py /app/services/runtime.py services/
+COPY --from=code /app/services/*.py services/
 COPY --from=code /app/services/__pycache__ services/__pycache__
 COPY --from=code /app/services/connection services/connection
 # A fresh named volume takes its owner from the folder that it is mounted on.

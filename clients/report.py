@@ -86,7 +86,7 @@ def table(results: list[Result], lines: box.Box = box.ROUNDED) -> Table:
             made.add_section()
         made.add_row(
             f"[bold]{result.service}[/]" if result.service != previous else "",
-            result.what,
+            escaped(result.what),
             "[green]✓ held[/]" if result.held else f"[red]✗ {escaped(result.error)}[/]",
             f"{1000 * result.seconds:.1f} ms",
         )
@@ -117,7 +117,7 @@ def write_svg(path: Path, results: list[Result]) -> None:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
         console.width = console.measure(made).maximum
         console.print(made)
-        console.print(f" {summary(results)}")
+        console.print(summary(results))
         picture = console.export_svg(title="make demo")
     # Rich names itself in a comment, and a font by its address on the web.
     path.write_text(re.sub(r"<!--.*?-->\s*|@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

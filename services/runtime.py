@@ -53,6 +53,13 @@ def port_number(text: str) -> int:
     raise ValueError("a port number (0 to 65535)")
 
 
+def positive(text: str) -> int:
+    """Parse a whole number from 1 up."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise ValueError("a whole number from 1 up")
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Make a parser that accepts only `choices`."""
 

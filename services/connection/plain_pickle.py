@@ -226,10 +226,8 @@ class KeyBudget:
 
     def _hash(self, keys: list[Any], depth: int) -> None:
         for key in keys:
-            self.left -= 1
-            if type(key) in (tuple, frozenset):
-                self._hash(key, depth + 1)
-            elif type(key) is int:
-                self.left -= key.bit_length() // 64
+            self.left -= 1 + (key.bit_length() // 64 if type(key) is int else 0)
             if self.left < 0 or depth > MAX_KEY_DEPTH:
                 raise Refused("hashing the keys would cost more than the message is worth")
+            if type(key) in (tuple, frozenset):
+                self._hash(key, depth + 1)

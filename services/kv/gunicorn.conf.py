@@ -1,22 +1,17 @@
-"""How gunicorn runs the key-value store: one process, as many calls at once as it has threads."""
+"""The key-value store under gunicorn: `gunicorn -c services/kv/gunicorn.conf.py`."""
 
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 from services import runtime
+from services.gunicorn_settings import *  # noqa: F403
 from services.kv.app import database_file
 from services.kv.store import Store
 
 wsgi_app = "services.kv.app:application()"
 bind = "{}:{}".format(*runtime.address(15000))
-worker_class = "gthread"
 threads = 16
-keepalive = 60  # seconds; ServerProxy uses one connection for all of its calls
-graceful_timeout = 1  # seconds that an idle connection can hold up a stop
-control_socket_disable = True
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-accesslog = "-"
+keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection
 
 
 def on_starting(_server: Any) -> None:

@@ -15,9 +15,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 class HeldStart:
     """A `start_response` that holds status and headers back until they are certain.
 
-    An application in the seed's style first calls `start_response("200 OK", ...)` and only then
-    works out the body. If that fails, nothing has been promised to the server yet. (PEP 3333 has
-    `exc_info` for this, but gunicorn adds the second headers to the first.)
+    A handler often calls `start_response("200 OK", ...)` first and only then works out the body.
+    If that fails, nothing has been promised to the server yet. (PEP 3333 has `exc_info` for this,
+    but gunicorn adds the second headers to the first.)
     """
 
     def __init__(self, start_response: StartResponse) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -86,8 +85,8 @@ def converse(address: Address, data: bytes) -> HTTPResponse:
         return response
 
 
-def test_the_hello_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
-    """The page has the seed's every byte, and its type."""
+def test_the_hello_transcript_comes_out_as_printed(address: Address) -> None:
+    """Every byte of the page is the recipe's, spaces included."""
     with urlopen(f"http://{address}/hello?name=Guido") as u:
         assert u.read().decode("utf-8") == (
             "<html>\n"
@@ -102,8 +101,8 @@ def test_the_hello_transcript_of_the_seed_comes_out_as_printed(address: Address)
         assert u.headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-def test_the_localtime_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
-    """The document has the seed's every byte, with the numbers of this second."""
+def test_the_localtime_transcript_comes_out_as_printed(address: Address) -> None:
+    """Every byte of the document is the recipe's, with the numbers of this second."""
     template = (
         '<?xml version="1.0"?>\n'
         "<time>\n"
@@ -161,7 +160,7 @@ def test_the_single_server_hears_out_a_body_that_is_too_large() -> None:
     with running(SINGLE) as server:
         too_large = Request(f"http://{server.address}/hello", bytes(16 * LIMIT))
         with pytest.raises(HTTPError, match="413") as caught:
-            urlopen(too_large)
+            urlopen(too_large)  # noqa: S310 - always http:
         caught.value.close()
 
 
@@ -250,12 +249,10 @@ runtime.main(single.serve, default_port=8080)
         assert server.process.wait(2) == 0
 
 
-def test_silent_clients_hold_no_thread_for_ever(tmp_path: Path) -> None:
+def test_silent_clients_hold_no_thread_for_ever() -> None:
     """With a half request in every thread of gunicorn, the next client is still served."""
-    configuration = tmp_path / "impatient.py"
-    text = (ROOT / "services/rest/gunicorn.conf.py").read_text()
-    configuration.write_text(re.sub("SILENCE = .*", "SILENCE = 1", text))
-    with running(["gunicorn", "-c", str(configuration)]) as server, ExitStack() as clients:
+    command = ["gunicorn", "-c", "services/rest/gunicorn.conf.py"]
+    with running(command, WIRELAB_SILENCE_SECONDS="1") as server, ExitStack() as clients:
         for _ in range(7):
             client = clients.enter_context(socket.create_connection(server.address, 5))
             client.sendall(b"GET /hel")

@@ -13,7 +13,7 @@ from clients.addresses import Address
 from scripts import authkey
 from scripts.lab import engine_answers
 from scripts.stack import Stack, base_image, local_environment, port_variable, services
-from tests.stack.engine import left
+from tests.stack.engine import container_of, left
 
 SERVICES = [service.name for service in services({})]
 
@@ -75,18 +75,8 @@ def new_stack(key_file: Path, **settings: str) -> Stack:
 
 @pytest.fixture
 def find(stack: Stack, engine: docker.DockerClient) -> Find:
-    """Return a function that finds the container of a service by its compose labels."""
-
-    def found(service: str) -> Container:
-        labels = [
-            f"com.docker.compose.project={stack.project}",
-            f"com.docker.compose.service={service}",
-            "com.docker.compose.oneoff=False",
-        ]
-        (container,) = engine.containers.list(all=True, filters={"label": labels})
-        return container
-
-    return found
+    """Return a function that finds the container of a service."""
+    return lambda service: container_of(engine, stack, service)
 
 
 @pytest.fixture

@@ -6,6 +6,17 @@ from docker.models.containers import Container
 from scripts.stack import Stack
 
 
+def container_of(engine: docker.DockerClient, stack: Stack, service: str) -> Container:
+    """Return the container of a service, found by its compose labels."""
+    labels = [
+        f"com.docker.compose.project={stack.project}",
+        f"com.docker.compose.service={service}",
+        "com.docker.compose.oneoff=False",
+    ]
+    (container,) = engine.containers.list(all=True, filters={"label": labels})
+    return container
+
+
 def run_in(container: Container, *command: str) -> tuple[int, str]:
     """Run a command in a container and return its exit status and output."""
     status, output = container.exec_run(list(command))

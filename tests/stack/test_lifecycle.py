@@ -1,11 +1,13 @@
 """Stopping, restarting and going down: what ends, what comes back, what stays."""
 
+import importlib
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -14,9 +16,11 @@ from docker.models.containers import Container
 from clients import kv
 from clients.addresses import Address
 from clients.connections import connect, exchange
-from scripts.stack import Stack
+from scripts.stack import Stack, services
 from tests.stack.conftest import SERVICES, Find
-from tests.stack.engine import left, run_in
+from tests.stack.engine import container_of, left, run_in
+
+State = dict[str, Any]
 
 STOP_SECONDS = 2
 HEALTHY_SECONDS = 30.0
@@ -54,52 +58,76 @@ def is_healthy(container: Container) -> bool:
     return bool(container.health == "healthy")
 
 
-@pytest.fixture
-def restored(stack: Stack) -> Iterator[None]:
-    """Have the whole stack running again after a test."""
-    yield
-    stack.start()
+@pytest.fixture(scope="module")
+def stopped(
+    stack: Stack, key_file: Path, engine: docker.DockerClient
+) -> Iterator[dict[str, State]]:
+    """Stop each server while an idle client is connected; give what the engine says of them."""
+    states = {}
+    try:
+        for service in services({}):
+            container = container_of(engine, stack, service.name)
+            key = key_file.read_bytes().strip()
+            with idle_client(service.name, stack.address(service), key):
+                container.stop(timeout=STOP_SECONDS)
+            container.reload()
+            states[service.name] = container.attrs["State"]
+        yield states
+    finally:
+        stack.start()
 
 
-@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("service", SERVICES)
-def test_stops_in_time_with_an_idle_client(
-    find: Find, published: Callable[[str], Address], key_file: Path, service: str
-) -> None:
+def test_stops_in_time_with_an_idle_client(stopped: dict[str, State], service: str) -> None:
     """SIGTERM ends each server with status 0, before the engine would kill it after 2 s."""
-    container = find(service)
-    with idle_client(service, published(service), key_file.read_bytes().strip()):
-        container.stop(timeout=STOP_SECONDS)
-    container.reload()
-    state = container.attrs["State"]
+    state = stopped[service]
     assert (state["Status"], state["ExitCode"], state["OOMKilled"]) == ("exited", 0, False)
+
+
+@pytest.fixture(scope="module")
+def before(stack: Stack, engine: docker.DockerClient) -> dict[str, str]:
+    """Restart all servers; give when each was started before."""
+    started = {
+        name: container_of(engine, stack, name).attrs["State"]["StartedAt"] for name in SERVICES
+    }
+    stack.compose("restart")
+    return started
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_serves_again_after_a_restart(
-    stack: Stack, find: Find, published: Callable[[str], Address], service: str
+    before: dict[str, str], find: Find, published: Callable[[str], Address], service: str
 ) -> None:
     """A restarted server gets healthy, and is found on the port that the engine then gives it."""
     container = find(service)
-    before = container.attrs["State"]["StartedAt"]
-    stack.compose("restart", service)
+    assert container.attrs["State"]["StartedAt"] != before[service]
     wait_until("healthy", lambda: is_healthy(container))
-    assert container.attrs["State"]["StartedAt"] != before
-    assert run_in(container, "python", "-m", "clients.health", service) == (0, "")
-    assert published(service).port > 0
+    client = importlib.import_module(f"clients.{service.replace('-', '_')}")
+    client.health(published(service), 5.0)
+
+
+@pytest.fixture(scope="module")
+def killed(stack: Stack, engine: docker.DockerClient) -> dict[str, int]:
+    """Kill the server process of each container; give how often each had been restarted."""
+    restarts = {}
+    for service in SERVICES:
+        container = container_of(engine, stack, service)
+        restarts[service] = container.attrs["RestartCount"]
+        # Process 1 is the init; the server is its child, the oldest.
+        run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
+    return restarts
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_engine_restarts_a_server_that_dies(find: Find, service: str) -> None:
+def test_engine_restarts_a_server_that_dies(
+    killed: dict[str, int], find: Find, service: str
+) -> None:
     """A server that is killed is started again by its restart policy."""
     container = find(service)
-    restarts = container.attrs["RestartCount"]
-    # Process 1 is the init; the server is its child, the oldest.
-    run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
 
     def restarted() -> bool:
         container.reload()
-        return bool(container.attrs["RestartCount"] > restarts)
+        return bool(container.attrs["RestartCount"] > killed[service])
 
     wait_until("restarted", restarted)
     wait_until("healthy", lambda: is_healthy(container))

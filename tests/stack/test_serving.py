@@ -152,7 +152,8 @@ def test_kv_transcript(published: Callable[[str], Address]) -> None:
 def test_object_echo_transcript(published: Callable[[str], Address], key_file: Path) -> None:
     """The standard library's Client gets each object back."""
     key = key_file.read_bytes().strip()
-    with Client(published("object-echo"), authkey=key) as c:
+    host, port = published("object-echo")
+    with Client((host, port), authkey=key) as c:
         for value in ("hello", 42, [1, 2, 3, 4, 5], {"a": {"b": (None, 1.5)}}):
             c.send(value)
             assert c.recv() == value

@@ -1,0 +1,88 @@
+"""The pictures of the README: drawn from compose.yaml, complete, and self-contained."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from clients import report
+from clients.addresses import Address
+from clients.exercise import Result
+from scripts import pictures
+from scripts.stack import Service, services
+
+SVG = "{http://www.w3.org/2000/svg}"
+SERVERS = [pytest.param(service, id=service.name) for service in services(environ={})]
+NAMED = re.compile(r"https?://|url\([^#]|href|@import|@font-face|<script|<image")
+
+
+def words(picture: str) -> list[str]:
+    """Return the texts in a picture, which must be well-formed XML."""
+    root = ElementTree.fromstring(picture)  # noqa: S314 - we drew it
+    return ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+
+
+def outside(picture: str) -> list[str]:
+    """Return what a picture refers to outside itself."""
+    return NAMED.findall(picture.replace('xmlns="http://www.w3.org/2000/svg"', ""))
+
+
+def result(what: str = "a check", error: str = "") -> Result:
+    """Return what came of a check."""
+    return Result("rest", Address("rest", 8080), what, error, 0.0123)
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_stack_shows_each_server(service: Service) -> None:
+    """Name, command, and the ports on the host and in the network are those of compose.yaml."""
+    port = service.port
+    assert {
+        service.name,
+        " ".join(service.command),
+        f"{port.host}:{port.published}/{port.protocol}",
+        f"{port.target}/{port.protocol}",
+    } <= set(words(pictures.stack_picture()))
+
+
+def test_the_stack_shows_clients_volumes_and_secrets() -> None:
+    """What is beside the servers is there too, each as often as it is used."""
+    shown = words(pictures.stack_picture())
+    assert "clients" in shown
+    assert shown.count("volume kv") == 1
+    assert shown.count("volume sockets") == 1
+    assert shown.count("secret authkey") == 3
+
+
+def test_the_stack_is_the_same_whatever_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of this machine are not drawn."""
+    before = pictures.stack_picture()
+    monkeypatch.setenv("WIRELAB_REST_PORT", "18080")
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "another")
+    assert pictures.stack_picture() == before
+
+
+def test_the_committed_stack_is_that_of_compose_yaml() -> None:
+    """After a change of compose.yaml, `make pictures` has been run."""
+    assert pictures.STACK.read_text() == pictures.stack_picture()
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.name) for path in (pictures.STACK, pictures.CLIENTS)]
+)
+def test_committed_pictures_refer_to_nothing_outside(path: Path) -> None:
+    """They look the same offline and behind any proxy."""
+    picture = path.read_text()
+    assert words(picture)
+    assert outside(picture) == []
+
+
+def test_the_table_shows_every_check(tmp_path: Path) -> None:
+    """The picture of the clients' table has each check, its result and the sum."""
+    path = tmp_path / "clients.svg"
+    report.write_svg(path, [result("<one> & [two]"), result("three", error="no [/] answer")])
+    shown = " ".join(" ".join(words(path.read_text())).split())
+    assert "<one> & [two]" in shown
+    assert "✗ no [/] answer" in shown
+    assert "1 of 2 checks held" in shown
+    assert outside(path.read_text()) == []
