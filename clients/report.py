@@ -25,7 +25,7 @@ def show(svg: Path | None = None) -> bool:
     if not console.is_terminal:
         console = Console(width=WIDTH)
     console.print(table(results))
-    console.print(summary(results))
+    console.print(summary(results), highlight=False)
     if svg:
         write_svg(svg, results)
     return all(result.held for result in results)
@@ -117,7 +117,7 @@ def write_svg(path: Path, results: list[Result]) -> None:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
         console.width = console.measure(made).maximum
         console.print(made)
-        console.print(summary(results))
+        console.print(f"  {summary(results)}", highlight=False)
         picture = console.export_svg(title="make demo")
     # Rich names itself in a comment, and a font by its address on the web.
     path.write_text(re.sub(r"<!--.*?-->\s*|@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))

@@ -116,7 +116,11 @@ start_dockerd() {
                 fd=${fd##*/}
                 ((fd <= 2)) || exec {fd}>&-
             done
-            exec setsid dockerd >$dockerd_log 2>&1 # a session of its own: no Ctrl-C reaches it
+            # Ports by the kernel alone: the proxy for 127.0.0.1 forwards no empty datagram.
+            proxy=--userland-proxy=false
+            ! grep -qs userland-proxy /etc/docker/daemon.json || proxy=
+            # a session of its own: no Ctrl-C reaches it
+            exec setsid dockerd $proxy >$dockerd_log 2>&1
         ) &
         pid=$!
         echo $pid >$started_pid

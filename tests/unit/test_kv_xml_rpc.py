@@ -3,6 +3,7 @@
 import math
 import xmlrpc.client
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,10 +22,12 @@ def call(value: str, head: str = "") -> bytes:
 
 def refusal(body: bytes) -> Fault:
     """Return the fault with which a call is refused, by the reader or when it is to be stored."""
-    with pytest.raises(Fault) as caught:
+    try:
         for argument in xml_rpc.parse_call(body)[1]:
             xml_rpc.marshal(argument)
-    return caught.value
+    except Fault as fault:
+        return fault
+    return pytest.fail("it was not refused")
 
 
 def struct(*members: str) -> str:
@@ -156,11 +159,11 @@ def test_what_is_not_a_call_is_not_xml_rpc(body: bytes) -> None:
 
 def test_entities_are_never_defined() -> None:
     """A document type declaration is refused before a bomb in it can go off."""
-    bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaa">'
-    for level in range(30):
-        bomb += f'<!ENTITY {chr(98 + level)}{level} "&a;&a;">' if level == 0 else ""
+    bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaa">' + "".join(
+        f'<!ENTITY {name} "{10 * f"&{of};"}">' for of, name in pairwise("abcdefghij")
+    )
     for head in (f"{bomb}]>", '<!DOCTYPE x SYSTEM "file:///etc/passwd">', "<!DOCTYPE x>"):
-        fault = refusal(call("<value>&a;</value>", head))
+        fault = refusal(call("<value>&j;</value>", head))
         assert fault.faultCode == Kind.NOT_XML_RPC
         assert fault.faultString.endswith("a document type declaration is not accepted")
 

@@ -1,0 +1,41 @@
+"""Where the clients look for the services."""
+
+import pytest
+
+from clients.addresses import PORTS, Address, address, variable
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_a_service_is_on_loopback_unless_said_otherwise(service: str) -> None:
+    """Unset and empty both mean that."""
+    for environ in ({}, {variable(service): ""}):
+        assert address(service, environ) == Address("127.0.0.1", PORTS[service])
+
+
+def test_the_variable_is_named_after_the_service() -> None:
+    """With underscores, as shells want it."""
+    assert variable("object-echo") == "WIRELAB_OBJECT_ECHO_ADDRESS"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("kv:15000", Address("kv", 15000)),
+        ("10.0.0.1:1", Address("10.0.0.1", 1)),
+        ("kv.lab.example:65535", Address("kv.lab.example", 65535)),
+    ],
+)
+def test_an_address_is_host_and_port(value: str, expected: Address) -> None:
+    """It is written as it is read."""
+    assert address("kv", {"WIRELAB_KV_ADDRESS": value}) == expected
+    assert str(expected) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["kv", "kv:", ":15000", "15000", "kv:http", "kv:0", "kv:65536", "kv:-1", "kv: 1"]
+)
+def test_anything_else_is_an_error_that_names_it(value: str) -> None:
+    """The message has variable and value."""
+    with pytest.raises(ValueError, match="Not a host:port") as caught:
+        address("kv", {"WIRELAB_KV_ADDRESS": value})
+    assert str(caught.value) == f"WIRELAB_KV_ADDRESS has value {value!r}. Not a host:port"

@@ -1,0 +1,197 @@
+"""The rules of the house: who may import what, and that ports and commands agree everywhere."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clients.addresses import PORTS
+from tests.helpers import ROOT
+
+FOLDERS = {name.replace("-", "_"): name for name in PORTS}
+SHARED = ("services.runtime", "services.connection")
+USES_CONNECTION = ("object_echo", "rpc")
+# Names to import, where they are not those of the package.
+STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVERS: dict[str, Any] = {name: COMPOSE["services"][name] for name in PORTS}
+
+CODE = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "services").rglob("*.py"))}
+OF_SERVICES = {name: path for name, path in CODE.items() if path.parts[-2] in FOLDERS}
+OF_ALL_SERVICES = {name: path for name, path in CODE.items() if name not in OF_SERVICES}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield what a module imports, anywhere in it: the module, and each name taken from it."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def declared(folder: str) -> set[str]:
+    """Return the packages that a service declares; a service without a list has none."""
+    path = ROOT / f"requirements/{folder}.in"
+    lines = path.read_text().split("\n") if path.exists() else []
+    return {name for line in lines if (name := re.split(r"[\s#=<>;\[]", line)[0])}
+
+
+def within(name: str, *packages: str) -> bool:
+    """Whether `name` is one of `packages` or in one."""
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def main_guarded(path: Path) -> bool:
+    """Whether a module can be run."""
+    return 'if __name__ == "__main__":' in path.read_text()
+
+
+def default_ports(path: Path) -> list[int]:
+    """Return the ports that a module gives to `runtime.main` or `runtime.address`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "runtime.main",
+            "runtime.address",
+        ):
+            given = [*node.args, *(keyword.value for keyword in node.keywords)][-1]
+            found.append(ast.literal_eval(given))
+    return found
+
+
+@pytest.mark.parametrize("module", OF_SERVICES)
+def test_a_service_imports_only_what_is_its_own(module: str) -> None:
+    """The standard library, its declared packages, what all share, and its own folder."""
+    folder = OF_SERVICES[module].parts[-2]
+    allowed = [*STANDARD_LIBRARY, *declared(folder), "services.runtime", f"services.{folder}"]
+    if folder in USES_CONNECTION:
+        allowed.append("services.connection")
+    assert [name for name in imports(OF_SERVICES[module]) if not within(name, *allowed)] == []
+
+
+@pytest.mark.parametrize("module", OF_ALL_SERVICES)
+def test_what_services_share_imports_no_service(module: str) -> None:
+    """Only the standard library, and one another."""
+    allowed = (*STANDARD_LIBRARY, *SHARED)
+    assert [name for name in imports(OF_ALL_SERVICES[module]) if not within(name, *allowed)] == []
+
+
+@pytest.mark.parametrize("module", OF_ALL_SERVICES)
+def test_what_services_share_has_no_sockets(module: str) -> None:
+    """Every socket call of a server stands in that server's own file."""
+    networking = ("socket", "selectors", "select", "asyncio", "socketserver", "ssl")
+    networking += ("multiprocessing.connection",)
+    assert [name for name in imports(OF_ALL_SERVICES[module]) if within(name, *networking)] == []
+
+
+@pytest.mark.parametrize("module", CODE)
+def test_no_server_needs_the_clients(module: str) -> None:
+    """Servers run without them."""
+    assert [name for name in imports(CODE[module]) if within(name, "clients", "scripts")] == []
+
+
+def test_every_folder_of_services_is_a_service_or_shared() -> None:
+    """A folder is named as the compose service, with underscores."""
+    folders = {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
+    assert folders == {*FOLDERS, "connection"}
+
+
+HEALTH = """
+import json, sys
+before = set(sys.modules)
+import clients.health
+module = __import__("importlib").import_module("clients." + sys.argv[1].replace("-", "_"))
+failed = clients.health.problem(sys.argv[1], clients.health.Address("127.0.0.1", 1))
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(json.dumps([failed, sorted(new - sys.stdlib_module_names - {"clients", "services"})]))
+"""
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_a_health_check_needs_the_standard_library_only(service: str, tmp_path: Path) -> None:
+    """Neither to import the client nor to make the exchange, which fails here, as nobody listens."""
+    key = tmp_path / "authkey"
+    key.write_text("k" * 32)
+    result = subprocess.run(
+        [sys.executable, "-c", HEALTH, service],
+        cwd=ROOT,
+        env={"WIRELAB_AUTHKEY_FILE": str(key)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    failed, foreign = json.loads(result.stdout)
+    assert failed.startswith(f"{service}: ")
+    assert foreign == []
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_command_of_a_server_is_there(service: str) -> None:
+    """compose.yaml names a module that can be run, or a configuration of gunicorn."""
+    folder = service.replace("-", "_")
+    match SERVERS[service]["command"]:
+        case ["python", "-m", str(module)]:
+            path = ROOT / f"{module.replace('.', '/')}.py"
+            assert main_guarded(path)
+        case ["gunicorn", "-c", str(configuration)]:
+            path = ROOT / configuration
+            assert path.exists()
+        case command:
+            pytest.fail(f"neither python -m nor gunicorn -c: {command}")
+    assert path.parent == ROOT / "services" / folder
+
+
+RUNNABLE = {
+    name: path for name, path in OF_SERVICES.items() if main_guarded(path) or ".conf." in name
+}
+
+
+@pytest.mark.parametrize("module", RUNNABLE)
+def test_every_server_has_the_port_of_its_service_by_default(module: str) -> None:
+    """Each variant listens where the clients look."""
+    service = FOLDERS[RUNNABLE[module].parts[-2]]
+    assert default_ports(RUNNABLE[module]) == [PORTS[service]]
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_compose_publishes_the_port_of_a_service(service: str) -> None:
+    """By its own number, on loopback unless said otherwise, with a variable for each."""
+    (published,) = SERVERS[service]["ports"]
+    variable = f"WIRELAB_{service.upper().replace('-', '_')}_PORT"
+    protocol = "udp" if service == "udp-time" else "tcp"
+    port = PORTS[service]
+    bind, rest = published.split(":${WIRELAB_" if published.startswith("127") else ":$", 1)
+    assert bind in ("127.0.0.1", "${WIRELAB_BIND:-127.0.0.1}")
+    assert variable in published
+    assert rest.endswith(f"_PORT:-{port}}}:{port}/{protocol}")
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
+    """By the name of its container, on its own port."""
+    environment = COMPOSE["services"]["clients"]["environment"]
+    variable = f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
+    assert environment[variable] == f"{service}:{PORTS[service]}"
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service: str) -> None:
+    """It is the client's, made in the server's own container."""
+    command = SERVERS[service]["healthcheck"]["test"]
+    assert command == ["CMD", "python", "-m", "clients.health", service]
+
+
+def test_every_server_of_compose_is_known_to_the_clients() -> None:
+    """There is no other container than those and the clients' own."""
+    assert set(COMPOSE["services"]) == {*PORTS, "clients"}

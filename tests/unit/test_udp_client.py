@@ -1,0 +1,364 @@
+"""The UDP client, against a server that does to its datagrams what networks do."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from clients import udp_time
+from clients.addresses import Address
+from clients.udp_time import Reply, Statistics, TimeClient, clock_offset, is_ctime
+from tests.helpers import LOOPBACK
+
+PATIENT = 5.0  # seconds for a reply that does come
+IMPATIENT = 0.03  # seconds for one that does not
+
+Send = Callable[[bytes], object]
+Script = Callable[[int, bytes, Send], object]
+
+
+@contextmanager
+def server(script: Script) -> Iterator[Address]:
+    """Run `script(number, request, send)` for each datagram, numbered from 1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((LOOPBACK, 0))
+        sock.settimeout(0.02)
+        stop = threading.Event()
+
+        def reply(peer: tuple[str, int], data: bytes) -> None:
+            sock.sendto(data, peer)
+
+        def serve() -> None:
+            number = 0
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    request, peer = sock.recvfrom(2048)
+                    number += 1
+                    script(number, request, partial(reply, peer))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield Address(*sock.getsockname())
+        finally:
+            stop.set()
+            thread.join()
+
+
+def answer(number: int, request: bytes) -> bytes:
+    """Return a reply whose time tells which datagram it is an answer to."""
+    return request + b" " + time.ctime(number).encode()
+
+
+def counted(statistics: Statistics) -> dict[str, int]:
+    """Return what was counted, less what was not seen."""
+    names = ("sent", "answered", "late", "duplicate", "forged", "lost")
+    return {name: count for name in names if (count := getattr(statistics, name))}
+
+
+def test_a_reply_has_the_time_and_when_it_was_asked() -> None:
+    """Nothing lost, nothing counted but one datagram and its answer."""
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        send(answer(number, request))
+
+    before = time.time()
+    with server(script) as address, TimeClient(address, PATIENT) as client:
+        reply = client.ask()
+    assert reply.text == time.ctime(1)
+    assert before <= reply.sent <= reply.received <= time.time()
+    assert counted(client.statistics) == {"sent": 1, "answered": 1}
+
+
+def test_lost_datagrams_are_sent_again() -> None:
+    """The third attempt is the first to be answered."""
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        if number > 2:
+            send(answer(number, request))
+
+    with server(script) as address, TimeClient(address, IMPATIENT, 8) as client:
+        assert client.ask().text == time.ctime(3)
+    assert client.statistics.sent >= 3
+    assert client.statistics.answered == 1
+
+
+def test_every_attempt_has_an_id_of_its_own() -> None:
+    """Printable ASCII, 64 characters at most, and another prefix for each client."""
+    seen: list[bytes] = []
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        seen.append(request)
+        if number % 2 == 0:
+            send(answer(number, request))
+
+    with server(script) as address:
+        for _ in range(2):
+            with TimeClient(address, IMPATIENT, 8) as client:
+                client.ask()
+    assert len(set(seen)) == len(seen) >= 4
+    assert all(len(name) <= 64 and name.decode().isprintable() for name in seen)
+    assert len({name.partition(b"-")[0] for name in seen}) == 2
+
+
+def test_a_duplicate_is_counted_and_answers_nothing() -> None:
+    """The second copy of a reply is not taken for that of the next request."""
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        send(answer(number, request))
+        send(answer(number, request))
+
+    with server(script) as address, TimeClient(address, PATIENT) as client:
+        texts = [client.ask().text for _ in range(5)]
+    assert texts == [time.ctime(number) for number in range(1, 6)]
+    assert counted(client.statistics) == {"sent": 5, "answered": 5, "duplicate": 4}
+
+
+def test_a_late_reply_is_counted_and_answers_nothing() -> None:
+    """It arrives during the next request, before that one's own."""
+    held: list[bytes] = []
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        held.append(answer(number, request))
+        if number > 1:
+            for datagram in held:
+                send(datagram)
+
+    with server(script) as address, TimeClient(address, IMPATIENT, 1) as client:
+        with pytest.raises(TimeoutError):
+            client.ask()
+        client._timeout = PATIENT
+        assert client.ask().text == time.ctime(2)
+    assert counted(client.statistics) == {"sent": 2, "answered": 1, "late": 1}
+
+
+def test_a_late_reply_that_comes_twice_is_one_and_a_duplicate() -> None:
+    """Only the first of them takes back the loss."""
+    held: list[bytes] = []
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        held.append(answer(number, request))
+        if number > 1:
+            for datagram in (held[0], *held):
+                send(datagram)
+
+    with server(script) as address, TimeClient(address, IMPATIENT, 1) as client:
+        with pytest.raises(TimeoutError):
+            client.ask()
+        client._timeout = PATIENT
+        client.ask()
+    assert counted(client.statistics) == {"sent": 2, "answered": 1, "late": 1, "duplicate": 1}
+
+
+def test_a_slow_reply_to_an_earlier_attempt_will_do() -> None:
+    """The round trip is that of the attempt that it answers."""
+    held: list[bytes] = []
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        held.append(answer(number, request))
+        if number > 1:
+            send(held[0])
+
+    with server(script) as address, TimeClient(address, 0.2, 5) as client:
+        reply = client.ask()
+    assert reply.text == time.ctime(1)
+    assert reply.round_trip > 0.15
+    assert client.statistics.round_trips == [reply.round_trip]
+
+
+def test_replies_that_overtake_each_other_are_told_apart() -> None:
+    """The one left behind is late in the next request, not its answer."""
+    held: list[bytes] = []
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        held.append(answer(number, request))
+        if number == 2:
+            send(held[1])
+            send(held[0])
+        elif number > 2:
+            send(held[-1])
+
+    with server(script) as address, TimeClient(address, 0.3, 2) as client:
+        assert client.ask().text == time.ctime(2)
+        client._timeout = PATIENT
+        assert client.ask().text == time.ctime(3)
+    assert counted(client.statistics) == {"sent": 3, "answered": 2, "late": 1}
+
+
+FORGED: dict[str, Callable[[bytes], bytes]] = {
+    "another ID": lambda _: b"feedbeef-1 " + time.ctime(0).encode(),
+    "no ID": lambda _: time.ctime(0).encode(),
+    "an ID alone": lambda name: name,
+    "garbage for a time": lambda name: name + b" " + b"x" * 24,
+    "bytes for a time": lambda name: name + b" " + b"\xff" * 24,
+    "nothing": lambda _: b"",
+    "an ID one longer": lambda name: name + b"0 " + time.ctime(0).encode(),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_what_is_not_ours_is_counted_and_answers_nothing(forge: Callable[[bytes], bytes]) -> None:
+    """The right reply, which comes after it, is the one that is returned."""
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        send(forge(request))
+        send(answer(number, request))
+
+    with server(script) as address, TimeClient(address, PATIENT) as client:
+        assert client.ask().text == time.ctime(1)
+    assert counted(client.statistics) == {"sent": 1, "answered": 1, "forged": 1}
+
+
+def test_a_reply_from_elsewhere_never_arrives() -> None:
+    """The kernel hands a connected socket only what comes from its peer."""
+    elsewhere = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def script(number: int, request: bytes, send: Send) -> None:
+        elsewhere.sendto(answer(0, request), client._socket.getsockname())
+        send(answer(number, request))
+
+    with elsewhere, server(script) as address, TimeClient(address, PATIENT) as client:
+        assert client.ask().text == time.ctime(1)
+    assert counted(client.statistics) == {"sent": 1, "answered": 1}
+
+
+def test_where_nothing_answers_it_gives_up() -> None:
+    """Each attempt was made, and the error says how many."""
+    with (
+        server(lambda *_: None) as address,
+        TimeClient(address, IMPATIENT, 3) as client,
+        pytest.raises(TimeoutError, match=r"^no reply to 3 datagrams in 0\.\d s$"),
+    ):
+        client.ask()
+    assert counted(client.statistics) == {"sent": 3, "lost": 3}
+
+
+def test_where_nobody_listens_it_waits_all_the_same() -> None:
+    """A refusal by ICMP comes at once, but the server may be about to start."""
+    with server(lambda *_: None) as address:
+        pass
+    started = time.monotonic()
+    with (
+        TimeClient(address, IMPATIENT, 3) as client,
+        pytest.raises(TimeoutError, match="no reply to 3 datagrams"),
+    ):
+        client.ask()
+    assert time.monotonic() - started > 0.8 * (1 + 2 + 4) * IMPATIENT
+    assert counted(client.statistics) == {"sent": 3, "lost": 3}
+
+
+def test_a_server_that_starts_meanwhile_is_found() -> None:
+    """The refusal of one attempt does not spoil the next."""
+    with server(lambda *_: None) as address:
+        pass
+    with TimeClient(address, IMPATIENT, 8) as client:
+        waits = client._waits
+
+        def start_after_the_first() -> Iterator[float]:
+            for number, wait in enumerate(waits()):
+                if number == 1:
+                    late.bind(address)
+                    late.settimeout(PATIENT)
+                    thread.start()
+                yield wait
+
+        def reply() -> None:
+            request, peer = late.recvfrom(2048)
+            late.sendto(answer(1, request), peer)
+
+        thread = threading.Thread(target=reply)
+        client._waits = start_after_the_first  # type: ignore[method-assign]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+            assert client.ask().text == time.ctime(1)
+            thread.join()
+
+
+def test_waits_double_up_to_a_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less and less is sent into a network that answers nothing."""
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 1)
+    with TimeClient(Address(LOOPBACK, 9), 0.25, 6, ceiling=2.0) as client:
+        assert list(client._waits()) == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_waits_have_jitter() -> None:
+    """A fifth to either side, each time anew."""
+    with TimeClient(Address(LOOPBACK, 9), 1.0, 1) as client:
+        waits = [wait for _ in range(1000) for wait in client._waits()]
+    assert 0.8 <= min(waits) < 0.85
+    assert 1.15 < max(waits) <= 1.2
+
+
+def test_the_statistics_are_two_lines() -> None:
+    """What became of the datagrams, and the round trips of those answered."""
+    statistics = Statistics()
+    assert str(statistics) == ("0 sent, 0 answered, 0 late, 0 duplicate, 0 not ours, 0.0% loss")
+    statistics.sent, statistics.answered, statistics.late = 8, 3, 1
+    statistics.duplicate, statistics.forged = 2, 1
+    statistics.round_trips = [0.003, 0.001, 0.002]
+    assert str(statistics) == (
+        "8 sent, 3 answered, 1 late, 2 duplicate, 1 not ours, 50.0% loss\n"
+        "round trip min/median/max = 1.00/2.00/3.00 ms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (b"Wed Aug 15 20:35:08 2012", True),
+        (b"Wed Aug  1 20:35:08 2012", True),
+        (b"2012-08-15T20:35:08", False),
+        (b"Wed Aug 32 20:35:08 2012", False),
+        (b"\xff" * 24, False),
+        (b"", False),
+    ],
+)
+def test_a_ctime_is_recognised(text: bytes, held: bool) -> None:
+    """Also one with a day of one digit, which ctime pads with a space."""
+    assert is_ctime(text) is held
+
+
+def replies(offset: float, *asked: tuple[float, float]) -> list[Reply]:
+    """Return the replies of a clock that is ahead by `offset`, read amid each round trip."""
+    start = 1345062908.0
+    return [
+        Reply(time.ctime(start + (sent + received) / 2 + offset), start + sent, start + received)
+        for sent, received in asked
+    ]
+
+
+def test_one_reply_bounds_the_clock_to_a_second_and_a_round_trip() -> None:
+    """The clock was anywhere in that second, at any moment of the round trip."""
+    low, high = clock_offset(replies(0, (0.25, 0.75)))
+    assert (low, high) == (-0.75, 0.75)
+
+
+def test_more_replies_narrow_the_bounds() -> None:
+    """Those close to a second's edge the most."""
+    low, high = clock_offset(replies(0, (0.0, 0.25), (0.5, 0.75), (0.875, 1.0)))
+    assert (low, high) == (-0.25, 0.125)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5, -7.25, 3600.0])
+def test_the_true_offset_is_within_the_bounds(offset: float) -> None:
+    """However far the clocks are apart."""
+    asked = [(n * 1.1, n * 1.1 + 0.01) for n in range(20)]
+    low, high = clock_offset(replies(offset, *asked))
+    assert low <= offset <= high
+    assert high - low < 0.2
+
+
+def test_the_health_check_asks_twice_at_most() -> None:
+    """It is over before the engine's patience is."""
+    seen: list[Any] = []
+    with (
+        server(lambda number, *_: seen.append(number)) as address,
+        pytest.raises(TimeoutError, match="no reply to 2 datagrams"),
+    ):
+        udp_time.health(address, 0.09)
+    assert seen == [1, 2]
