@@ -56,10 +56,12 @@ class Statistics:
             f" {self.lost / self.sent if self.sent else 0:.1%} loss"
         )
         if self.round_trips:
+            from statistics import median
+
             times = [1000 * value for value in self.round_trips]
             text += (
                 f"\nround trip min/median/max = {min(times):.2f}/"
-                f"{sorted(times)[len(times) // 2]:.2f}/{max(times):.2f} ms"
+                f"{median(times):.2f}/{max(times):.2f} ms"
             )
         return text
 

@@ -20,10 +20,13 @@ def ensure(file: Path) -> None:
     Its folder is for its owner alone, and the file itself for everyone to read: Compose mounts
     the file as it is, and the container's user, who is nobody on the host, has to read it.
     """
-    if not file.exists():
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.write_text(secrets.token_urlsafe(48) + "\n")
-        file.chmod(0o444)
+    try:
+        if not file.exists():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.write_text(secrets.token_urlsafe(48) + "\n")
+            file.chmod(0o444)
+    except OSError as error:
+        raise LabError(f"WIRELAB_AUTHKEY_FILE: {file}: {error.strerror}") from None
     try:
         handshake.authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
     except SettingError as error:

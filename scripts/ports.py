@@ -1,5 +1,6 @@
 """Ports that somebody else has: found before a start fails on them."""
 
+import errno
 import socket
 
 import psutil
@@ -31,9 +32,13 @@ def in_use(service: Service) -> bool:
         try:
             probe.bind((service.port.host, service.port.published))
         except OSError as error:
-            if service.port.published == 0:
-                raise LabError(f"WIRELAB_BIND has value {service.port.host!r}. {error}") from None
-            return True
+            if error.errno == errno.EADDRINUSE:
+                return True
+            if error.errno != errno.EACCES:  # a low port, which the engine may have all the same
+                raise LabError(
+                    f"WIRELAB_BIND has value {service.port.host!r}. Not an address of this machine:"
+                    f" {error.strerror}"
+                ) from None
     return False
 
 

@@ -1,0 +1,158 @@
+"""The lab without an engine: the servers of compose.yaml as processes of this machine."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from clients import exercise
+from scripts.stack import ROOT, port_variable, services
+
+NAMES = [service.name for service in services({})]
+NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
+
+Lab = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """Return what runs the lab's command line, for a lab of its own; stop that at the end."""
+    project = f"wirelab-test-{secrets.token_hex(4)}"
+    settings = {
+        **os.environ,
+        **{port_variable(name): "0" for name in NAMES},
+        **NO_ENGINE,
+        "COMPOSE_PROJECT_NAME": project,
+        "WIRELAB_AUTHKEY_FILE": str(tmp_path / "authkey"),
+    }
+
+    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.lab", *arguments],
+            cwd=ROOT,
+            env={**settings, **more},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    yield run
+    run("down")
+    shutil.rmtree(ROOT / ".wirelab" / project, ignore_errors=True)
+
+
+def pids(listing: str) -> dict[str, int]:
+    """Return the process of each server in what `ps` prints."""
+    return {
+        name: int(pid) for name, pid in re.findall(r"^(\S+) +process (\d+)", listing, re.MULTILINE)
+    }
+
+
+def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
+    """`make up` says in one line that there is no engine, and the clients find all they ask."""
+    done = lab("up")
+    assert done.returncode == 0, done.stderr
+    assert "engine.sh: no Docker engine answers at tcp://127.0.0.1:1\n" in done.stderr
+    assert "No engine: the same servers run as processes of this machine instead.\n" in done.stderr
+    total = len(exercise.checks())
+    assert f"\n{total} of {total} checks held" in done.stdout
+    assert set(pids(lab("ps").stdout)) == set(NAMES)
+
+
+def test_down_ends_all_processes_and_keeps_the_data_of_kv(lab: Lab) -> None:
+    """After `make down` no server is left, and what kv was told is there at the next start."""
+    assert lab("up-local").returncode == 0
+    assert lab("demo", "--", "kv", "set", "kept", "42").returncode == 0
+    processes = [psutil.Process(pid) for pid in pids(lab("ps").stdout).values()]
+    workers = [child for process in processes for child in process.children(recursive=True)]
+    assert lab("down").stderr.startswith(f"stopped {', '.join(NAMES)}\n")
+    assert [each for each in processes + workers if each.is_running()] == []
+    assert lab("up-local").returncode == 0
+    assert lab("demo", "--", "kv", "get", "kept").stdout == "42\n"
+
+
+def test_second_start_starts_only_what_does_not_run(lab: Lab) -> None:
+    """A server that was killed is started again, the others go on."""
+    assert lab("up-local").returncode == 0
+    before = pids(lab("ps").stdout)
+    os.kill(before["udp-time"], signal.SIGKILL)
+    assert lab("up-local").returncode == 0
+    after = pids(lab("ps").stdout)
+    assert after.keys() == before.keys()
+    assert {name for name in NAMES if after[name] != before[name]} == {"udp-time"}
+
+
+def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:
+    """The clients say which server does not answer and where, and fail."""
+    assert lab("up-local").returncode == 0
+    os.kill(pids(lab("ps").stdout)["rpc"], signal.SIGKILL)
+    done = lab("demo", "--", "--json")
+    rows = [row for row in json.loads(done.stdout)["checks"] if row["service"] == "rpc"]
+    assert done.returncode == 1
+    assert rows[0]["error"].startswith(f"no answer from {rows[0]['address']}: ")
+    assert not any(row["held"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        pytest.param(
+            {"WIRELAB_REST_PORT": "80800"},
+            "WIRELAB_REST_PORT has value '80800'. Not a port number (0 to 65535)",
+            id="port",
+        ),
+        pytest.param(
+            {"WIRELAB_BIND": "nowhere", "WIRELAB_RPC_PORT": "17000"},
+            "WIRELAB_BIND has value 'nowhere'. Not an address of this machine: ",
+            id="bind address",
+        ),
+        pytest.param(
+            {"WIRELAB_AUTHKEY_FILE": "CHANGELOG.md/authkey"},
+            "WIRELAB_AUTHKEY_FILE: ",
+            id="key in no folder",
+        ),
+    ],
+)
+def test_bad_setting_is_named_with_its_value(
+    lab: Lab, settings: dict[str, str], message: str
+) -> None:
+    """Nothing starts, and the terminal says which setting has which wrong value."""
+    done = lab("up-local", **settings)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert pids(lab("ps", **settings).stdout) == {}
+
+
+def test_short_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """A key that somebody wrote is checked, and how to get another is said."""
+    (tmp_path / "authkey").write_text("peekaboo\n")
+    done = lab("up-local")
+    assert done.returncode == 1
+    assert "has 8 characters; it takes at least 32\nRemove the file" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["logs", "shell"])
+def test_unknown_service_is_named(lab: Lab, command: str) -> None:
+    """The terminal says which service there is not, and which ones there are."""
+    done = lab(command, "--service=rset")
+    assert done.returncode == 1
+    assert done.stderr == f"wirelab: no service 'rset'; there are {', '.join(NAMES)}\n"
+
+
+@pytest.mark.parametrize("command", ["demo", "shell", "logs", "ps"])
+def test_says_what_is_missing_where_nothing_runs(lab: Lab, command: str) -> None:
+    """Without an engine and without servers, each command says so and how to start."""
+    done = lab(command)
+    assert done.returncode == 1
+    assert done.stderr.endswith("wirelab: nothing runs: `make up` starts the lab\n")

@@ -1,0 +1,48 @@
+"""The README's one-liners, run as they are written but for the ports and the key of this stack."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clients.addresses import PORTS, Address
+from scripts.stack import ROOT
+
+ONE_LINER = re.compile(r'^# ([a-z-]+): (.*)\n(python3 -c ".*")$', re.MULTILINE)
+ONE_LINERS = ONE_LINER.findall((ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize(
+    ("service", "says", "line"), [pytest.param(*found, id=found[0]) for found in ONE_LINERS]
+)
+def test_one_liner_works(
+    published: Callable[[str], Address], key_file: Path, service: str, says: str, line: str
+) -> None:
+    """It prints what the README says that it prints."""
+    port = str(PORTS[service])
+    assert port in line
+    code = shlex.split(line)[2].replace(port, str(published(service).port))
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("secrets/authkey", str(key_file))],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    if "Wed Aug 15 20:35:08 2012" in says:
+        assert re.fullmatch(r"b'request-1 \w{3} \w{3} [ \d]\d [\d:]{8} \d{4}'\n", done.stdout)
+    elif says.endswith(" in a page"):
+        assert says.removesuffix(" in a page") in done.stdout
+    elif says.endswith(", in JSON"):
+        assert '"args": {\n    "name1": "value1"\n  }' in done.stdout
+    else:
+        assert done.stdout == says + "\n"
+
+
+def test_every_service_has_a_one_liner() -> None:
+    """The README shows how to talk to each of the servers."""
+    assert [service for service, _, _ in ONE_LINERS] == list(PORTS)

@@ -1,0 +1,227 @@
+"""The command line of the clients, where nothing is up: what it says, and its exit status."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clients.__main__ import SUBCOMMANDS
+from clients.addresses import PORTS, Address, variable
+from tests.helpers import LOOPBACK, closed_port, run
+
+CLIENTS = ["python", "-m", "clients"]
+
+
+@pytest.fixture(scope="module")
+def down() -> Iterator[Address]:
+    """Lend a port on which nobody listens, neither for TCP nor for UDP."""
+    with closed_port() as address, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind((LOOPBACK, address.port))
+        yield address
+
+
+@pytest.fixture(scope="module")
+def environment(down: Address, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return an environment in which every service is at an address that is down."""
+    key = tmp_path_factory.mktemp("secrets") / "authkey"
+    key.write_text("k" * 32)
+    return {variable(service): str(down) for service in PORTS} | {"WIRELAB_AUTHKEY_FILE": str(key)}
+
+
+ASKING = {
+    "tcp-echo": ["tcp-echo", "hello"],
+    "udp-time": ["udp-time", "-c", "1", "-a", "1", "-w", "0.05"],
+    "http": ["http", "GET", "/get"],
+    "rest": ["rest", "hello", "Guido"],
+    "kv": ["kv", "get", "foo"],
+    "object-echo": ["object-echo", "hello"],
+    "rpc": ["rpc", "add", "2", "3"],
+}
+
+
+@pytest.mark.parametrize("subcommand", ASKING)
+def test_a_service_that_is_down_is_named_with_its_address(
+    subcommand: str, down: Address, environment: dict[str, str]
+) -> None:
+    """The message is one line, the exit status 1."""
+    result = run([*CLIENTS, *ASKING[subcommand]], **environment)
+    service = {"http": "httpbin"}.get(subcommand, subcommand)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"clients: {service} at {down}: ")
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_every_subcommand_explains_itself(subcommand: str) -> None:
+    """With what it does, its options, and the address of nothing that has to be up."""
+    result = run([*CLIENTS, subcommand, "--help"])
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: clients {subcommand} ")
+    what = SUBCOMMANDS[subcommand]
+    assert f"{what[0].upper()}{what[1:]}."[:60] in result.stdout.replace("\n", " ")
+    assert "--timeout" in result.stdout
+
+
+def test_the_help_lists_all_subcommands() -> None:
+    """Each with what it does."""
+    result = run([*CLIENTS, "--help"])
+    assert result.returncode == 0
+    for subcommand in SUBCOMMANDS:
+        assert f"\n    {subcommand}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["telnet"], "invalid choice: 'telnet'", id="no such subcommand"),
+        pytest.param(["--verbose"], "unrecognized arguments: --verbose", id="no such option"),
+        pytest.param(["kv"], "required: ACTION", id="no action"),
+        pytest.param(["kv", "drop"], "invalid choice: 'drop'", id="no such action"),
+        pytest.param(["tcp-echo", "--timeout", "0"], "invalid seconds value: '0'", id="no time"),
+        pytest.param(["tcp-echo", "--timeout", "nan"], "invalid seconds value: 'nan'", id="nan"),
+        pytest.param(["object-echo"], "required: value", id="nothing to send"),
+        pytest.param(["--json", "--svg", "x"], "not allowed with argument", id="two outputs"),
+        pytest.param(["cidr", "10.0.0.0/8", "--at", "x"], "invalid int value: 'x'", id="no index"),
+    ],
+)
+def test_a_usage_error_has_status_2(arguments: list[str], message: str) -> None:
+    """The usage, then what is wrong."""
+    result = run([*CLIENTS, *arguments])
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: clients")
+    assert message in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(
+            ["cidr", "10.0.0.0/33"],
+            "'10.0.0.0/33' is not a network in CIDR notation: '10.0.0.0/33' does not appear to be"
+            " an IPv4 or IPv6 network",
+            id="no network",
+        ),
+        pytest.param(
+            ["cidr", "10.0.0.1/8"],
+            "'10.0.0.1/8' has host bits set; its network is 10.0.0.0/8",
+            id="host bits",
+        ),
+        pytest.param(
+            ["cidr", "10.0.0.0/31", "--at", "2"],
+            "10.0.0.0/31 has 2 addresses, and none at index 2",
+            id="no such index",
+        ),
+        pytest.param(
+            ["cidr"], "a network is needed, such as 10.1.0.0/16, or --sweep", id="no network given"
+        ),
+        pytest.param(
+            ["cidr", "10.0.0.0/8", "--list", "--limit", "0"],
+            "--limit has value 0. Not a number from 1 up",
+            id="a limit of none",
+        ),
+        pytest.param(
+            ["cidr", "10.0.0.0/8", "--sweep"],
+            "10.0.0.0/8 is not in the lab's own network, 127.0.0.1/32; no other one is swept",
+            id="the network of others",
+        ),
+        pytest.param(
+            ["kv", "set", "x", "3000000000"],
+            "3000000000 has no form in XML-RPC: int exceeds XML-RPC limits",
+            id="an integer that XML-RPC has no form for",
+        ),
+        pytest.param(
+            ["kv", "set", "x", "{1}"],
+            "{1} has no form in XML-RPC: cannot marshal <class 'set'> objects",
+            id="a type that XML-RPC does not have",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used_has_status_2(arguments: list[str], message: str) -> None:
+    """One line says which, and why."""
+    result = run([*CLIENTS, *arguments])
+    assert (result.returncode, result.stderr) == (2, f"clients: {message}\n")
+
+
+def test_a_bad_address_names_its_variable() -> None:
+    """It is found before anything is connected to."""
+    result = run([*CLIENTS, "kv", "keys"], WIRELAB_KV_ADDRESS="kv")
+    message = "clients: WIRELAB_KV_ADDRESS has value 'kv'. Not a host:port\n"
+    assert (result.returncode, result.stderr) == (2, message)
+
+
+@pytest.mark.parametrize("subcommand", ["object-echo", "rpc"])
+def test_without_an_authkey_it_says_so(subcommand: str, tmp_path: Path) -> None:
+    """The variable is named, and the file where that is what is missing."""
+    unset = run([*CLIENTS, subcommand, "help"])
+    assert (unset.returncode, unset.stderr) == (
+        1,
+        "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key\n",
+    )
+    missing = run([*CLIENTS, subcommand, "help"], WIRELAB_AUTHKEY_FILE=str(tmp_path / "none"))
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        f"WIRELAB_AUTHKEY_FILE: {tmp_path / 'none'}: No such file or directory\n",
+    )
+
+
+def test_a_unix_socket_that_is_not_there_is_an_error(environment: dict[str, str]) -> None:
+    """As an address that is down."""
+    result = run([*CLIENTS, "object-echo", "--unix", "/nowhere", "x"], **environment)
+    assert result.returncode == 1
+    assert "No such file or directory" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_network_is_described() -> None:
+    """In five lines."""
+    result = run([*CLIENTS, "cidr", "123.45.67.64/31"])
+    assert result.returncode == 0
+    assert result.stdout == (
+        "network    123.45.67.64/31\n"
+        "addresses  2\n"
+        "first      123.45.67.64\n"
+        "last       123.45.67.65\n"
+        "netmask    255.255.255.254\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["fd00::/127", "--list"], "fd00::\nfd00::1\n"),
+        (["::/0", "--list", "--limit", "2"], "::\n::1\n"),
+        (["10.0.0.0/8", "--at", "-1"], "10.255.255.255\n"),
+        (["10.0.0.0/8", "--contains", "10.1.2.3"], "yes\n"),
+        (["10.0.0.0/8", "--contains", "11.1.2.3"], "no\n"),
+        (["10.0.0.0/8", "--subnets", "9"], "10.0.0.0/9\n10.128.0.0/9\n"),
+    ],
+    ids=" ".join,
+)
+def test_a_question_about_a_network_is_answered(arguments: list[str], output: str) -> None:
+    """With the values alone, a line each, for other programs to read."""
+    result = run([*CLIENTS, "cidr", *arguments])
+    assert (result.returncode, result.stdout, result.stderr) == (0, output, "")
+
+
+def test_with_everything_down_the_json_says_so(down: Address, environment: dict[str, str]) -> None:
+    """Of each service the first check fails, the others are not tried; the status is 1."""
+    result = run([*CLIENTS, "--json"], **environment)
+    document = json.loads(result.stdout)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert document.keys() == {"held", "checks"}
+    assert document["held"] is False
+    by_service: dict[str, list[dict[str, object]]] = {}
+    for check in document["checks"]:
+        assert list(check) == ["service", "address", "check", "held", "error", "seconds"]
+        by_service.setdefault(check["service"], []).append(check)
+    assert list(by_service) == [*PORTS, "cidr"]
+    for service in PORTS:
+        first, *others = by_service[service]
+        assert first["address"] == str(down)
+        assert str(first["error"]).startswith(f"no answer from {down}: ")
+        assert others
+        assert {str(other["error"]) for other in others} == {f"not tried: {first['error']}"}
+        assert not any(check["held"] for check in by_service[service])
+    assert [check["held"] for check in by_service["cidr"]] == [True, True, False]
