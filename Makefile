@@ -42,7 +42,7 @@ engine: ## set up Docker Engine, Compose and buildx where they are missing
 	@scripts/engine.sh up
 
 test: .venv/ready ## run all tests; those of the containers need an engine (TESTS=tests/unit: some)
-	@scripts/engine.sh up || [ $$? -eq 3 ]
+	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
 lint: .venv/ready ## check style and types

@@ -47,6 +47,14 @@ def step(what: str) -> Iterator[None]:
     console.print(f"{what}: done in {time.monotonic() - started:.0f} s")
 
 
+def prepare(_options: argparse.Namespace) -> int:
+    """Set up an engine and the image to build from, where that is possible."""
+    status = script("engine.sh", "up")
+    if status == 0:
+        base_image()
+    return 0 if status == NO_ENGINE else status
+
+
 def up(_options: argparse.Namespace) -> int:
     """Set up what is missing, start the stack, run the clients, say where everything listens."""
     if Local().running():
@@ -218,6 +226,7 @@ def no_terminal() -> list[str]:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "prepare": prepare,
     "up": up,
     "up-local": up_local,
     "down": down,

@@ -36,6 +36,8 @@ def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
         raise Fault(Kind.NOT_WELL_FORMED, str(error)) from None
     except Fault:
         raise
+    except xmlrpc.client.ResponseError:
+        raise Fault(Kind.NOT_XML_RPC) from None
     except (xmlrpc.client.Error, ValueError, TypeError, LookupError, ArithmeticError):
         raise Fault(Kind.NOT_XML_RPC, "a value is not of its type") from None
     if not (method := reader.getmethodname()):

@@ -159,7 +159,7 @@ def test_a_reset_by_a_peer_is_no_trouble_for_others(address: Address) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_upper_changes_the_letters_of_ascii_and_nothing_else(variant: str) -> None:
     """The seed's other echo server; a character's bytes above ASCII stay as they are."""
-    data = bytes(range(256)) + "欢迎访问菜鸟教程！ straße".encode()
+    data = bytes(range(256)) + "欢迎访问 straße".encode()
     with running(command(variant), ECHO_TRANSFORM="upper") as server:
         assert tcp_echo.exchange(server.address, b"Hello") == b"HELLO"
         assert tcp_echo.echo(server.address, data) == data.upper()

@@ -183,7 +183,7 @@ def test_a_network_is_described() -> None:
         "addresses  2\n"
         "first      123.45.67.64\n"
         "last       123.45.67.65\n"
-        "netmask    255.255.255.254\n",
+        "netmask    255.255.255.254\n"
     )
 
 

@@ -1,0 +1,329 @@
+"""What the RPC server promises, whatever its concurrency model, and what its client does."""
+
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients import rpc
+from clients.addresses import Address
+from clients.checks import Check
+from clients.rpc import RPCProxy
+from services.connection import plain_pickle
+from services.connection.session import HANDSHAKE_SECONDS
+from tests.helpers import LOOPBACK, refuses_to_start, rest_of
+from tests.processes import running
+
+VARIANTS = ["evented"]
+
+
+def command(variant: str) -> list[str]:
+    """Return how a variant is started."""
+    return ["python", "-m", f"services.rpc.{variant}"]
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def address(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
+    """Run each variant in turn, and say where it is."""
+    assert key_file.exists()
+    with running(command(request.param)) as server:
+        yield server.address
+
+
+@pytest.fixture
+def connection(address: Address, key: bytes) -> Iterator["Connection[Any, Any]"]:
+    """Connect with the standard library's own client."""
+    with Client((address.host, address.port), authkey=key) as connection:
+        yield connection
+
+
+@pytest.fixture
+def proxy(address: Address, key: bytes) -> Iterator[RPCProxy]:
+    """Connect with our own client."""
+    with RPCProxy(address, key) as proxy:
+        yield proxy
+
+
+class TwiceProxy:
+    """Does what the seed's RPCProxy does: pickles the request itself, and unpickles the answer."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._connection.send(pickle.dumps((name, args, kwargs)))
+            answer = pickle.loads(self._connection.recv())
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def test_the_transcript_of_the_seed_comes_out_as_printed(
+    connection: "Connection[Any, Any]",
+) -> None:
+    """The exception is raised at the client, with the text of the server's."""
+    proxy = TwiceProxy(connection)
+    assert proxy.add(2, 3) == 5
+    assert proxy.sub(2, 3) == -1
+    with pytest.raises(TypeError) as caught:
+        proxy.sub([1, 2], 4)
+    assert str(caught.value) == "unsupported operand type(s) for -: 'list' and 'int'"
+
+
+def test_the_proxy_of_the_seed_gets_every_exception(connection: "Connection[Any, Any]") -> None:
+    """And its connection stays usable."""
+    proxy = TwiceProxy(connection)
+    with pytest.raises(NameError, match="no function 'mul' is registered"):
+        proxy.mul(2, 3)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        proxy.add(2)
+    assert proxy.add(x="a", y="b") == "ab"
+
+
+@pytest.mark.parametrize("check", rpc.CHECKS, ids=[check.what for check in rpc.CHECKS])
+def test_what_the_client_checks_holds(address: Address, key_file: Path, check: Check) -> None:
+    """Every check of the client passes."""
+    assert key_file.exists()
+    check.run(address)
+
+
+def test_the_health_check_passes(address: Address) -> None:
+    """The exchange that container health checks make succeeds."""
+    rpc.health(address, 5)
+
+
+def test_results_are_what_the_function_returns(proxy: RPCProxy) -> None:
+    """By position and by keyword, of any kind of plain data."""
+    assert proxy.add(2, 3) == 5
+    assert proxy.sub(y=2, x=3) == 1
+    assert proxy.add([1], y=[2]) == [1, 2]
+    for value in (None, {"a": (1, {2})}, b"\0" * 1_000_000, "", -(2**100), float("inf")):
+        assert proxy.echo(value) == value
+
+
+def test_help_lists_the_functions(proxy: RPCProxy) -> None:
+    """With their parameters and what they do."""
+    assert proxy.help() == {
+        "add(x, y)": "Return x + y.",
+        "sub(x, y)": "Return x - y.",
+        "echo(value)": "Return `value`.",
+        "help()": "Return each function with its parameters, and what it does.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        pytest.param(
+            lambda proxy: proxy.sub([1, 2], 4),
+            TypeError,
+            "unsupported operand type(s) for -: 'list' and 'int'",
+            id="in the function",
+        ),
+        pytest.param(
+            lambda proxy: proxy.add(1),
+            TypeError,
+            "add() missing 1 required positional argument: 'y'",
+            id="in the call",
+        ),
+        pytest.param(
+            lambda proxy: proxy.add(10**308 * 1.0, 10**400),
+            OverflowError,
+            "int too large to convert to float",
+            id="of arithmetic",
+        ),
+        pytest.param(
+            lambda proxy: proxy.call("eval", "1"),
+            NameError,
+            "no function 'eval' is registered",
+            id="of a name",
+        ),
+    ],
+)
+def test_an_exception_is_raised_as_itself_with_the_remote_traceback(
+    proxy: RPCProxy, call: Callable[[RPCProxy], object], error: type[Exception], text: str
+) -> None:
+    """The traceback is a note of it, and the connection stays the same."""
+    assert proxy.add(1, 1) == 2
+    before = proxy._connection
+    with pytest.raises(error) as caught:
+        call(proxy)
+    assert (type(caught.value), str(caught.value)) == (error, text)
+    (note,) = caught.value.__notes__
+    assert note.startswith("Raised on the server:\nTraceback (most recent call last):\n")
+    assert f"{error.__name__}: {text}" in note
+    assert proxy.add(1, 1) == 2
+    assert proxy._connection is before
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [None, 42, "add", ["add"], ("add", 1, 2), {"add": 1}, ("add", (), {}, ())],
+    ids=repr,
+)
+def test_a_request_of_another_shape_is_an_error(
+    connection: "Connection[Any, Any]", request_: object
+) -> None:
+    """The connection stays usable."""
+    connection.send(request_)
+    held, name, args, _ = connection.recv()
+    assert (held, name, args) == (
+        False,
+        "TypeError",
+        ("a request is (function name, args, kwargs)",),
+    )
+    connection.send(("add", (2, 3), {}))
+    assert connection.recv() == (True, 5)
+
+
+@pytest.mark.parametrize("message", [pickle.dumps(len), b"garbage"], ids=["a function", "garbage"])
+def test_a_request_that_is_not_plain_data_is_an_error(
+    connection: "Connection[Any, Any]", message: bytes
+) -> None:
+    """Nothing was run, and the connection stays usable."""
+    connection.send_bytes(message)
+    held, name, _, _ = connection.recv()
+    assert (held, name) == (False, "Refused")
+    connection.send(("add", (2, 3), {}))
+    assert connection.recv() == (True, 5)
+
+
+def test_requests_sent_without_waiting_are_answered_in_order(
+    connection: "Connection[Any, Any]",
+) -> None:
+    """As many as there are."""
+    for number in range(100):
+        connection.send(("add", (number, 1), {}))
+    assert [connection.recv() for _ in range(100)] == [(True, n) for n in range(1, 101)]
+
+
+def test_threads_may_share_a_proxy(proxy: RPCProxy) -> None:
+    """Each gets the answers to its own calls, and its own exceptions."""
+
+    def calls(number: int) -> None:
+        for turn in range(20):
+            assert proxy.add(number, turn) == number + turn
+            with pytest.raises(NameError, match=f"no function 'f{number}' "):
+                proxy.call(f"f{number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(calls, range(8)))
+
+
+def test_a_wrong_key_is_refused_and_others_are_served(address: Address, key: bytes) -> None:
+    """By our own client and by the standard library's."""
+    with RPCProxy(address, b"not the key") as proxy, pytest.raises(AuthenticationError):
+        proxy.add(1, 1)
+    with pytest.raises(AuthenticationError):
+        Client((address.host, address.port), authkey=b"not the key")
+    with RPCProxy(address, key) as proxy:
+        assert proxy.add(1, 1) == 2
+
+
+def test_mute_peers_keep_nobody_waiting_and_are_dropped(address: Address) -> None:
+    """Their time is that of the handshake."""
+    with ExitStack() as stack:
+        mute = [stack.enter_context(socket.create_connection(address, 10)) for _ in range(20)]
+        rpc.health(address, 5)
+        for peer in mute:
+            peer.settimeout(HANDSHAKE_SECONDS + 2)
+            assert b"#CHALLENGE#" in rest_of(peer)
+
+
+@contextmanager
+def listening(script: Callable[[Listener], object], key: bytes) -> Iterator[Address]:
+    """Run `script` with a listener of the standard library."""
+    with Listener((LOOPBACK, 0), authkey=key) as listener:
+        thread = threading.Thread(target=script, args=(listener,))
+        thread.start()
+        try:
+            yield Address(*listener.address)
+        finally:
+            thread.join(5)
+
+
+def test_a_call_that_is_not_answered_times_out_and_the_next_one_reconnects(key: bytes) -> None:
+    """The answer that comes late is on a connection that nobody reads any more."""
+    timed_out = threading.Event()
+    late = plain_pickle.dumps((True, "late"))
+
+    def script(listener: Listener) -> None:
+        with listener.accept() as first:
+            assert first.recv() == ("add", (1, 1), {})
+            timed_out.wait(5)
+            with listener.accept() as second:
+                first.send_bytes(late)
+                assert second.recv() == ("add", (2, 2), {})
+                second.send_bytes(plain_pickle.dumps((True, 4)))
+
+    with listening(script, key) as address, RPCProxy(address, key, timeout=0.2) as proxy:
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            proxy.add(1, 1)
+        assert time.monotonic() - started > 0.15
+        timed_out.set()
+        proxy._timeout = 5
+        assert proxy.add(2, 2) == 4
+
+
+def test_a_server_that_closes_is_connected_to_again(key: bytes) -> None:
+    """The call that was under way is not repeated: it may have been carried out."""
+
+    def script(listener: Listener) -> None:
+        with listener.accept() as first:
+            first.recv()
+        with listener.accept() as second:
+            assert second.recv() == ("add", (2, 2), {})
+            second.send_bytes(plain_pickle.dumps((True, 4)))
+
+    with listening(script, key) as address, RPCProxy(address, key) as proxy:
+        with pytest.raises(EOFError):
+            proxy.add(1, 1)
+        assert proxy.add(2, 2) == 4
+
+
+def test_a_server_that_is_mute_from_the_start_times_out(key: bytes) -> None:
+    """Nobody there says as much as a challenge."""
+    with socket.create_server((LOOPBACK, 0)) as mute:
+        address = Address(*mute.getsockname())
+        with RPCProxy(address, key, timeout=0.1) as proxy, pytest.raises(TimeoutError):
+            proxy.add(1, 1)
+
+
+def test_what_a_server_sends_is_not_run(key: bytes, tmp_path: Path) -> None:
+    """An answer that is not plain data is refused, and its connection given up."""
+    canary = tmp_path / "canary"
+
+    def script(listener: Listener) -> None:
+        with listener.accept() as first:
+            first.recv()
+            first.send_bytes(b"cos\nmkdir\n(V" + str(canary).encode() + b"\ntR.")
+
+    with listening(script, key) as address, RPCProxy(address, key) as proxy:
+        with pytest.raises(plain_pickle.Refused):
+            proxy.add(1, 1)
+        assert proxy._connection is None
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_without_an_authkey_it_does_not_start(variant: str, tmp_path: Path) -> None:
+    """One line names the variable, and the file."""
+    assert refuses_to_start(command(variant), WIRELAB_PORT="0") == (
+        "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key"
+    )
+    missing = tmp_path / "none"
+    line = refuses_to_start(command(variant), WIRELAB_PORT="0", WIRELAB_AUTHKEY_FILE=str(missing))
+    assert line == f"WIRELAB_AUTHKEY_FILE: {missing}: No such file or directory"
