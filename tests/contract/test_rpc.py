@@ -246,7 +246,7 @@ def test_mute_peers_keep_nobody_waiting_and_are_dropped(address: Address) -> Non
 def listening(script: Callable[[Listener], object], key: bytes) -> Iterator[Address]:
     """Run `script` with a listener of the standard library."""
     with Listener((LOOPBACK, 0), authkey=key) as listener:
-        thread = threading.Thread(target=script, args=(listener,))
+        thread = threading.Thread(target=script, args=(listener,), daemon=True)
         thread.start()
         try:
             yield Address(*listener.address)
