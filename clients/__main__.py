@@ -6,7 +6,8 @@ import sys
 from multiprocessing import AuthenticationError
 from pathlib import Path
 from types import ModuleType
-from xmlrpc.client import Fault
+from xml.parsers.expat import ExpatError
+from xmlrpc.client import Fault, ProtocolError
 
 from clients.addresses import PORTS, Address, address
 from clients.exercise import LOOPBACK
@@ -79,6 +80,8 @@ def main(arguments: list[str]) -> int:
         client.command(options, where)
     except Fault as fault:
         print(f"clients: {client.SERVICE}: {fault.faultString}", file=sys.stderr)
+    except (ProtocolError, ExpatError) as error:
+        print(f"clients: {client.SERVICE} at {where} speaks no XML-RPC: {error}", file=sys.stderr)
     except (OSError, EOFError, AuthenticationError) as error:
         reason = str(error) or type(error).__name__
         print(f"clients: {client.SERVICE} at {where}: {reason}", file=sys.stderr)

@@ -236,17 +236,24 @@ CHECKS = (
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
     parser.add_argument(
-        "-c", "--count", type=int, default=5, help="requests (default: %(default)s)"
+        "-c", "--count", type=positive, default=5, help="requests (default: %(default)s)"
     )
     parser.add_argument(
         "-i", "--interval", type=float, default=0.2, help="seconds between two (default: 0.2)"
     )
     parser.add_argument(
-        "-a", "--attempts", type=int, default=5, help="datagrams sent for a request, at most"
+        "-a", "--attempts", type=positive, default=5, help="datagrams sent for a request, at most"
     )
     parser.add_argument(
         "-w", "--wait", type=float, default=0.25, help="seconds for a first reply (default: 0.25)"
     )
+
+
+def positive(text: str) -> int:
+    """Parse a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:

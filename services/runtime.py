@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 Address = tuple[str, int]
 
+CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+
 
 class SettingError(SystemExit):
     """A setting has a value that cannot be used; the message names both.
@@ -94,17 +96,18 @@ def main(serve: Callable[[Address], object], default_port: int) -> NoReturn:
     Where it cannot listen it ends with status 1 and one line on stderr that says why.
     """
     log = logging.getLogger("runtime")
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    start_logging()
     host, port = address(default_port)
+    start_logging()
     try:
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
         serve((host, port))
     except Stop as stop:
         log.info("stopped by %s", stop)
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+        unresolved = error.errno is not None and error.errno < 0  # socket.gaierror
+        if not unresolved and error.errno not in CANNOT_LISTEN:
             raise
         sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
     raise AssertionError("serve() runs until it is stopped")

@@ -15,11 +15,12 @@ for, as the tree they unfold to, from a budget as large as the message; and a di
 with all others of the same hash, which tuples of -1 and -2 all have, so few may be alike.
 """
 
+import io
 import pickle
 import struct
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -83,8 +84,21 @@ GET = {OPCODE["BINGET"]: UINT1, OPCODE["LONG_BINGET"]: UINT4}
 
 
 def dumps(value: object) -> bytes:
-    """Return `value` as a pickle of protocol 4, which every Python since 3.4 reads."""
-    return pickle.dumps(value, protocol=4)
+    """Return plain data as a pickle of protocol 4, which every Python since 3.4 reads.
+
+    Raises TypeError for what `loads` on the other side would refuse.
+    """
+    buffer = io.BytesIO()
+    PlainPickler(buffer, protocol=4).dump(value)
+    return buffer.getvalue()
+
+
+class PlainPickler(pickle.Pickler):
+    """A pickler that refuses what has to be called to be built again."""
+
+    def reducer_override(self, value: object) -> NoReturn:
+        """Refuse `value`: the pickler asks this for all that it has no opcodes for."""
+        raise TypeError(f"a {type(value).__name__} is not plain data")
 
 
 def loads(data: bytes) -> Any:

@@ -54,7 +54,12 @@ def unix_server(path: str) -> Iterator[socket.socket]:
     """Listen on a UNIX socket: a file, which outlives its socket unless it is removed."""
     Path(path).unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        try:
+            listener.bind(path)
+        except OSError as error:
+            raise runtime.SettingError(
+                f"WIRELAB_UNIX_SOCKET has value {path!r}. Not where a socket can be: {error}"
+            ) from None
         try:
             listener.listen(1024)
             yield listener

@@ -12,6 +12,7 @@ one pickled twice.
 
 import builtins
 import logging
+import pickle
 import traceback
 from contextlib import suppress
 from typing import Any
@@ -34,9 +35,9 @@ def answer(message: bytes) -> bytes:
             return plain_pickle.dumps(plain_pickle.dumps(result))
         return plain_pickle.dumps((True, result))
     except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
-        log.info("raised to the caller: %s: %s", type(error).__name__, error)
+        log.info("raised to the caller: %s: %r", type(error).__name__, str(error))
         if twice:
-            return plain_pickle.dumps(plain_pickle.dumps(as_builtin(error)))
+            return plain_pickle.dumps(pickle.dumps(as_builtin(error)))
         return plain_pickle.dumps(
             (False, type(error).__name__, plain_args(error), traceback.format_exc())
         )
