@@ -1,8 +1,5 @@
 # Every task, and `make` alone lists them. Settings (COMPOSE_PROJECT_NAME, WIRELAB_BIND,
 # WIRELAB_<SERVICE>_PORT, PYTHON_IMAGE, ...) come from the command line, the environment or .env.
--include .env
-export
-
 PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m scripts.lab
 SERVICE ?=

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from http.client import HTTPException
 from multiprocessing import AuthenticationError
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from xmlrpc.client import Fault, ProtocolError
 
 from clients.addresses import PORTS, Address, address
 from clients.exercise import LOOPBACK
+from clients.options import seconds
 
 SUBCOMMANDS = {
     "tcp-echo": "send text and see it come back",
@@ -23,6 +25,7 @@ SUBCOMMANDS = {
     "cidr": "ask about a network, or sweep the lab's own",
 }
 MODULES = {"http": "httpbin"}
+UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
 
 
 def parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -45,9 +48,10 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == chosen:
-            subparser.add_argument(
-                "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
-            )
+            if name not in UNTIMED:
+                subparser.add_argument(
+                    "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
+                )
             module(name).configure(subparser)
     return main_parser
 
@@ -59,17 +63,13 @@ def module(subcommand: str) -> ModuleType:
     )
 
 
-def seconds(text: str) -> float:
-    """Parse a number of seconds that is more than none."""
-    if not 0 < (value := float(text)) < 1e6:
-        raise ValueError
-    return value
-
-
 def main(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
     chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
-    options = parser(chosen).parse_args(arguments)
+    main_parser = parser(chosen)
+    options = main_parser.parse_args(arguments)
+    if options.subcommand and (options.json or options.svg):
+        main_parser.error("--json and --svg are for the exercise, without a subcommand")
     if options.subcommand is None:
         from clients import report
 
@@ -80,8 +80,11 @@ def main(arguments: list[str]) -> int:
         client.command(options, where)
     except Fault as fault:
         print(f"clients: {client.SERVICE}: {fault.faultString}", file=sys.stderr)
-    except (ProtocolError, ExpatError) as error:
-        print(f"clients: {client.SERVICE} at {where} speaks no XML-RPC: {error}", file=sys.stderr)
+    except (ProtocolError, ExpatError, HTTPException) as error:
+        print(
+            f"clients: {client.SERVICE} at {where} speaks another protocol: {error}",
+            file=sys.stderr,
+        )
     except (OSError, EOFError, AuthenticationError) as error:
         reason = str(error) or type(error).__name__
         print(f"clients: {client.SERVICE} at {where}: {reason}", file=sys.stderr)
@@ -93,7 +96,7 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (ValueError, IndexError) as error:
+    except (ValueError, LookupError, OverflowError) as error:
         print(f"clients: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

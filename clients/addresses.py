@@ -34,6 +34,6 @@ def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return where `service` is; ValueError for a variable that is not `host:port`."""
     value = environ.get(variable(service)) or f"127.0.0.1:{PORTS[service]}"
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) <= 65535:
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= 65535:
         raise ValueError(f"{variable(service)} has value {value!r}. Not a host:port")
     return Address(host, int(port))

@@ -14,7 +14,8 @@ def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any
     """Connect to an address, or to the UNIX socket of a path, and authenticate both sides.
 
     Does what `multiprocessing.connection.Client(where, authkey=key)` does, but fails with
-    TimeoutError where that would wait for ever: on a peer that accepts and says nothing. Raises
+    TimeoutError where that would wait for ever: on a peer that says nothing for `timeout`
+    seconds. (It is for each wait, so one that says a little now and then can take longer.) Raises
     AuthenticationError for a wrong key.
     """
     if isinstance(where, str):
@@ -32,7 +33,7 @@ def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any
     # timeouts; the kernel does. When one expires they fail with EAGAIN: BlockingIOError.
     stream.settimeout(None)
     fraction, seconds = math.modf(timeout)
-    timeval = struct.pack("@ll", int(seconds), int(1e6 * fraction))
+    timeval = struct.pack("@ll", int(seconds), max(1, int(1e6 * fraction)))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
     connection: Connection[Any, Any] = Connection(stream.detach())

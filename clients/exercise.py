@@ -38,14 +38,15 @@ def checks() -> list[tuple[str, Check]]:
 
 
 def run() -> Iterator[Result]:
-    """Make all checks, and yield what came of each; raises ValueError for a bad setting.
+    """Make all checks, and yield what came of each; raises ValueError for a bad address.
 
     Where a service cannot be reached, its other checks are not made: each would only take as
     long to fail.
     """
     unreachable: dict[str, str] = {}
+    addresses = {service: address(service) for service in PORTS}
     for service, check in checks():
-        where = address(service) if service in PORTS else LOOPBACK
+        where = addresses.get(service, LOOPBACK)
         error = unreachable.get(service, "")
         started = time.perf_counter()
         if not error:

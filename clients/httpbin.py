@@ -175,27 +175,39 @@ CHECKS = (
 
 EXAMPLES = """\
 examples:
-  http GET /get name1=value1 name2=value2       a query; httpbin answers with what it was asked
-  http POST /post --form a=1 -H 'Spam: Eggs'    a form, and a header of one's own
-  http POST /post --file picture.png            a file, as multipart/form-data
-  http GET /basic-auth/user/password --user user:password
-  http HEAD /html -i                            headers only
-  http GET /redirect/3 -i --no-redirect         where it points to: Location
-  http GET /delay/3 --timeout 1                 an answer that comes too late
-  http GET /status/503:3,200:1 --retries 5      one that comes in the end
-  http GET /range/100000 --output letters       a download with progress
+  clients http GET /get name1=value1 name2=value2       a query; httpbin answers with what it was asked
+  clients http POST /post --form a=1 -H 'Spam: Eggs'    a form, and a header of one's own
+  clients http POST /post --file picture.png            a file, as multipart/form-data
+  clients http GET /basic-auth/user/password --user user:password
+  clients http HEAD /html -i                            headers only
+  clients http GET /redirect/3 -i --no-redirect         where it points to: Location
+  clients http GET /delay/3 --timeout 1                 an answer that comes too late
+  clients http GET /status/503:3,200:1 --retries 5      one that comes in the end
+  clients http GET /range/100000 --output letters       a download with progress
 """
 
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    from clients.options import existing_file, number_from, parsed
+
     parser.epilog = EXAMPLES
-    parser.add_argument("method", type=method, metavar="METHOD", help="GET, HEAD, POST, PUT, ...")
-    parser.add_argument("path", type=path, metavar="PATH", help="on the lab's httpbin, as /get")
+    parser.add_argument(
+        "method",
+        type=parsed("a method such as GET", method),
+        metavar="METHOD",
+        help="GET, HEAD, POST, PUT, ...",
+    )
+    parser.add_argument(
+        "path",
+        type=parsed("a path such as /get", path),
+        metavar="PATH",
+        help="on the lab's httpbin, as /get",
+    )
     parser.add_argument(
         "params",
         nargs="*",
-        type=pair,
+        type=parsed("NAME=VALUE", pair),
         metavar="NAME=VALUE",
         help="a parameter of the query; all of them stand right behind PATH",
     )
@@ -204,13 +216,13 @@ def configure(parser: "argparse.ArgumentParser") -> None:
         "--form",
         action="append",
         default=[],
-        type=pair,
+        type=parsed("NAME=VALUE", pair),
         metavar="NAME=VALUE",
         help="a field of a form, which is the body (more than once: more fields)",
     )
     parser.add_argument(
         "--file",
-        type=file,
+        type=existing_file,
         metavar="FILE",
         help="upload this file with the form, as its field 'file'",
     )
@@ -219,16 +231,20 @@ def configure(parser: "argparse.ArgumentParser") -> None:
         "--header",
         action="append",
         default=[],
-        type=header,
+        type=parsed("'NAME: VALUE'", header),
         metavar="'NAME: VALUE'",
         help="a header to send (more than once: more headers)",
     )
     parser.add_argument(
-        "-u", "--user", type=credentials, metavar="USER:PASSWORD", help="log in (basic auth)"
+        "-u",
+        "--user",
+        type=parsed("USER:PASSWORD", credentials),
+        metavar="USER:PASSWORD",
+        help="log in (basic auth)",
     )
     parser.add_argument(
         "--retries",
-        type=count,
+        type=number_from(0, 100),
         default=0,
         metavar="N",
         help="try up to N times more after a connection error or 429, 500, 502, 503, 504",
@@ -333,17 +349,3 @@ def credentials(text: str) -> tuple[str, str]:
     if not (user and colon):
         raise ValueError
     return user, password
-
-
-def file(text: str) -> Path:
-    """Parse the name of a file that is there."""
-    if not Path(text).is_file():
-        raise ValueError
-    return Path(text)
-
-
-def count(text: str) -> int:
-    """Parse a number from 0 to 100."""
-    if not 0 <= (value := int(text)) <= 100:
-        raise ValueError
-    return value

@@ -18,12 +18,23 @@ SERVICE = "kv"
 NO_SUCH_KEY = 1
 
 
-class TimedTransport(xmlrpc.client.Transport):
-    """The transport of ServerProxy, which by itself waits for ever."""
+class CarefulTransport(xmlrpc.client.Transport):
+    """The transport of ServerProxy, which by itself waits for ever, and sends a call again.
+
+    It does the latter when the connection breaks before the answer: but then the first one may
+    have been carried out, and only its answer was lost. A compare-and-set that is carried out
+    twice says that it failed.
+    """
 
     def __init__(self, timeout: float) -> None:
         super().__init__()
         self._timeout = timeout
+
+    def request(
+        self, host: Any, handler: str, request_body: Any, verbose: bool = False
+    ) -> tuple[Any, ...]:
+        """Send a call once and return its answer."""
+        return self.single_request(host, handler, request_body, verbose)
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         """Return the connection to `host`, with the timeout set."""
@@ -37,9 +48,12 @@ def proxy(address: Address, timeout: float = 5.0) -> xmlrpc.client.ServerProxy:
 
     get(name), set(name, value), delete(name), exists(name), keys(), and
     compare_and_set(name, expected, value). They raise xmlrpc.client.Fault where the store
-    refuses, and OSError where it cannot be reached.
+    refuses, and OSError where it cannot be reached or the connection breaks: a write may then
+    have been carried out, or not. A connection that was idle for a minute has been closed.
     """
-    return xmlrpc.client.ServerProxy(f"http://{address}", TimedTransport(timeout), allow_none=True)
+    return xmlrpc.client.ServerProxy(
+        f"http://{address}", CarefulTransport(timeout), allow_none=True
+    )
 
 
 def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) -> int:
@@ -48,7 +62,12 @@ def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) 
     Get and set alone would lose updates: what another client writes in between is overwritten.
     """
     for _ in range(attempts):
-        old: Any = store.get(name) if store.exists(name) else None
+        try:
+            old: Any = store.get(name)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != NO_SUCH_KEY:
+                raise
+            old = None
         if not isinstance(old, int | None):
             raise ValueError(f"{name!r} has the value {old!r:.100}. Not an integer")  # noqa: TRY004
         new = (old or 0) + 1
@@ -133,34 +152,56 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    parser.epilog = (
+        "A VALUE is a Python literal (42, [1, 2], {'a': None}), or else text.\n\n"
+        "try:\n"
+        "  clients kv set spam [1,2,3]\n"
+        "  clients kv get spam\n"
+        "  clients kv increment visits            safe against others doing the same\n"
+        "  clients kv compare-and-set lock None me       take a lock, if nobody has it ...\n"
+        "  clients kv compare-and-set lock me None       ... and release it"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("keys", help="list all names")
-    for action, what in (
-        ("get", "print the value of a name"),
-        ("delete", "forget a name"),
-        ("exists", "say whether a name has a value"),
-        ("increment", "add one to a number, safe against others doing the same"),
-    ):
-        actions.add_parser(action, help=what).add_argument("name")
-    set_parser = actions.add_parser("set", help="give a name a value")
-    set_parser.add_argument("name")
-    set_parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
+    for action, what, values in (
+        ("get", "print the value of a name", ()),
+        ("set", "give a name a value", ("value",)),
+        ("delete", "forget a name", ()),
+        ("exists", "say whether a name has a value", ()),
+        ("increment", "add one to a number", ()),
+        ("compare-and-set", "give a name a value if it has the one expected (None: or none)",
+         ("expected", "value")),
+    ):  # fmt: skip
+        subparser = actions.add_parser(action, help=what)
+        for argument in ("name", *values):
+            subparser.add_argument(argument, metavar=argument.upper())
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Carry out one action on the store and print what it returns."""
-    from clients.literals import literal
-
     with proxy(address, options.timeout) as store:
-        if options.action == "set":
-            value = literal(options.value)
-            try:
-                store.set(options.name, value)
-            except (OverflowError, TypeError) as error:
-                raise ValueError(f"{value!r} has no form in XML-RPC: {error}") from None
-        elif options.action == "keys":
+        try:
+            print_result(store, options)
+        except (OverflowError, TypeError) as error:
+            raise ValueError(f"a value has no form in XML-RPC: {error}") from None
+
+
+def print_result(store: xmlrpc.client.ServerProxy, options: "argparse.Namespace") -> None:
+    """Carry out the action and print what it returns."""
+    from clients.options import literal
+
+    match options.action:
+        case "keys":
             print(*store.keys(), sep="\n")  # type: ignore[misc]
-        elif options.action == "increment":
+        case "set":
+            store.set(options.name, literal(options.value))
+        case "increment":
             print(increment(store, options.name))
-        else:
-            print(repr(getattr(store, options.action)(options.name)))
+        case "compare-and-set":
+            values = literal(options.expected), literal(options.value)
+            print(store.compare_and_set(options.name, *values))
+        case "get":
+            value = store.get(options.name)
+            print(repr(value.data if isinstance(value, xmlrpc.client.Binary) else value))
+        case action:
+            print(getattr(store, action)(options.name))

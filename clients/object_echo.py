@@ -66,12 +66,17 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    parser.epilog = (
+        "try:\n"
+        "  clients object-echo \"{'a': [1, (2, None)]}\"\n"
+        '  clients object-echo --unix "$WIRELAB_UNIX_SOCKET" hello'
+    )
     parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
     parser.add_argument("--unix", metavar="PATH", help="the UNIX socket to use instead of TCP")
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Send one object and print what comes back."""
-    from clients.literals import literal
+    from clients.options import literal
 
     print(repr(echo(options.unix or address, literal(options.value), options.timeout)))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,16 +97,19 @@ def local_time(address: Address, timeout: float = 5.0) -> time.struct_time:
 
 
 def upload(
-    address: Address, files: dict[str, bytes], accept: str = TYPES["json"], timeout: float = 5.0
+    address: Address,
+    files: Sequence[tuple[str, bytes]],
+    accept: str = TYPES["json"],
+    timeout: float = 5.0,
 ) -> Response:
-    """Send files (name -> content) as one form and return the answer (RFC 7578).
+    """Send files (name and content of each) as one form and return the answer (RFC 7578).
 
     A name is written as browsers do it (WHATWG HTML, 4.10.21.8).
     """
     # No file can contain a line that depends on the content of all of them.
-    boundary = hashlib.sha256(b"".join(files.values())).hexdigest()
+    boundary = hashlib.sha256(b"".join(content for _, content in files)).hexdigest()
     body = b""
-    for name, content in files.items():
+    for name, content in files:
         written = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         body += (
             f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{written}"'
@@ -186,7 +190,7 @@ def check_form(address: Address) -> None:
 def check_upload(address: Address) -> None:
     """Hold an upload to arriving to the byte."""
     content = bytes(range(256)) * 64
-    response = upload(address, {"bytes.bin": content})
+    response = upload(address, [("bytes.bin", content)])
     row = {
         "field": "file",
         "name": "bytes.bin",
@@ -225,6 +229,8 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    from clients.options import existing_file
+
     parser.description = (
         "Use the REST service. Shown are the status, the headers that matter here, and the body."
     )
@@ -243,7 +249,7 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     greet.add_argument("name", metavar="NAME")
     actions.add_parser("localtime", help="GET /localtime")
     send = actions.add_parser("upload", help="POST /files with the FILEs as a multipart form")
-    send.add_argument("files", metavar="FILE", nargs="+")
+    send.add_argument("files", metavar="FILE", nargs="+", type=existing_file)
     for method in METHODS:
         raw = actions.add_parser(method, help=f"{method} PATH")
         raw.add_argument("path", metavar="PATH", help="such as /hello?name=Guido, or * in OPTIONS")
@@ -282,9 +288,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         case "localtime":
             response = request(address, "GET", "/localtime", None, headers, options.timeout)
         case "upload":
-            from pathlib import Path
-
-            files = {Path(file).name: Path(file).read_bytes() for file in options.files}
+            files = [(file.name, file.read_bytes()) for file in options.files]
             response = upload(address, files, headers.get("Accept", "*/*"), options.timeout)
         case method:
             body = None

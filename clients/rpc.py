@@ -25,10 +25,10 @@ class RemoteError(Exception):
 class RPCProxy:
     """Calls functions of an RPC server: `proxy.add(2, 3)`.
 
-    May be used from several threads: they take turns. A call that gets no answer in `timeout`
-    seconds raises TimeoutError and gives up the connection, since the answer that may still come
-    is not to be taken for that of the next call; the next call makes a new connection. Whether
-    the function ran is then unknown, so no call is repeated by itself.
+    May be used from several threads: they take turns. A call during which the server is silent
+    for `timeout` seconds raises TimeoutError and gives up the connection, since the answer that
+    may still come is not to be taken for that of the next call; the next call makes a new
+    connection. Whether the function ran is then unknown, so no call is repeated by itself.
     """
 
     def __init__(self, address: Address, key: bytes, timeout: float = 5.0) -> None:
@@ -49,7 +49,7 @@ class RPCProxy:
         with self._lock:
             self._disconnect()
 
-    def call(self, function: str, *args: object, **kwargs: object) -> Any:
+    def call(self, function: str, /, *args: object, **kwargs: object) -> Any:
         """Call `function` on the server; return its result, or raise what it raised.
 
         An exception of a built-in class is raised as itself, any other one as RemoteError;
@@ -143,6 +143,13 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    parser.epilog = (
+        "try:\n"
+        "  clients rpc                    the functions that there are\n"
+        "  clients rpc add 2 3\n"
+        "  clients rpc sub y=2 x=3\n"
+        "  clients rpc sub [1,2] 4        an exception, raised on the server"
+    )
     parser.add_argument("function", nargs="?", default="help", help="without it: what there is")
     parser.add_argument(
         "arguments", nargs="*", help="Python literals, or text; name=value for keywords"
@@ -151,7 +158,7 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Call one function and print what it returns."""
-    from clients.literals import literal
+    from clients.options import literal
 
     args, kwargs = [], {}
     for argument in options.arguments:

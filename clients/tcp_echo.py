@@ -99,6 +99,9 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    parser.epilog = (
+        "try:\n  clients tcp-echo hello\n  yes | head -c 100000000 | clients tcp-echo | wc -c"
+    )
     parser.add_argument(
         "text", nargs="*", help="what to send, as UTF-8; without it, standard input is sent"
     )

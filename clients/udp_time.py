@@ -21,16 +21,16 @@ CTIME_LENGTH = 24
 
 
 class Reply(NamedTuple):
-    """A reply: the server's `ctime`, when its request was sent and it came back, in seconds."""
+    """A reply: the server's `ctime`, and seconds from sending its request to receiving it.
+
+    `sent` and `received` are readings of our clock; the round trip is not their difference, since
+    that clock may be set in between.
+    """
 
     text: str
     sent: float
     received: float
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds from sending the request that was answered to receiving the reply."""
-        return self.received - self.sent
+    round_trip: float
 
 
 class Statistics:
@@ -106,15 +106,15 @@ class TimeClient:
         (RFC 8085, 3.1.1 on backing off; RFC 6298, 5.5 on doubling).
         """
         started = time.monotonic()
-        sent_at: dict[bytes, float] = {}
+        sent_at: dict[bytes, tuple[float, float]] = {}
         for wait in self._waits():
             self._attempt += 1
             name = f"{self._prefix}-{self._attempt}".encode()
-            sent_at[name] = time.time()
+            sent_at[name] = time.time(), time.monotonic()
             self.statistics.sent += 1
-            # Refused is what an ICMP "port unreachable" made of an earlier datagram, and this one
-            # was not sent; the server may be starting, so the wait and the next attempt follow.
-            with suppress(ConnectionRefusedError):
+            # An error is what an ICMP message made of an earlier datagram, and this one was not
+            # sent; the server may be starting, so the wait and the next attempt follow.
+            with suppress(OSError):
                 self._socket.send(name)
             reply = self._receive(sent_at, time.monotonic() + wait)
             if reply:
@@ -130,7 +130,7 @@ class TimeClient:
             wait = min(self._timeout * 2**attempt, self._ceiling)
             yield wait * random.uniform(0.8, 1.2)  # noqa: S311 - nobody gains by guessing it
 
-    def _receive(self, sent_at: dict[bytes, float], deadline: float) -> Reply | None:
+    def _receive(self, sent_at: dict[bytes, tuple[float, float]], deadline: float) -> Reply | None:
         """Take datagrams until one answers this request, or the deadline has passed."""
         while (left := deadline - time.monotonic()) > 0:
             self._socket.settimeout(left)
@@ -138,17 +138,17 @@ class TimeClient:
                 datagram = self._socket.recv(2048)
             except TimeoutError:
                 return None
-            except ConnectionRefusedError:
-                # Nobody listens, and says so at once: wait as long as for a reply, not to send
-                # all attempts within a moment.
+            except OSError:
+                # An ICMP message: nobody listens, or the host cannot be reached. It comes at once;
+                # wait as long as for a reply, not to send all attempts within a moment.
                 time.sleep(max(0.0, deadline - time.monotonic()))
                 return None
             name, text = datagram[: -CTIME_LENGTH - 1], datagram[-CTIME_LENGTH:]
             if name in sent_at and is_ctime(text):
-                received = time.time()
+                received, round_trip = time.time(), time.monotonic() - sent_at[name][1]
                 self._answered.add(name)
                 self.statistics.answered += 1
-                reply = Reply(text.decode("ascii"), sent_at[name], received)
+                reply = Reply(text.decode("ascii"), sent_at[name][0], received, round_trip)
                 self.statistics.round_trips.append(reply.round_trip)
                 return reply
             self._count(name)
@@ -235,25 +235,26 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
-    parser.add_argument(
-        "-c", "--count", type=positive, default=5, help="requests (default: %(default)s)"
-    )
-    parser.add_argument(
-        "-i", "--interval", type=float, default=0.2, help="seconds between two (default: 0.2)"
-    )
-    parser.add_argument(
-        "-a", "--attempts", type=positive, default=5, help="datagrams sent for a request, at most"
-    )
-    parser.add_argument(
-        "-w", "--wait", type=float, default=0.25, help="seconds for a first reply (default: 0.25)"
-    )
+    from clients.options import number_from, seconds
 
-
-def positive(text: str) -> int:
-    """Parse a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError
-    return int(text)
+    parser.epilog = (
+        "try:\n"
+        "  clients udp-time -c 100 -i 0.01   a hundred requests: loss, round trips, clock offset\n"
+        "  clients udp-time -w 0.001 -a 1    hardly any time to answer: replies come late"
+    )
+    parser.add_argument(
+        "-c", "--count", type=number_from(1, 10**6), default=5, help="requests (default: 5)"
+    )
+    parser.add_argument(
+        "-i", "--interval", type=seconds, default=0.2, help="seconds between two (default: 0.2)"
+    )
+    parser.add_argument(
+        "-a", "--attempts", type=number_from(1, 100), default=5,
+        help="datagrams sent for a request, at most (default: 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-w", "--wait", type=seconds, default=0.25, help="seconds for a first reply (default: 0.25)"
+    )
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from scripts.stack import ROOT, LabError
@@ -17,8 +18,9 @@ def path() -> Path:
 def ensure(file: Path) -> None:
     """Make the file if it does not exist; raises LabError if it holds no usable key.
 
-    Its folder is for its owner alone, and the file itself for everyone to read: Compose mounts
-    the file as it is, and the container's user, who is nobody on the host, has to read it.
+    A folder that is made for it is for its owner alone, and the file itself for everyone to read:
+    Compose mounts the file as it is, and the container's user, who is nobody on the host, has to
+    read it.
     """
     try:
         if not file.exists():
@@ -31,3 +33,12 @@ def ensure(file: Path) -> None:
         handshake.authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
     except SettingError as error:
         raise LabError(f"{error}\nRemove the file, and a new key is made") from None
+
+
+def check_readable(file: Path) -> None:
+    """Raise LabError if the user of the containers could not read the file."""
+    if not file.stat().st_mode & stat.S_IROTH:
+        raise LabError(
+            f"WIRELAB_AUTHKEY_FILE: {file}: the user of the containers, 10001, may not read it:"
+            f" chmod o+r {file}"
+        )

@@ -7,12 +7,14 @@ servers as processes of this machine.
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
@@ -67,6 +69,7 @@ def up(_options: argparse.Namespace) -> int:
         return status
     stack = Stack()
     authkey.ensure(authkey.path())
+    authkey.check_readable(authkey.path())
     stack.settings["PYTHON_IMAGE"] = base_image()
     was_running = stack.running()
     ports.check([service for service in services() if service.name not in was_running])
@@ -77,7 +80,8 @@ def up(_options: argparse.Namespace) -> int:
             stack.start()
     except BaseException:
         if not was_running:
-            stack.down()
+            with suppress(LabError):  # the first error is the one to show
+                stack.down()
         raise
     status = stack.run("run", "--rm", *no_terminal(), "clients").returncode
     show_addresses({service.name: stack.address(service) for service in services()})
@@ -140,8 +144,14 @@ def distclean(_options: argparse.Namespace) -> int:
             with suppress(LabError):
                 docker("image", "rm", OWN_BASE)
         script("engine.sh", "down")
-    for name in (".wirelab", "secrets"):
-        shutil.rmtree(ROOT / name, ignore_errors=True)
+    shutil.rmtree(Local().folder, ignore_errors=True)
+    if list(ROOT.glob(".wirelab/*/running.json")):
+        console.print("secrets/authkey stays: another lab of this folder runs with it")
+    else:
+        (ROOT / "secrets" / "authkey").unlink(missing_ok=True)
+        for folder in (ROOT / "secrets", ROOT / ".wirelab"):
+            with suppress(OSError):  # it does not exist, or holds what is not the lab's
+                folder.rmdir()
     return 0
 
 
@@ -169,9 +179,10 @@ def logs(options: argparse.Namespace) -> int:
         raise LabError(f"no service {options.service!r}; there are {', '.join(known)}")
     follow = ["--follow"] if sys.stdout.isatty() else []
     local = Local()
+    files = [str(file) for service in wanted if (file := local.log(service)).exists()]
     with suppress(KeyboardInterrupt):
-        if local.running():
-            files = [str(local.log(service)) for service in wanted]
+        # Also after a crash: then the logs are what is wanted.
+        if local.running() or (files and not engine_answers()):
             return subprocess.run(["tail", "-n", "50", *follow, *files], check=False).returncode
         need_engine()
         return Stack().run("logs", "--tail", "50", *follow, *wanted).returncode
@@ -240,6 +251,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def main() -> int:
     """Carry out one command and return the exit status."""
+    # So that a start that is broken off from outside cleans up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    load_dotenv(ROOT / ".env")
     parser = argparse.ArgumentParser(prog="lab")
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs="*", help="demo: what to give the clients")

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,80 +28,97 @@ class Local:
 
     def __init__(self) -> None:
         self.folder = ROOT / ".wirelab" / project()
-        self._state = self.folder / "running.json"
+        self._file = self.folder / "running.json"
+        self._state: dict[str, Any] = {"servers": {}, "mounts": {}, "temporary": []}
+        if self._file.exists():
+            self._state = json.loads(self._file.read_text())
 
     def running(self) -> dict[str, int]:
         """Return the process id of each server that runs."""
-        if not self._state.exists():
-            return {}
-        state = json.loads(self._state.read_text())["servers"]
-        return {name: entry["pid"] for name, entry in state.items() if is_that(entry)}
+        servers = self._state["servers"]
+        return {name: entry["pid"] for name, entry in servers.items() if is_that(entry)}
 
     def addresses(self) -> dict[str, Address]:
         """Return where each server listens."""
-        state = json.loads(self._state.read_text())["servers"]
-        return {name: Address(*entry["address"]) for name, entry in state.items()}
+        servers = self._state["servers"]
+        return {
+            name: Address(*entry["address"]) for name, entry in servers.items() if entry["address"]
+        }
 
     def environment(self) -> dict[str, str]:
         """Return what the clients need besides the addresses: the key and the UNIX socket."""
-        environment: dict[str, str] = json.loads(self._state.read_text())["environment"]
-        return environment
+        found = (entry["environment"].items() for entry in self._state["servers"].values())
+        wanted = ("WIRELAB_AUTHKEY_FILE", "WIRELAB_UNIX_SOCKET")
+        return {name: value for name, value in chain(*found) if name in wanted}
 
     def log(self, service: str) -> Path:
         """Return the file that a server logs to."""
         return self.folder / f"{service}.log"
 
     def up(self, services: list[Service]) -> None:
-        """Start the servers that do not run, and wait until each answers its health check."""
+        """Start the servers that do not run, or run as they no longer should; wait for health.
+
+        Where one does not get healthy, those that were started are stopped again.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        mounts = {"/run/secrets/authkey": str(authkey.path())}
-        state: dict[str, Any] = {"servers": {}, "environment": {}, "mounts": mounts}
+        self._state["mounts"]["/run/secrets/authkey"] = str(authkey.path())
         os.environ["WIRELAB_AUTHKEY_FILE"] = str(authkey.path())
-        if self.running():
-            state = json.loads(self._state.read_text())
+        newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
         started = []
         try:
             for service in services:
-                if service.name in self.running():
-                    continue
-                environment = self._environment(service, state["mounts"])
-                log = self.log(service.name)
-                process = processes.start(service.command, environment, log)
-                started.append(process)
-                address = processes.listening(process, log)
-                state["servers"][service.name] = {
+                environment = self._environment(service)
+                made_of = [service.command, environment, newest]
+                if pid := self.running().get(service.name):
+                    if self._state["servers"][service.name]["made_of"] == made_of:
+                        continue
+                    processes.stop([pid])
+                process = processes.start(service.command, environment, self.log(service.name))
+                started.append(process.pid)
+                entry: dict[str, Any] = {
                     "pid": process.pid,
                     "started": psutil.Process(process.pid).create_time(),
-                    "address": address,
+                    "address": None,
+                    "environment": environment,
+                    "made_of": made_of,
                 }
-                for name in ("WIRELAB_AUTHKEY_FILE", "WIRELAB_UNIX_SOCKET"):
-                    if name in environment:
-                        state["environment"][name] = environment[name]
-                self._state.write_text(json.dumps(state, indent=2))
+                self._state["servers"][service.name] = entry
+                self._save()
+                address = processes.listening(process, self.log(service.name))
+                entry["address"] = address._replace(
+                    host="127.0.0.1" if address.host == "0.0.0.0" else address.host
+                )
+                self._save()
                 wait_healthy(service.name, address)
         except BaseException:
-            processes.stop([process.pid for process in started])
+            processes.stop(started)
             raise
 
     def down(self) -> list[str]:
         """Stop the servers, and return the names of those that ran."""
         running = self.running()
         processes.stop(list(running.values()))
-        if self._state.exists():
-            for folder in json.loads(self._state.read_text())["mounts"].values():
-                if folder.startswith(tempfile.gettempdir()):
-                    shutil.rmtree(folder, ignore_errors=True)
-            self._state.unlink()
+        for folder in self._state["temporary"]:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._file.unlink(missing_ok=True)
         return list(running)
 
-    def _environment(self, service: Service, mounts: dict[str, str]) -> dict[str, str]:
+    def _save(self) -> None:
+        """Write down what runs, in one piece: half a file would be of no use to `down`."""
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps(self._state, indent=2))
+        new.replace(self._file)
+
+    def _environment(self, service: Service) -> dict[str, str]:
         """Return a server's environment, with the folders that it wants made."""
+        mounts: dict[str, str] = self._state["mounts"]
         for volume, target in service.volumes.items():
             if target in mounts:
                 continue
             if volume in service.ephemeral:
                 # Sockets: a UNIX socket's path has 107 characters at most, a clone's may be long.
                 mounts[target] = tempfile.mkdtemp(prefix="wirelab-")
+                self._state["temporary"].append(mounts[target])
             else:
                 mounts[target] = str(self.folder / "volumes" / volume)
                 Path(mounts[target]).mkdir(parents=True, exist_ok=True)
@@ -114,7 +132,7 @@ class Local:
         return environment
 
 
-def is_that(entry: dict[str, float]) -> bool:
+def is_that(entry: dict[str, Any]) -> bool:
     """Whether the process is still the one remembered: ids are used again."""
     try:
         process = psutil.Process(int(entry["pid"]))

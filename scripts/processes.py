@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from clients.addresses import Address
 from scripts.stack import ROOT, LabError
@@ -52,26 +55,33 @@ def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
 
 
 def stop(pids: Sequence[int], seconds: float = 5.0) -> None:
-    """Stop the servers that `start` made: ask all of them, and kill those that take too long."""
+    """Stop the servers that `start` made: ask all of them, and kill those that take too long.
+
+    Raises LabError for one that is still there after that.
+    """
     for pid in pids:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + seconds
+    for pid in pids:
+        while alive(pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if alive(pid):
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+    deadline += 1
     for pid in pids:
         while alive(pid):
             if time.monotonic() > deadline:
-                os.killpg(pid, signal.SIGKILL)
+                raise LabError(f"process {pid} does not end")
             time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one of ours that has ended is reaped."""
+    """Whether the process runs; one that only waits for its parent to take note does not."""
+    with suppress(ChildProcessError):  # another process's child
+        os.waitpid(pid, os.WNOHANG)
     try:
-        if os.waitpid(pid, os.WNOHANG) != (0, 0):
-            return False
-    except ChildProcessError:
-        pass  # another process's child
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True

@@ -116,7 +116,9 @@ class Stack:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a `docker compose` call."""
-        return ["docker", "compose", "--file", str(ROOT / "compose.yaml"), *arguments]
+        # No .env: what it sets is in the environment already (scripts/lab.py), or not wanted.
+        files = ["--env-file", os.devnull, "--file", str(ROOT / "compose.yaml")]
+        return ["docker", "compose", *files, *arguments]
 
     def compose(self, *arguments: str, capture: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run `docker compose`; raises LabError with what it said when it fails."""

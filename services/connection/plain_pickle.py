@@ -11,8 +11,10 @@ Opcodes alone are not harmless either, hence three limits. Memory: an empty set 
 the wire and 216 in memory, so opcodes and containers are counted. The memo: an index may only be
 the next one, where `pickle.loads` allocates as much as a forged index says. Hashing: a tuple that
 holds the one before twice doubles what hashing it costs with each two bytes, so keys are paid
-for, as the tree they unfold to, from a budget as large as the message; and a dict compares a key
-with all others of the same hash, which tuples of -1 and -2 all have, so few may be alike.
+for, as the tree they unfold to, from a budget as large as the message. And a dict compares a key
+with all that it meets on the way to a free place: the hashes of text and bytes are random, those
+of numbers and tuples their sender's choice (tuples of -1 and -2 all have one), so of these there
+may not be too many, and few alike.
 """
 
 import io
@@ -24,10 +26,11 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-MAX_OPCODES = 2_000_000
-MAX_CONTAINERS = 200_000
+MAX_OPCODES = 1_000_000
+MAX_CONTAINERS = 100_000
 MAX_KEY_DEPTH = 50
 MAX_ALIKE = 100  # keys of one dict or set that have the same hash
+MAX_CHOSEN = 20_000  # keys of one message whose hash its sender can choose
 
 
 class Refused(ValueError):
@@ -86,7 +89,7 @@ GET = {OPCODE["BINGET"]: UINT1, OPCODE["LONG_BINGET"]: UINT4}
 def dumps(value: object) -> bytes:
     """Return plain data as a pickle of protocol 4, which every Python since 3.4 reads.
 
-    Raises TypeError for what `loads` on the other side would refuse.
+    Raises ValueError for what `loads` on the other side would refuse.
     """
     buffer = io.BytesIO()
     PlainPickler(buffer, protocol=4).dump(value)
@@ -98,7 +101,8 @@ class PlainPickler(pickle.Pickler):
 
     def reducer_override(self, value: object) -> NoReturn:
         """Refuse `value`: the pickler asks this for all that it has no opcodes for."""
-        raise TypeError(f"a {type(value).__name__} is not plain data")
+        kind = value if isinstance(value, type) else type(value)
+        raise ValueError(f"a {kind.__name__} is not plain data")
 
 
 def loads(data: bytes) -> Any:
@@ -222,21 +226,25 @@ class KeyBudget:
 
     def __init__(self, message_size: int) -> None:
         self.left = 4 * message_size + 1000
+        self.chosen = 0
         self.alike: Counter[tuple[int, int]] = Counter()
 
     def pay(self, keys: list[Any], owner: int) -> None:
         """Take the cost of `keys` from the budget; Refused when it is spent.
 
-        `owner` is a number of the dict or set that they are for. Counted as alike are only those
-        that a peer can make so: the hashes of text and bytes are random, of other numbers distinct.
+        `owner` is a number of the dict or set that they are for.
         """
         self._hash(keys, 0)
         for key in keys:
-            if type(key) in (tuple, frozenset) or (type(key) is int and key.bit_length() > 60):
-                alike = (owner, hash(key))
-                self.alike[alike] += 1
-                if self.alike[alike] > MAX_ALIKE:
-                    raise Refused(f"more than {MAX_ALIKE} keys have the same hash")
+            if type(key) in (str, bytes):
+                continue
+            self.chosen += 1
+            alike = (owner, hash(key))
+            self.alike[alike] += 1
+            if self.alike[alike] > MAX_ALIKE:
+                raise Refused(f"more than {MAX_ALIKE} keys have the same hash")
+            if self.chosen > MAX_CHOSEN:
+                raise Refused(f"more than {MAX_CHOSEN} keys that are not text or bytes")
 
     def _hash(self, keys: list[Any], depth: int) -> None:
         for key in keys:

@@ -46,17 +46,25 @@ class Session:
         except Exception as error:  # noqa: BLE001 - one peer's failure is not the others'
             self.ended = f"{type(error).__name__}: {error}"
         self.unsent = memoryview(b"".join(replies))
-        if self._authenticated:
-            if not self._received:
-                self._deadline = math.inf
-            elif replies or self._deadline == math.inf:
-                self._deadline = time.monotonic() + MESSAGE_SECONDS
+        # A message has its time from its first byte on, not anew with each.
+        if replies or self._deadline == math.inf:
+            self._renew_deadline()
+
+    def sent(self, count: int) -> None:
+        """Take note that the first `count` bytes of `unsent` have been sent."""
+        self.unsent = self.unsent[count:]
+        self._renew_deadline()
 
     def check_deadline(self, now: float) -> None:
-        """End the session of a peer that has taken too long over its handshake or a message."""
+        """End the session of a peer that has taken too long."""
         if now > self._deadline:
-            what = "message" if self._authenticated else "handshake"
-            self.ended = f"its {what} was not complete in time"
+            due = "a message" if self._authenticated else "the handshake"
+            self.ended = f"{due} took too long"
+
+    def _renew_deadline(self) -> None:
+        if self._authenticated:
+            waiting = self.unsent or self._received
+            self._deadline = time.monotonic() + MESSAGE_SECONDS if waiting else math.inf
 
     def _limit(self) -> int:
         return MAX_MESSAGE if self._authenticated else handshake.LONGEST

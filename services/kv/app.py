@@ -72,15 +72,15 @@ class KeyValueServer:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one HTTP request."""
-        if status := refusal(environ):
-            body = f"{status}\n".encode()
-            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        headers = [("Content-Type", "text/xml")]
+        try:
+            status, body = "200 OK", self._answer(read_body(environ))
+        except RefusedRequest as refused:
+            status, body = str(refused), f"{refused}\n".encode()
+            headers = [("Content-Type", "text/plain")]
             if status.startswith("405"):
                 headers.append(("Allow", "POST"))
-            start_response(status, headers)
-            return [body]
-        body = self._answer(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+        start_response(status, [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
     def _answer(self, body: bytes) -> bytes:
@@ -108,22 +108,32 @@ class KeyValueServer:
             raise Fault(Kind.BAD_ARGUMENT, f"{method}: the name {name!r:.100} is not a string")
 
 
-def refusal(environ: "WSGIEnvironment") -> str:
-    """Return the HTTP status for a request that cannot be a call; empty for one that can."""
+class RefusedRequest(Exception):
+    """A request that holds no call; its text is the HTTP status."""
+
+
+def read_body(environ: "WSGIEnvironment") -> bytes:
+    """Return the body of a request; raises RefusedRequest where it cannot be a call."""
     length = environ.get("CONTENT_LENGTH") or ""
     if environ["PATH_INFO"] not in ("/", "/RPC2"):
-        return "404 Not Found"
+        raise RefusedRequest("404 Not Found")
     if environ["REQUEST_METHOD"] != "POST":
-        return "405 Method Not Allowed"
+        raise RefusedRequest("405 Method Not Allowed")
     if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        return "415 Unsupported Media Type"
+        raise RefusedRequest("415 Unsupported Media Type")
     if not length:
-        return "411 Length Required"
+        raise RefusedRequest("411 Length Required")
     if not (length.isascii() and length.isdigit()):
-        return "400 Bad Request"
-    if int(length) > LONGEST:
-        return "413 Content Too Large"
-    return ""
+        raise RefusedRequest("400 Bad Request")
+    if len(length) > len(str(LONGEST)) or int(length) > LONGEST:
+        raise RefusedRequest("413 Content Too Large")
+    try:
+        body: bytes = environ["wsgi.input"].read(int(length))
+    except (BlockingIOError, TimeoutError):
+        raise RefusedRequest("408 Request Timeout") from None
+    if len(body) < int(length):
+        raise RefusedRequest("400 Bad Request")
+    return body
 
 
 def database_file() -> Path:

@@ -2,14 +2,16 @@
 
 The standard library's reader takes more than can be given back unchanged. This one refuses what
 would not survive the round trip, so that it is refused before anything is written: DTDs (and with
-them entity bombs), a struct with one member twice, integers over 32 bits, a dateTime that is
-none, deep nesting.
+them entity bombs), a struct with one member twice, values that have not the form of their type,
+integers over 32 bits, deep nesting.
 
 Source: the XML-RPC specification of 15 June 1999; <nil/> is its common extension.
 """
 
+import math
 import re
 import xmlrpc.client
+from functools import partial
 from operator import itemgetter
 from typing import Any
 from xml.parsers import expat
@@ -17,7 +19,14 @@ from xml.parsers import expat
 from services.kv.faults import Fault, Kind
 
 DEEPEST = 64  # arrays and structs within one another
-DATETIME = re.compile(r"\d{8}T\d\d:\d\d:\d\d", re.ASCII)
+INT = re.compile(r"[+-]?\d+", re.ASCII)
+FORMS = {
+    **dict.fromkeys(("int", "i1", "i2", "i4", "i8", "biginteger"), INT),
+    "double": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII),
+    "dateTime.iso8601": re.compile(r"\d{8}T\d\d:\d\d:\d\d", re.ASCII),
+    "base64": re.compile(r"[A-Za-z0-9+/\s]*[=\s]*", re.ASCII),
+    "nil": re.compile(r"\s*"),
+}
 
 
 def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
@@ -95,20 +104,25 @@ class Reader(xmlrpc.client.Unmarshaller):
         self.dispatch = {
             **self.dispatch,
             "struct": lambda *_: self._struct(),
-            "dateTime.iso8601": lambda _, text: self._datetime(text),
+            **{tag: partial(self._checked, tag) for tag in FORMS},
         }
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
         """Take the start of an element."""
+        if self._value and "".join(self._data).strip():
+            raise ValueError("text in front of a typed value")
         super().start(tag, attrs)
         if len(self._marks) > DEEPEST:
             raise Fault(Kind.BAD_ARGUMENT, f"values nest more than {DEEPEST} deep")
 
-    def _datetime(self, text: str) -> None:
-        """Take a dateTime; the library would take any text, and write it back unescaped."""
-        if not DATETIME.fullmatch(text.strip()):
-            raise ValueError
-        self.end_dateTime(text)
+    def _checked(self, tag: str, _reader: xmlrpc.client.Unmarshaller, text: str) -> None:
+        """Take a value that has the form of its type; the library would take more than that."""
+        if not FORMS[tag].fullmatch(text.strip()):
+            raise ValueError(f"not a {tag}")
+        xmlrpc.client.Unmarshaller.dispatch[tag](self, text)
+        value = self._stack[-1]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a double too large")
 
     def _struct(self) -> None:
         """Build a dict of the members since the last mark, in the order of their names."""

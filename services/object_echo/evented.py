@@ -52,7 +52,8 @@ def serve(address: runtime.Address) -> None:
 @contextmanager
 def unix_server(path: str) -> Iterator[socket.socket]:
     """Listen on a UNIX socket: a file, which outlives its socket unless it is removed."""
-    Path(path).unlink(missing_ok=True)
+    if Path(path).is_socket():
+        Path(path).unlink()
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(path)
@@ -74,6 +75,9 @@ def accept(selector: selectors.BaseSelector, ready: selectors.SelectorKey, key: 
         client, peer = listener.accept()
     except OSError as error:
         log.warning("accept: %s", error)
+        # Every descriptor may be in use. The connection then stays in the queue, and the selector
+        # would report it again at once, over and over.
+        time.sleep(0.1)
         return
     client.setblocking(False)
     if listener.family != socket.AF_UNIX:
@@ -91,7 +95,7 @@ def converse(selector: selectors.BaseSelector, ready: selectors.SelectorKey) -> 
         if not session.unsent:
             session.receive(client.recv(CHUNK))
         if session.unsent:
-            session.unsent = session.unsent[client.send(session.unsent) :]
+            session.sent(client.send(session.unsent))
     except BlockingIOError:
         pass
     except OSError as error:

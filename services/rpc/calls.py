@@ -35,7 +35,7 @@ def answer(message: bytes) -> bytes:
             return plain_pickle.dumps(plain_pickle.dumps(result))
         return plain_pickle.dumps((True, result))
     except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
-        log.info("raised to the caller: %s: %r", type(error).__name__, str(error))
+        log.info("raised to the caller: %s: %.200r", type(error).__name__, str(error))
         if twice:
             return plain_pickle.dumps(pickle.dumps(as_builtin(error)))
         return plain_pickle.dumps(
@@ -48,7 +48,7 @@ def call(request: Any) -> Any:
     match request:
         case (str(name), (list() | tuple()) as args, dict(kwargs)):
             if name not in functions:
-                raise NameError(f"no function {name!r} is registered")
+                raise NameError(f"no function {name!r:.100} is registered")
             return functions[name](*args, **kwargs)
     raise TypeError("a request is (function name, args, kwargs)")
 

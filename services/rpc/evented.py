@@ -49,6 +49,9 @@ def accept(selector: selectors.BaseSelector, listener: socket.socket, key: bytes
         client, peer = listener.accept()
     except OSError as error:
         log.warning("accept: %s", error)
+        # Every descriptor may be in use. The connection then stays in the queue, and the selector
+        # would report it again at once, over and over.
+        time.sleep(0.1)
         return
     client.setblocking(False)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -65,7 +68,7 @@ def converse(selector: selectors.BaseSelector, ready: selectors.SelectorKey) -> 
         if not session.unsent:
             session.receive(client.recv(CHUNK))
         if session.unsent:
-            session.unsent = session.unsent[client.send(session.unsent) :]
+            session.sent(client.send(session.unsent))
     except BlockingIOError:
         pass
     except OSError as error:

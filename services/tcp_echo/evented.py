@@ -3,6 +3,7 @@
 import logging
 import selectors
 import socket
+import time
 
 from services import runtime
 from services.tcp_echo.transform import transform
@@ -34,8 +35,10 @@ def accept(selector: selectors.BaseSelector, listener: socket.socket) -> None:
     try:
         client, peer = listener.accept()
     except OSError as error:
-        # Whoever connected may be gone again, or every file descriptor may be in use.
         log.warning("accept: %s", error)
+        # Every descriptor may be in use. The connection then stays in the queue, and the selector
+        # would report it again at once, over and over.
+        time.sleep(0.1)
         return
     log.info("connection from %s:%d", *peer[:2])
     client.setblocking(False)
@@ -54,20 +57,27 @@ def echo(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     client: socket.socket = key.fileobj  # type: ignore[assignment]
     unsent: bytes = key.data
     try:
-        unsent = unsent or transform(client.recv(CHUNK))
         if not unsent:
-            raise ConnectionAbortedError
+            unsent = transform(client.recv(CHUNK))
+            if not unsent:
+                close(selector, client)
+                return
         unsent = unsent[client.send(unsent) :]
     except BlockingIOError:
         pass
-    except OSError:
-        selector.unregister(client)
-        client.close()
+    except OSError as error:
+        log.info("%s", error)
+        close(selector, client)
         return
-    if unsent is not key.data:
-        selector.modify(
-            client, selectors.EVENT_WRITE if unsent else selectors.EVENT_READ, data=unsent
-        )
+    if unsent or key.data:
+        events = selectors.EVENT_WRITE if unsent else selectors.EVENT_READ
+        selector.modify(client, events, data=unsent)
+
+
+def close(selector: selectors.BaseSelector, client: socket.socket) -> None:
+    """Close a connection that is over."""
+    selector.unregister(client)
+    client.close()
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_a_form_reaches_the_server(library: ModuleType, base: str) -> None:
 
 
 def test_headers_replace_those_of_the_library(library: ModuleType, base: str) -> None:
-    """The seed's two headers arrive, one in the place of the library's own User-Agent."""
+    """The recipes' two headers arrive, one in the place of the library's own User-Agent."""
     headers = {"User-agent": "none/ofyourbusiness", "Spam": "Eggs"}
 
     seen = library.post_with_headers(base, "/post", {"name1": "value1"}, headers, TIMEOUT).json()
@@ -674,7 +674,7 @@ def test_silent_clients_hold_no_thread_for_ever() -> None:
         httpbin.health(server.address, TIMEOUT)
 
 
-# ---- the seed's transcripts ----
+# ---- the recipe's transcripts ----
 
 
 @pytest.fixture
@@ -684,7 +684,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_proxy")
-def test_the_seeds_urllib_get(base: str) -> None:
+def test_the_recipes_urllib_get(base: str) -> None:
     """Its first transcript: a query, and the bytes of the answer."""
     url = f"{base}/get"
     parms = {"name1": "value1", "name2": "value2"}
@@ -700,7 +700,7 @@ def test_the_seeds_urllib_get(base: str) -> None:
 
 
 @pytest.mark.usefixtures("_no_proxy")
-def test_the_seeds_urllib_post(base: str) -> None:
+def test_the_recipes_urllib_post(base: str) -> None:
     """Its second and third transcripts: a form, and headers of one's own."""
     url = f"{base}/post"
     parms = {"name1": "value1", "name2": "value2"}
@@ -717,7 +717,7 @@ def test_the_seeds_urllib_post(base: str) -> None:
 
 
 @pytest.mark.usefixtures("_no_proxy")
-def test_the_seeds_requests_post(base: str) -> None:
+def test_the_recipes_requests_post(base: str) -> None:
     """Its fourth transcript, printed as a whole; only what names the host is another."""
     parms = {"name1": "value1", "name2": "value2"}
     headers = {"User-agent": "none/ofyourbusiness", "Spam": "Eggs"}
@@ -746,7 +746,7 @@ def test_the_seeds_requests_post(base: str) -> None:
 
 
 @pytest.mark.usefixtures("_no_proxy")
-def test_the_seeds_other_requests(base: str, tmp_path: Path) -> None:
+def test_the_recipes_other_requests(base: str, tmp_path: Path) -> None:
     """Its transcripts of HEAD, basic authentication, cookies, upload and the closing example."""
     resp = requests.head(f"{base}/html", timeout=TIMEOUT)
     assert resp.headers["content-length"] == "3741"

@@ -94,7 +94,7 @@ def setting(value: str, head: str = "") -> bytes:
     ).encode("utf-8", "surrogatepass")
 
 
-def test_the_transcript_of_the_seed_comes_out_as_printed(address: Address, store: Any) -> None:
+def test_the_transcript_of_the_recipe_comes_out_as_printed(address: Address, store: Any) -> None:
     """Typed into Python, with the standard library's client."""
     assert store.keys() == []
     with ServerProxy(f"http://localhost:{address.port}", allow_none=True) as s:
@@ -175,6 +175,13 @@ REFUSED: dict[str, tuple[bytes, int]] = {
         setting("<value><dateTime.iso8601>&lt;now&gt;</dateTime.iso8601></value>"),
         -32600,
     ),
+    "an integer that only Python reads": (setting("<value><int>1_000</int></value>"), -32600),
+    "an integer in other digits": (setting("<value><int>&#x661;</int></value>"), -32600),
+    "a double that is no number": (setting("<value><double>nan</double></value>"), -32600),
+    "a double too large": (setting("<value><double>1e999</double></value>"), -32600),
+    "base64 that is none": (setting("<value><base64>!!!!</base64></value>"), -32600),
+    "text in front of a value": (setting("<value>abc<int>1</int></value>"), -32600),
+    "text in nil": (setting("<value><nil>x</nil></value>"), -32600),
     "nesting": (
         setting("<value><array><data>" * 65 + "</data></array></value>" * 65),
         -32602,

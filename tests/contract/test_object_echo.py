@@ -68,7 +68,7 @@ def raw(where: Where) -> socket.socket:
     return stream
 
 
-def test_the_transcript_of_the_seed_comes_out_as_printed(where: Where, key: bytes) -> None:
+def test_the_transcript_of_the_recipe_comes_out_as_printed(where: Where, key: bytes) -> None:
     """With the standard library's client, by TCP and by the UNIX socket."""
     with stock(where, key) as c:
         c.send("hello")
@@ -249,6 +249,23 @@ def test_the_socket_file_is_there_while_the_server_is(
         assert object_echo.echo(str(file), "hello") == "hello"
         assert server.stop() == 0
     assert not file.exists()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_file_that_is_no_socket_is_not_replaced(
+    variant: str, key_file: Path, tmp_path: Path
+) -> None:
+    """One line names it, and it stays as it is."""
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    line = refuses_to_start(
+        command(variant),
+        WIRELAB_PORT="0",
+        WIRELAB_AUTHKEY_FILE=str(key_file),
+        WIRELAB_UNIX_SOCKET=str(file),
+    )
+    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where a socket can")
+    assert file.read_text() == "mine"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

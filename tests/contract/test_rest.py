@@ -151,7 +151,7 @@ def test_a_body_announced_as_too_large_is_refused_unread(address: Address) -> No
 
 def test_who_sends_a_body_that_is_too_large_gets_to_read_why(address: Address) -> None:
     """The answer is not lost to a reset of the connection."""
-    response = rest.upload(address, {"large.bin": bytes(16 * LIMIT)})
+    response = rest.upload(address, [("large.bin", bytes(16 * LIMIT))])
     rest.expect_problem(response, 413)
 
 

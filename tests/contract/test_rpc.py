@@ -54,7 +54,7 @@ def proxy(address: Address, key: bytes) -> Iterator[RPCProxy]:
 
 
 class TwiceProxy:
-    """Does what the seed's RPCProxy does: pickles the request itself, and unpickles the answer."""
+    """Does what the recipe's RPCProxy does: pickles the request, and unpickles the answer."""
 
     def __init__(self, connection: "Connection[Any, Any]") -> None:
         self._connection = connection
@@ -70,7 +70,7 @@ class TwiceProxy:
         return call
 
 
-def test_the_transcript_of_the_seed_comes_out_as_printed(
+def test_the_transcript_of_the_recipe_comes_out_as_printed(
     connection: "Connection[Any, Any]",
 ) -> None:
     """The exception is raised at the client, with the text of the server's."""

@@ -43,7 +43,7 @@ def connect(address: Address) -> socket.socket:
     return socket.create_connection(address, 10)
 
 
-def test_the_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
+def test_the_transcript_of_the_recipe_comes_out_as_printed(address: Address) -> None:
     """Five bytes out, the same five back."""
     with socket.socket(AF_INET, SOCK_STREAM) as s:
         s.settimeout(5)
@@ -160,7 +160,7 @@ def test_a_reset_by_a_peer_is_no_trouble_for_others(address: Address) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_upper_changes_the_letters_of_ascii_and_nothing_else(variant: str) -> None:
-    """The seed's other echo server; a character's bytes above ASCII stay as they are."""
+    """The recipes' other echo server; a character's bytes above ASCII stay as they are."""
     data = bytes(range(256)) + "欢迎访问 straße".encode()
     with running(command(variant), ECHO_TRANSFORM="upper") as server:
         assert tcp_echo.exchange(server.address, b"Hello") == b"HELLO"

@@ -1,4 +1,4 @@
-"""The seed's clients, with nothing but the standard library of each Python that is found here."""
+"""The recipes' clients, with nothing but the standard library of each Python that is found here."""
 
 import shutil
 import subprocess
@@ -156,7 +156,7 @@ def test_the_rpc_session(python: str, rpc: Address) -> None:
 
 @each_python
 def test_the_seed_key_is_not_ours(python: str, object_echo: Address, rpc: Address) -> None:
-    """The key in the seed opens nothing."""
+    """The key that the recipe prints opens nothing."""
     assert output(python, WRONG_KEY, object_echo) == WRONG_KEY_PRINTS
     assert output(python, WRONG_KEY, rpc) == WRONG_KEY_PRINTS
 

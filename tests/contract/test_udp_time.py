@@ -44,7 +44,7 @@ def is_now(text: bytes) -> bool:
     return len(text) == CTIME and -1 <= time.time() - moment - 0.5 <= 2
 
 
-def test_the_transcript_of_the_seed_comes_out_as_printed(address: Address) -> None:
+def test_the_transcript_of_the_recipe_comes_out_as_printed(address: Address) -> None:
     """An empty datagram out, the time and the server's address back."""
     with socket.socket(AF_INET, SOCK_DGRAM) as s:
         s.settimeout(5)

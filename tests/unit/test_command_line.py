@@ -61,7 +61,8 @@ def test_every_subcommand_explains_itself(subcommand: str) -> None:
     assert result.stdout.startswith(f"usage: clients {subcommand} ")
     what = SUBCOMMANDS[subcommand]
     assert f"{what[0].upper()}{what[1:]}."[:60] in result.stdout.replace("\n", " ")
-    assert "--timeout" in result.stdout
+    assert "try:\n  " in result.stdout or "examples:\n" in result.stdout
+    assert f" clients {subcommand}" in result.stdout.partition("options:")[2]
 
 
 def test_the_help_lists_all_subcommands() -> None:
@@ -79,8 +80,29 @@ def test_the_help_lists_all_subcommands() -> None:
         pytest.param(["--verbose"], "unrecognized arguments: --verbose", id="no such option"),
         pytest.param(["kv"], "required: ACTION", id="no action"),
         pytest.param(["kv", "drop"], "invalid choice: 'drop'", id="no such action"),
-        pytest.param(["tcp-echo", "--timeout", "0"], "invalid seconds value: '0'", id="no time"),
-        pytest.param(["tcp-echo", "--timeout", "nan"], "invalid seconds value: 'nan'", id="nan"),
+        pytest.param(
+            ["tcp-echo", "--timeout", "0"], "'0' is not a number of seconds from", id="no time"
+        ),
+        pytest.param(
+            ["tcp-echo", "--timeout", "nan"], "'nan' is not a number of seconds from", id="nan"
+        ),
+        pytest.param(
+            ["udp-time", "--interval", "-1"], "'-1' is not a number of seconds from", id="past"
+        ),
+        pytest.param(
+            ["udp-time", "--count", "0"], "'0' is not a whole number from 1 to", id="no requests"
+        ),
+        pytest.param(
+            ["cidr", "10.0.0.0/8", "--list", "--limit", "0"],
+            "'0' is not a whole number from 1 to",
+            id="a limit of none",
+        ),
+        pytest.param(
+            ["--json", "kv", "keys"], "--json and --svg are for the exercise", id="JSON of one"
+        ),
+        pytest.param(
+            ["rest", "upload", "nowhere"], "'nowhere' is not a file that is there", id="no file"
+        ),
         pytest.param(["object-echo"], "required: value", id="nothing to send"),
         pytest.param(["--json", "--svg", "x"], "not allowed with argument", id="two outputs"),
         pytest.param(["cidr", "10.0.0.0/8", "--at", "x"], "invalid int value: 'x'", id="no index"),
@@ -117,9 +139,9 @@ def test_a_usage_error_has_status_2(arguments: list[str], message: str) -> None:
             ["cidr"], "a network is needed, such as 10.1.0.0/16, or --sweep", id="no network given"
         ),
         pytest.param(
-            ["cidr", "10.0.0.0/8", "--list", "--limit", "0"],
-            "--limit has value 0. Not a number from 1 up",
-            id="a limit of none",
+            ["cidr", "10.0.0.0/8", "--subnets", "4"],
+            "--subnets has value 4. Not a prefix in 10.0.0.0/8 (8 to 32)",
+            id="subnets larger than the network",
         ),
         pytest.param(
             ["cidr", "10.0.0.0/8", "--sweep"],
@@ -128,12 +150,12 @@ def test_a_usage_error_has_status_2(arguments: list[str], message: str) -> None:
         ),
         pytest.param(
             ["kv", "set", "x", "3000000000"],
-            "3000000000 has no form in XML-RPC: int exceeds XML-RPC limits",
+            "a value has no form in XML-RPC: int exceeds XML-RPC limits",
             id="an integer that XML-RPC has no form for",
         ),
         pytest.param(
             ["kv", "set", "x", "{1}"],
-            "{1} has no form in XML-RPC: cannot marshal <class 'set'> objects",
+            "a value has no form in XML-RPC: cannot marshal <class 'set'> objects",
             id="a type that XML-RPC does not have",
         ),
     ],

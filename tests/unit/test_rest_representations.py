@@ -119,3 +119,10 @@ def test_there_is_no_other_representation() -> None:
     """A handler that offers a type which nothing writes fails at once."""
     with pytest.raises(ValueError, match="no representation as 'image/png'"):
         render("image/png", "x", {})
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("header", ['""' * 50_000 + '"', '"\\' * 50_000, 'a;q="' + "\\" * 99_999])
+def test_a_quote_that_does_not_end_takes_the_rest_of_the_header(header: str) -> None:
+    """Looking for its end once for each character would take minutes."""
+    assert list(media_ranges(f"text/html, {header}")) != []

@@ -36,7 +36,7 @@ def new_session(answer: Callable[[bytes], bytes] = bytes.upper) -> Session:
 def drain(session: Session) -> bytes:
     """Take what the session wants to send."""
     unsent = bytes(session.unsent)
-    session.unsent = memoryview(b"")
+    session.sent(len(unsent))
     return unsent
 
 
@@ -158,7 +158,7 @@ def test_the_handshake_has_a_deadline(clock: list[float]) -> None:
     session.check_deadline(clock[0] + HANDSHAKE_SECONDS)
     assert session.ended is None
     session.check_deadline(clock[0] + HANDSHAKE_SECONDS + 0.1)
-    assert session.ended == "its handshake was not complete in time"
+    assert session.ended == "the handshake took too long"
 
 
 def test_an_idle_client_has_none(clock: list[float]) -> None:
@@ -166,6 +166,7 @@ def test_an_idle_client_has_none(clock: list[float]) -> None:
     session = authenticated()
     session.check_deadline(clock[0] + 1e9)
     session.receive(frames.encode(b"hello"))
+    drain(session)
     session.check_deadline(clock[0] + 1e9)
     assert session.ended is None
 
@@ -180,7 +181,7 @@ def test_a_message_has_a_deadline_from_its_first_byte(clock: list[float]) -> Non
     session.check_deadline(started + MESSAGE_SECONDS)
     assert session.ended is None
     session.check_deadline(started + MESSAGE_SECONDS + 0.1)
-    assert session.ended == "its message was not complete in time"
+    assert session.ended == "a message took too long"
 
 
 @pytest.mark.parametrize("first", ["the handshake", "the end of the handshake", "a message"])
@@ -203,4 +204,29 @@ def test_a_message_that_arrives_behind_something_has_all_of_its_time(
     session.check_deadline(clock[0] + MESSAGE_SECONDS)
     assert session.ended is None
     session.check_deadline(clock[0] + MESSAGE_SECONDS + 0.1)
-    assert session.ended == "its message was not complete in time"
+    assert session.ended == "a message took too long"
+
+
+def test_an_answer_that_nobody_takes_has_a_deadline(clock: list[float]) -> None:
+    """Each byte of it that is taken puts that off."""
+    session = authenticated()
+    session.receive(frames.encode(b"hello"))
+    clock[0] += MESSAGE_SECONDS - 1
+    session.sent(1)
+    session.check_deadline(clock[0] + MESSAGE_SECONDS)
+    assert session.ended is None
+    session.check_deadline(clock[0] + MESSAGE_SECONDS + 0.1)
+    assert session.ended == "a message took too long"
+
+
+def test_the_time_of_a_message_stands_still_while_answers_wait(clock: list[float]) -> None:
+    """What follows in the stream is not read until the answer before it is taken."""
+    session = authenticated()
+    session.receive(frames.encode(b"first") + frames.encode(b"second")[:-1])
+    clock[0] += MESSAGE_SECONDS - 1
+    drain(session)
+    clock[0] += MESSAGE_SECONDS - 1
+    session.check_deadline(clock[0])
+    assert session.ended is None
+    session.receive(frames.encode(b"second")[-1:])
+    assert messages(drain(session)) == [b"SECOND"]

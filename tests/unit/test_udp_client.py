@@ -327,7 +327,12 @@ def replies(offset: float, *asked: tuple[float, float]) -> list[Reply]:
     """Return the replies of a clock that is ahead by `offset`, read amid each round trip."""
     start = 1345062908.0
     return [
-        Reply(time.ctime(start + (sent + received) / 2 + offset), start + sent, start + received)
+        Reply(
+            time.ctime(start + (sent + received) / 2 + offset),
+            start + sent,
+            start + received,
+            received - sent,
+        )
         for sent, received in asked
     ]
 
