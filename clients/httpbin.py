@@ -175,7 +175,7 @@ CHECKS = (
 
 EXAMPLES = """\
 examples:
-  clients http GET /get name1=value1 name2=value2       a query; httpbin answers with what it was asked
+  clients http GET /get name1=value1 name2=value2       a query; the answer has what was asked
   clients http POST /post --form a=1 -H 'Spam: Eggs'    a form, and a header of one's own
   clients http POST /post --file picture.png            a file, as multipart/form-data
   clients http GET /basic-auth/user/password --user user:password

@@ -9,6 +9,16 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
 
+# The settings in .env, as far as the environment has no others.
+if [[ -f .env ]]; then
+    while IFS== read -r name value; do
+        [[ $name =~ ^[A-Z][A-Z0-9_]*$ && -z ${!name-} ]] || continue
+        value=${value%% #*}
+        value=${value#[\"\']}
+        export "$name=${value%[\"\']}"
+    done <.env
+fi
+
 status=0 green='' yellow='' red='' plain=''
 [[ ! -t 1 || -n ${NO_COLOR-} ]] || green=$'\e[32m' yellow=$'\e[33m' red=$'\e[31m' plain=$'\e[0m'
 line() { printf '%s%s %-12s  %s\n' "$1" "$plain" "$2" "${3:0:84}"; }
