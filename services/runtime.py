@@ -39,7 +39,7 @@ def setting(
 ) -> T:
     """Return the environment variable `name`, parsed; unset and empty both mean `default`.
 
-    `parse` raises ValueError with a text that completes "Not a valid ...".
+    `parse` raises ValueError with a text that completes "Not ...".
     """
     value = environ.get(name) or default
     try:

@@ -4,6 +4,7 @@ The handshake of a connection is a few steps of the same loop. So a peer that fa
 keeps nobody waiting, and is dropped when its time is up.
 """
 
+import errno
 import logging
 import selectors
 import socket
@@ -75,9 +76,10 @@ def accept(selector: selectors.BaseSelector, ready: selectors.SelectorKey, key: 
         client, peer = listener.accept()
     except OSError as error:
         log.warning("accept: %s", error)
-        # Every descriptor may be in use. The connection then stays in the queue, and the selector
-        # would report it again at once, over and over.
-        time.sleep(0.1)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            # While all descriptors are in use the connection stays in the queue, and the selector
+            # would report it again at once, over and over.
+            time.sleep(0.1)
         return
     client.setblocking(False)
     if listener.family != socket.AF_UNIX:

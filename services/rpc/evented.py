@@ -5,6 +5,7 @@ keeps nobody waiting, and is dropped when its time is up. A function that takes 
 everybody waiting: what is registered here has to be quick.
 """
 
+import errno
 import logging
 import selectors
 import socket
@@ -49,9 +50,10 @@ def accept(selector: selectors.BaseSelector, listener: socket.socket, key: bytes
         client, peer = listener.accept()
     except OSError as error:
         log.warning("accept: %s", error)
-        # Every descriptor may be in use. The connection then stays in the queue, and the selector
-        # would report it again at once, over and over.
-        time.sleep(0.1)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            # While all descriptors are in use the connection stays in the queue, and the selector
+            # would report it again at once, over and over.
+            time.sleep(0.1)
         return
     client.setblocking(False)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

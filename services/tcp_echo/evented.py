@@ -1,5 +1,6 @@
 """TCP echo, event-driven: one thread and one selector serve every connection at once."""
 
+import errno
 import logging
 import selectors
 import socket
@@ -36,9 +37,10 @@ def accept(selector: selectors.BaseSelector, listener: socket.socket) -> None:
         client, peer = listener.accept()
     except OSError as error:
         log.warning("accept: %s", error)
-        # Every descriptor may be in use. The connection then stays in the queue, and the selector
-        # would report it again at once, over and over.
-        time.sleep(0.1)
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            # While all descriptors are in use the connection stays in the queue, and the selector
+            # would report it again at once, over and over.
+            time.sleep(0.1)
         return
     log.info("connection from %s:%d", *peer[:2])
     client.setblocking(False)
@@ -66,7 +68,7 @@ def echo(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
     except BlockingIOError:
         pass
     except OSError as error:
-        log.info("%s", error)
+        log.info("connection broken off: %s", error)
         close(selector, client)
         return
     if unsent or key.data:

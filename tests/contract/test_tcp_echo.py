@@ -1,19 +1,22 @@
 """What the TCP echo promises, whatever its concurrency model."""
 
 import os
+import resource
 import select
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from socket import AF_INET, SOCK_STREAM
 
+import psutil
 import pytest
 
 from clients import tcp_echo
 from clients.addresses import Address
 from clients.checks import Check
-from tests.helpers import LOOPBACK, receive, refuses_to_start, reset, resident, rest_of
+from tests.helpers import LOOPBACK, receive, refuses_to_start, reset, resident, rest_of, until
 from tests.processes import Server, running
 
 VARIANTS = ["evented"]
@@ -191,3 +194,26 @@ def test_a_port_in_use_is_one_line(variant: str) -> None:
         port = str(holder.getsockname()[1])
         line = refuses_to_start(command(variant), WIRELAB_PORT=port)
     assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_without_descriptors_it_waits_and_recovers(variant: str) -> None:
+    """Those connected are served, the log is not flooded, and who waits gets his turn."""
+    with running(command(variant)) as server, ExitStack() as clients:
+        held = [clients.enter_context(connect(server.address)) for _ in range(10)]
+        for connection in held:
+            connection.sendall(b"Hello")
+            assert receive(connection, 5) == b"Hello"
+        in_use = psutil.Process(server.process.pid).num_fds()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (in_use, in_use))
+        waiting = clients.enter_context(connect(server.address))
+        waiting.sendall(b"Hello")
+        until(lambda: any("Too many open files" in line for line in server.log))
+        began = time.monotonic()
+        for _ in range(20):
+            held[0].sendall(b"Hello")
+            assert receive(held[0], 5) == b"Hello"
+        complaints = [line for line in server.log if "Too many open files" in line]
+        assert len(complaints) <= 5 + 15 * (time.monotonic() - began)  # ten a second, and some
+        held.pop().close()
+        assert receive(waiting, 5) == b"Hello"
