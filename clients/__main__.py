@@ -73,7 +73,10 @@ def main(arguments: list[str]) -> int:
     if options.subcommand is None:
         from clients import report
 
-        return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
+        try:
+            return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
+        except OSError as error:
+            raise ValueError(f"--svg has value {str(options.svg)!r}. {error.strerror}") from None
     client = module(options.subcommand)
     where: Address = address(client.SERVICE) if client.SERVICE in PORTS else LOOPBACK
     try:

@@ -32,7 +32,8 @@ def ensure(file: Path) -> None:
     try:
         handshake.authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
     except SettingError as error:
-        raise LabError(f"{error}\nRemove the file, and a new key is made") from None
+        hint = "\nRemove the file, and a new key is made" if file.is_file() else ""
+        raise LabError(f"{error}{hint}") from None
 
 
 def check_readable(file: Path) -> None:

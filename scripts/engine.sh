@@ -3,7 +3,8 @@
 #
 #   engine.sh check   exits 0 if all of it is there, otherwise says what is missing
 #   engine.sh up      sets up what is missing and touches nothing else
-#   engine.sh down    stops the dockerd that `up` started by hand, unless a container runs in it
+#   engine.sh down    stops the dockerd that `up` of this folder started by hand, unless a
+#                     container runs in it
 #
 # Exit codes: 0 ready; 1 something failed that should have worked; 3 no engine answers and
 # none can be set up here, so the caller may run the servers without one.
@@ -13,7 +14,9 @@ set -euo pipefail
 
 socket=unix:///var/run/docker.sock
 dockerd_log=/var/log/wirelab-dockerd.log
-started_pid=/run/wirelab-dockerd.pid # the dockerd that this script started
+started_pid=/run/wirelab-dockerd.pid # the dockerd that this script started ...
+started_by=/run/wirelab-dockerd.by   # ... and the folder that it did so from
+here=$(cd "$(dirname "$0")/.." && pwd)
 dockerd_pid=/var/run/docker.pid
 containerd_pid=/var/run/docker/containerd/containerd.pid
 
@@ -124,6 +127,7 @@ start_dockerd() {
         ) &
         pid=$!
         echo $pid >$started_pid
+        echo "$here" >$started_by
     fi
     until engine_answers; do
         if ((SECONDS >= deadline)) || ! kill -0 "$pid" 2>/dev/null; then
@@ -174,6 +178,7 @@ down() {
     local containers
     ((EUID == 0)) && runs $started_pid dockerd || return 0
     [[ $(<$started_pid) == "$(cat $dockerd_pid 2>/dev/null)" ]] || return 0
+    [[ $(cat $started_by 2>/dev/null) == "$here" ]] || return 0 # another clone's, which may need it
     begin
     containers=$(timeout 10 docker --host $socket ps --quiet 2>/dev/null) || return 0
     [[ -n $containers ]] || step "stopping dockerd" stop_dockerd
@@ -190,7 +195,7 @@ stop_dockerd() {
         fi
         sleep 0.1
     done
-    rm -f $started_pid
+    rm -f $started_pid $started_by
 }
 
 case ${1-} in

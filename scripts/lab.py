@@ -68,6 +68,11 @@ def up(_options: argparse.Namespace) -> int:
     if status:
         return status
     stack = Stack()
+    if others := stack.folders() - {str(ROOT)}:
+        raise LabError(
+            f"a lab named {stack.project} runs already, from {', '.join(others)}:"
+            " set COMPOSE_PROJECT_NAME to another name, and the ports (0: any free ones)"
+        )
     authkey.ensure(authkey.path())
     authkey.check_readable(authkey.path())
     stack.settings["PYTHON_IMAGE"] = base_image()
@@ -90,9 +95,11 @@ def up(_options: argparse.Namespace) -> int:
 
 def up_local(_options: argparse.Namespace) -> int:
     """Start the servers as processes of this machine, and run the clients."""
-    authkey.ensure(authkey.path())
     local = Local()
     running = local.running()
+    if not running and engine_answers() and Stack().running():
+        raise LabError("the lab runs as containers: `make down` first")
+    authkey.ensure(authkey.path())
     ports.check([service for service in services() if service.name not in running])
     with step("starting the servers, until all are healthy"):
         local.up(services())
@@ -129,12 +136,15 @@ def down(_options: argparse.Namespace) -> int:
         with step("removing containers and network"):
             Stack().down()
         return script("engine.sh", "down")
+    if not stopped:
+        console.print("nothing runs, as far as can be known: no engine answers")
     return 0
 
 
 def distclean(_options: argparse.Namespace) -> int:
     """Remove everything that the lab has made: containers, volumes, images, the key."""
     Local().down()
+    others_run = False
     if shutil.which("dockerd") and not engine_answers():
         # Volumes and images can only be removed through a running engine.
         script("engine.sh", "up")
@@ -143,9 +153,11 @@ def distclean(_options: argparse.Namespace) -> int:
             Stack().down(volumes=True, images=True)
             with suppress(LabError):
                 docker("image", "rm", OWN_BASE)
+            here = f"label=com.docker.compose.project.working_dir={ROOT}"
+            others_run = bool(docker("ps", "--quiet", "--filter", here))
         script("engine.sh", "down")
     shutil.rmtree(Local().folder, ignore_errors=True)
-    if list(ROOT.glob(".wirelab/*/running.json")):
+    if list(ROOT.glob(".wirelab/*/running.json")) or others_run:
         console.print("secrets/authkey stays: another lab of this folder runs with it")
     else:
         (ROOT / "secrets" / "authkey").unlink(missing_ok=True)
@@ -159,11 +171,12 @@ def ps(_options: argparse.Namespace) -> int:
     """List the servers, their state and where they listen."""
     local = Local()
     if running := local.running():
-        for service, where in local.addresses().items():
-            state = f"process {running[service]}" if service in running else "not running"
-            print(f"{service:12} {state:16} {where}")
+        addresses = local.addresses()
+        for service in services():
+            state = f"process {pid}" if (pid := running.get(service.name)) else "not running"
+            print(f"{service.name:12} {state:16} {addresses.get(service.name, '')}")
         return 0
-    need_engine()
+    need_lab()
     return (
         Stack()
         .run("ps", "--all", "--format", "table {{.Service}}\t{{.Status}}\t{{.Ports}}")
@@ -184,8 +197,10 @@ def logs(options: argparse.Namespace) -> int:
         # Also after a crash: then the logs are what is wanted.
         if local.running() or (files and not engine_answers()):
             return subprocess.run(["tail", "-n", "50", *follow, *files], check=False).returncode
-        need_engine()
-        return Stack().run("logs", "--tail", "50", *follow, *wanted).returncode
+        need_lab()
+        if follow:
+            return Stack().run("logs", "--tail", "50", "--follow", *wanted).returncode
+        print(Stack().compose("logs", "--tail", "50", *wanted).stdout, end="")
     return 0
 
 

@@ -84,7 +84,10 @@ class Local:
                 }
                 self._state["servers"][service.name] = entry
                 self._save()
-                address = processes.listening(process, self.log(service.name))
+                try:
+                    address = processes.listening(process, self.log(service.name))
+                except LabError as error:
+                    raise LabError(f"{service.name}: {error}") from None
                 entry["address"] = address._replace(
                     host="127.0.0.1" if address.host == "0.0.0.0" else address.host
                 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 import yaml
+from dotenv import load_dotenv
 
 from clients import report
 from clients.addresses import Address
@@ -189,13 +190,15 @@ def address(where: str) -> Address:
 
 def main() -> int:
     """Draw both pictures and return the exit status."""
+    load_dotenv(ROOT / ".env")
+    try:
+        results = exercised()
+    except LabError as error:
+        console.print(f"wirelab: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
     STACK.parent.mkdir(exist_ok=True)
     STACK.write_text(stack_picture())
-    try:
-        report.write_svg(CLIENTS, exercised())
-    except LabError as error:
-        console.print(f"wirelab: {error}", style="red", markup=False)
-        return 1
+    report.write_svg(CLIENTS, results)
     return 0
 
 

@@ -1,21 +1,23 @@
 """The stack that compose.yaml describes: read from there, and run by `docker compose`."""
 
+import ipaddress
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from dotenv import dotenv_values
 
 from clients.addresses import Address, variable
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
 REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+COMPOSE_COMMANDS = ("build", "down", "logs", "port", "ps", "restart", "run", "up")
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 
 
@@ -48,7 +50,13 @@ class Service:
 
 def project(environ: Mapping[str, str] = os.environ) -> str:
     """Return the name of the lab: `COMPOSE_PROJECT_NAME`, or else the one in compose.yaml."""
-    return environ.get("COMPOSE_PROJECT_NAME") or str(_document(environ={})["name"])
+    name = environ.get("COMPOSE_PROJECT_NAME") or str(_document(environ={})["name"])
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise LabError(
+            f"COMPOSE_PROJECT_NAME has value {name!r}. Not a name of lower-case letters, digits,"
+            " hyphens and underscores"
+        )
+    return name
 
 
 def services(environ: Mapping[str, str] = os.environ) -> list[Service]:
@@ -79,8 +87,12 @@ def port_variable(service: str) -> str:
 
 
 def _port(service: str, text: str) -> Port:
-    host, published, target = text.split(":")
+    host, published, target = text.rsplit(":", 2)
     number, _, protocol = target.partition("/")
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        raise LabError(f"WIRELAB_BIND has value {host!r}. Not an IPv4 address") from None
     if not published.isdigit() or int(published) > 65535:
         raise LabError(
             f"{port_variable(service)} has value {published!r}. Not a port number (0 to 65535)"
@@ -124,26 +136,38 @@ class Stack:
         """Run `docker compose`; raises LabError with what it said when it fails."""
         done = self.run(*arguments, capture=capture)
         if done.returncode:
-            said = f":\n{done.stderr.strip()}" if done.stderr else ""
-            raise LabError(f"docker compose {arguments[0]} failed{said}")
+            what = next(word for word in arguments if word in COMPOSE_COMMANDS)
+            # Of a build, the step that failed: what it did before stands above a line of dashes.
+            said = (done.stderr or "").rpartition("------\n")[2].strip()
+            raise LabError(f"docker compose {what} failed:\n{said}")
         return done
 
     def run(self, *arguments: str, capture: bool = False) -> "subprocess.CompletedProcess[str]":
         """Run `docker compose` and return what came of it."""
-        # Its `logs` clears lines on a terminal that is none.
-        plain = [] if sys.stdout.isatty() and not capture else ["--ansi", "never"]
-        return subprocess.run(
-            self.command(*plain, *arguments),
+        done = subprocess.run(
+            self.command(*arguments),
             cwd=ROOT,
             env=self.environment(),
             check=False,
             text=True,
             capture_output=capture,
         )
+        if capture:
+            # Before each line its `logs` clears it, also where there is no terminal.
+            done.stdout = done.stdout.replace("\x1b[2K", "")
+        return done
 
     def running(self) -> list[str]:
         """Return the names of the services that have a running container."""
         return self.compose("ps", "--services", "--status", "running").stdout.split()
+
+    def folders(self) -> set[str]:
+        """Return the folders whose compose.yaml the containers of this project were made from."""
+        template = '{{.Label "com.docker.compose.project.working_dir"}}'
+        label = f"label=com.docker.compose.project={self.project}"
+        return set(docker("ps", "--all", "--filter", label, "--format", template).split("\n")) - {
+            ""
+        }
 
     def address(self, service: Service) -> Address:
         """Ask the engine where a service is published: it may have picked the port."""
@@ -155,7 +179,7 @@ class Stack:
 
     def build(self) -> None:
         """Build the images; raises LabError with what the build said when it fails."""
-        self.compose("--profile", "*", "build", "--quiet")
+        self.compose("--profile", "*", "--progress", "plain", "build")
 
     def start(self) -> None:
         """Start the containers and wait until each is healthy.
@@ -163,8 +187,9 @@ class Stack:
         Raises LabError that names those which are not, with their logs.
         """
         done = self.run(
-            "up", "--detach", "--no-build", "--wait", "--wait-timeout", "60", capture=True
-        )
+            "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
+            "--wait", "--wait-timeout", "60", capture=True,
+        )  # fmt: skip
         if done.returncode:
             listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
             states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
@@ -187,6 +212,8 @@ class Stack:
         found = docker("volume", "ls", "--quiet", *filters).split()
         if found:
             docker("volume", "rm", *found)
+        if images:  # those that later builds took the name from
+            docker("image", "prune", "--force", "--filter", f"label={labels[0]}")
 
 
 def docker(*arguments: str) -> str:
@@ -205,7 +232,11 @@ def script(name: str, *arguments: str) -> int:
 def base_image() -> str:
     """Return the name of the Python image to build from, made here where there is none."""
     done = subprocess.run(
-        [str(SCRIPTS / "base_image.sh")], check=False, text=True, stdout=subprocess.PIPE
+        [str(SCRIPTS / "base_image.sh")],
+        env={**{k: v or "" for k, v in dotenv_values(ROOT / ".env").items()}, **os.environ},
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
     )
     if done.returncode:
         raise LabError("there is no Python image to build from")

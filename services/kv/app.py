@@ -25,7 +25,11 @@ log = logging.getLogger("kv")
 
 
 class KeyValueServer:
-    """A WSGI application that keeps any XML-RPC value under a text key."""
+    """A WSGI application that keeps any XML-RPC value under a text key.
+
+    The methods that clients call return their result as XML, as the store keeps it; `ABSENT` is
+    the nil of those that have none.
+    """
 
     methods = ("get", "set", "delete", "exists", "keys", "compare_and_set")
 

@@ -71,7 +71,7 @@ def echo(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         log.info("connection broken off: %s", error)
         close(selector, client)
         return
-    if unsent or key.data:
+    if unsent or key.data:  # something is kept now, or was
         events = selectors.EVENT_WRITE if unsent else selectors.EVENT_READ
         selector.modify(client, events, data=unsent)
 

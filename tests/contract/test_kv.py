@@ -1,8 +1,10 @@
 """What the key-value store promises, over the wire and across a crash."""
 
 import http.client
+import io
 import os
 import signal
+import socket
 import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,8 @@ import pytest
 from clients import kv
 from clients.addresses import Address
 from clients.checks import Check
+from services.kv.app import KeyValueServer
+from services.kv.store import Store
 from tests.helpers import refuses_to_start
 from tests.processes import Server, running
 
@@ -332,3 +336,35 @@ def test_a_bad_port_is_one_line() -> None:
     """It names the variable and the value."""
     line = refuses_to_start(COMMAND, WIRELAB_PORT="kv")
     assert line == "WIRELAB_PORT has value 'kv'. Not a port number (0 to 65535)"
+
+
+def test_half_requests_leave_a_thread_for_others(tmp_path: Path) -> None:
+    """Fifteen of sixteen threads wait for the rest of a call, and the next call is served."""
+    with serving(tmp_path / "kv.sqlite3") as server, ExitStack() as clients:
+        for _ in range(15):
+            client = clients.enter_context(socket.create_connection(server.address, 5))
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        kv.health(server.address, 5)
+
+
+def test_a_fault_of_the_server_says_nothing_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log has the traceback, its client a fixed code and text."""
+
+    def broken(_self: Store, _name: str) -> str:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(Store, "get", broken)
+    application = KeyValueServer(Store(tmp_path / "kv.sqlite3"))
+    body = xmlrpc.client.dumps(("x",), "get").encode()
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+    answer = b"".join(application(environ, lambda *_: lambda _: None))
+    with pytest.raises(Fault) as caught:
+        xmlrpc.client.loads(answer)
+    assert (caught.value.faultCode, caught.value.faultString) == (-32603, "internal error")

@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -122,7 +123,7 @@ def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:
         ),
         pytest.param(
             {"WIRELAB_BIND": "nowhere", "WIRELAB_RPC_PORT": "17000"},
-            "WIRELAB_BIND has value 'nowhere'. Not an address of this machine: ",
+            "WIRELAB_BIND has value 'nowhere'. Not an IPv4 address",
             id="bind address",
         ),
         pytest.param(
@@ -158,6 +159,24 @@ def test_server_that_cannot_start_is_shown_with_its_log(lab: Lab) -> None:
     assert "ECHO_TRANSFORM has value 'rot13'. Not one of 'none', 'upper'" in done.stderr
     assert "Traceback" not in done.stderr
     assert pids(lab("ps").stdout) == {}
+
+
+def test_servers_started_before_one_that_cannot_start_are_stopped(lab: Lab) -> None:
+    """Rest fails when tcp-echo and udp-time run already."""
+    done = lab("up-local", WIRELAB_SILENCE_SECONDS="0")
+    assert done.returncode == 1
+    assert "WIRELAB_SILENCE_SECONDS has value '0'" in done.stderr
+    assert pids(lab("ps").stdout) == {}
+
+
+def test_port_of_udp_in_use_is_named(lab: Lab) -> None:
+    """A datagram socket has it, which a stream socket would not notice."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        done = lab("up-local", WIRELAB_UDP_TIME_PORT=str(port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}/udp, which udp-time is to be published on, is in use" in done.stderr
 
 
 def test_changed_setting_restarts_the_server_it_is_of(lab: Lab) -> None:

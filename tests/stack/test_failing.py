@@ -47,11 +47,15 @@ def test_failed_start_is_torn_down_and_its_logs_are_shown(
     assert [name for name in left(engine, broken) if not name.endswith("_kv")] == []
 
 
-def test_port_in_use_is_named_with_its_owner(stack: Stack) -> None:
+def test_port_in_use_is_named_with_its_owner(key_file: Path) -> None:
     """A port that somebody has is named before anything starts, with the setting to change."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        done = lab(stack, "up", WIRELAB_REST_PORT=port, COMPOSE_PROJECT_NAME=stack.project + "-2")
+        second = new_stack(key_file, WIRELAB_REST_PORT=port)
+        try:
+            done = lab(second, "up")
+        finally:
+            second.down(volumes=True, images=True)
     assert done.returncode == 1
     assert f"127.0.0.1:{port}/tcp, which rest is to be published on, is in use by " in done.stderr
     assert f"(process {os.getpid()})" in done.stderr

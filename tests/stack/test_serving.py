@@ -42,6 +42,15 @@ def test_health_check_fails_where_the_service_is_not(find: Find, service: str) -
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_server_that_hangs_is_not_healthy(find: Find, service: str) -> None:
+    """The kernel completes the connections of a stopped process; the check wants an answer."""
+    script = f"rm -f /tmp/healthy; kill -STOP -1; sh clients/health.sh {service}; status=$?"
+    status, output = run_in(find(service), "sh", "-c", f"{script}; kill -CONT -1; exit $status")
+    assert status == 1
+    assert output.startswith(f"{service}: ")
+
+
 def test_clients_container_exercises_everything(stack: Stack) -> None:
     """The clients hold every service to every promise over the compose network."""
     done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)

@@ -1,12 +1,13 @@
 """The containers as the engine reports them: what each may do, and with how much."""
 
+import re
 from collections.abc import Iterator
 
 import docker
 import pytest
 from docker.models.containers import Container
 
-from scripts.stack import Stack
+from scripts.stack import ROOT, Stack
 from tests.stack.conftest import SERVICES, Find
 from tests.stack.engine import run_in
 
@@ -90,6 +91,41 @@ def test_server_restarts_and_is_checked(find: Find, service: str) -> None:
     assert container.attrs["Config"]["Healthcheck"]["Test"] == [
         "CMD", "sh", "clients/health.sh", service
     ]  # fmt: skip
+
+
+VOLUMES = {"kv": ["/data"], "object-echo": ["/run/wirelab"], "clients": ["/run/wirelab"]}
+
+
+def test_has_only_its_own_volumes(container: Container) -> None:
+    """Kv has its data, object-echo and the clients share a socket, and /tmp is small."""
+    volumes = [mount for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
+    service = container.labels["com.docker.compose.service"]
+    assert [volume["Destination"] for volume in volumes] == VOLUMES.get(service, [])
+    assert container.attrs["HostConfig"]["Tmpfs"] == {"/tmp": "mode=1777,size=16m"}  # noqa: S108
+
+
+WHAT_IS_IN_IT = """
+import importlib.metadata, importlib.util, json, os, pathlib
+compiled = [pathlib.Path(importlib.util.cache_from_source(path)).exists()
+            for path in (json.__file__, "/app/services/runtime.py", "/app/clients/health.py")]
+print(*sorted(os.listdir("/app")), all(compiled))
+print(*sorted(found.name.lower().replace("_", "-") for found in importlib.metadata.distributions()))
+"""
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "clients"])
+def test_image_has_its_own_code_and_packages_and_no_root(
+    engine: docker.DockerClient, stack: Stack, service: str
+) -> None:
+    """The packages are those of its lock file, all code is compiled, and the user is no root."""
+    name = f"{stack.project}-{service}"
+    assert engine.images.get(name).attrs["Config"]["User"] == "10001:10001"
+    said = engine.containers.run(
+        name, ["-c", WHAT_IS_IN_IT], entrypoint="python", remove=True
+    ).decode()
+    lock = ROOT / "requirements" / f"{service}.txt"
+    locked = re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE) if lock.exists() else []
+    assert said.splitlines() == ["clients services True", " ".join(sorted(set(locked)))]
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "clients"])

@@ -1,5 +1,6 @@
 """CIDR: networks of any size, and the sweep of the lab's own."""
 
+import argparse
 import ipaddress
 import tracemalloc
 from collections.abc import Callable
@@ -173,3 +174,20 @@ def test_an_address_that_refuses_a_connection_is_up() -> None:
     """A refusal comes from somebody; port 1 of loopback has nobody else."""
     with closed_port():
         assert cidr.is_up("127.0.0.1")
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["--subnets", "26"]], ids=["list", "subnets"])
+def test_only_what_is_printed_is_made(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of a million addresses do not take the memory of a million."""
+    parser = argparse.ArgumentParser()
+    cidr.configure(parser)
+    options = parser.parse_args(["10.0.0.0/12", *arguments, "--limit", "2"])
+    tracemalloc.start()
+    try:
+        cidr.command(options, Address("127.0.0.1", 1))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(capsys.readouterr().out.splitlines()) == 2

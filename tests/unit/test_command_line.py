@@ -247,3 +247,11 @@ def test_with_everything_down_the_json_says_so(down: Address, environment: dict[
         assert {str(other["error"]) for other in others} == {f"not tried: {first['error']}"}
         assert not any(check["held"] for check in by_service[service])
     assert [check["held"] for check in by_service["cidr"]] == [True, True, False]
+
+
+def test_with_everything_down_the_table_says_so(environment: dict[str, str]) -> None:
+    """Each failure has its line and its row, and the exit status is that of a failure."""
+    result = run(CLIENTS, **environment)
+    assert result.returncode == 1
+    assert "FAILED kv " in result.stdout
+    assert " checks held" in result.stdout.splitlines()[-1]

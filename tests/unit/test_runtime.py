@@ -79,7 +79,9 @@ def test_the_address_is_loopback_and_the_default_port(monkeypatch: pytest.Monkey
 def test_a_bad_log_level_names_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error like that of any other setting."""
     monkeypatch.setenv("WIRELAB_LOG", "loud")
-    with pytest.raises(SettingError, match=r"^WIRELAB_LOG has value 'loud'\. Not one of 'debug'"):
+    with pytest.raises(
+        SettingError, match=r"^WIRELAB_LOG has value 'loud'\. Not one of 'info', 'debug'"
+    ):
         runtime.start_logging()
 
 
