@@ -68,11 +68,7 @@ def up(_options: argparse.Namespace) -> int:
     if status:
         return status
     stack = Stack()
-    if others := stack.folders() - {str(ROOT)}:
-        raise LabError(
-            f"a lab named {stack.project} runs already, from {', '.join(others)}:"
-            " set COMPOSE_PROJECT_NAME to another name, and the ports (0: any free ones)"
-        )
+    check_own(stack)
     authkey.ensure(authkey.path())
     authkey.check_readable(authkey.path())
     stack.settings["PYTHON_IMAGE"] = base_image()
@@ -91,6 +87,15 @@ def up(_options: argparse.Namespace) -> int:
     status = stack.run("run", "--rm", *no_terminal(), "clients").returncode
     show_addresses({service.name: stack.address(service) for service in services()})
     return status
+
+
+def check_own(stack: Stack) -> None:
+    """Raise LabError if there is a lab of this name that was started from another folder."""
+    if others := stack.folders() - {str(ROOT)}:
+        raise LabError(
+            f"the lab named {stack.project} is that of {', '.join(others)}: for another one set"
+            " COMPOSE_PROJECT_NAME, and the ports (0: any free ones)"
+        )
 
 
 def up_local(_options: argparse.Namespace) -> int:
@@ -133,6 +138,7 @@ def down(_options: argparse.Namespace) -> int:
     if stopped:
         console.print(f"stopped {', '.join(stopped)}")
     if engine_answers():
+        check_own(Stack())
         with step("removing containers and network"):
             Stack().down()
         return script("engine.sh", "down")
@@ -149,6 +155,7 @@ def distclean(_options: argparse.Namespace) -> int:
         # Volumes and images can only be removed through a running engine.
         script("engine.sh", "up")
     if engine_answers():
+        check_own(Stack())
         with step("removing containers, volumes and images"):
             Stack().down(volumes=True, images=True)
             with suppress(LabError):

@@ -137,9 +137,9 @@ class Stack:
         done = self.run(*arguments, capture=capture)
         if done.returncode:
             what = next(word for word in arguments if word in COMPOSE_COMMANDS)
-            # Of a build, the step that failed: what it did before stands above a line of dashes.
-            said = (done.stderr or "").rpartition("------\n")[2].strip()
-            raise LabError(f"docker compose {what} failed:\n{said}")
+            # Of a build, the step that failed: all that went well stands above a line of dashes.
+            _, _, step = (done.stdout or "").partition("------\n")
+            raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())
         return done
 
     def run(self, *arguments: str, capture: bool = False) -> "subprocess.CompletedProcess[str]":
