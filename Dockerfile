@@ -20,7 +20,7 @@ RUN --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/pip-cache \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
     /build/bin/pip --python /venv/bin/python install --disable-pip-version-check \
-        --no-deps --require-hashes --only-binary :all: -r requirements.txt
+        --cache-dir /pip-cache --no-deps --require-hashes --only-binary :all: -r requirements.txt
 
 # Our own code, compiled once.
 FROM python AS code
