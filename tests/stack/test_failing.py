@@ -1,6 +1,7 @@
 """Starts that fail: torn down, with the reason and the logs on the terminal."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,20 +12,31 @@ import docker
 import pytest
 
 from scripts.stack import ROOT, Stack
-from tests.stack.conftest import new_stack
-from tests.stack.engine import left
+from tests.stack.conftest import SERVICES, new_stack
+from tests.stack.engine import container_of, left
 
 
-def lab(stack: Stack, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run the lab's command line with the settings of `stack`."""
+def lab(stack: Stack, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Run the lab's command line in a folder, with the settings of `stack`."""
     return subprocess.run(
         [sys.executable, "-m", "scripts.lab", *arguments],
-        cwd=ROOT,
-        env={**stack.environment(), **settings},
+        cwd=folder,
+        env=stack.environment(),
+        timeout=100,
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Copy what the lab is made of to another folder."""
+    for name in ("clients", "requirements", "scripts", "services"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in (".dockerignore", "Dockerfile", "compose.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
 
 
 @pytest.fixture
@@ -60,3 +72,28 @@ def test_port_in_use_is_named_with_its_owner(key_file: Path) -> None:
     assert f"127.0.0.1:{port}/tcp, which rest is to be published on, is in use by " in done.stderr
     assert f"(process {os.getpid()})" in done.stderr
     assert "set WIRELAB_REST_PORT" in done.stderr
+
+
+def test_build_that_fails_shows_the_file_and_line(clone: Path, key_file: Path) -> None:
+    """A slip in a server is named where it is, and nothing is started."""
+    with (clone / "services" / "tcp_echo" / "evented.py").open("a") as server:
+        server.write("def broken(:\n")
+    done = lab(new_stack(key_file), "up", folder=clone)
+    assert done.returncode == 1
+    assert "docker compose build failed:\n" in done.stderr
+    assert "services/tcp_echo/evented.py" in done.stderr
+    assert "def broken(:" in done.stderr
+    assert "SyntaxError" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "distclean"])
+def test_lab_of_the_same_name_in_another_folder_is_left_alone(
+    stack: Stack, engine: docker.DockerClient, clone: Path, command: str
+) -> None:
+    """Whose it is, and how to have one of one's own, is said; its containers go on as they are."""
+    before = [container_of(engine, stack, service).id for service in SERVICES]
+    done = lab(stack, command, folder=clone)
+    assert done.returncode == 1
+    assert f"the lab named {stack.project} is that of {ROOT}: " in done.stderr
+    assert [container_of(engine, stack, service).id for service in SERVICES] == before
+    assert all(container_of(engine, stack, name).status == "running" for name in SERVICES)
