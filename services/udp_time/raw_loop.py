@@ -8,7 +8,7 @@ import logging
 import socket
 
 from services import runtime
-from services.udp_time.reply import reply
+from services.udp_time.reply import LONGEST, reply
 
 log = logging.getLogger("udp-time")
 
@@ -24,10 +24,10 @@ def serve(address: runtime.Address) -> None:
 
 def answer(server: socket.socket) -> None:
     """Receive one datagram and send the time back to where it came from."""
-    request, peer = server.recvfrom(8192)
-    log.debug("datagram of %d bytes from %s:%d", len(request), *peer)
+    request, peer = server.recvfrom(LONGEST)  # of a longer one the kernel drops the rest
     try:
-        server.sendto(reply(request), peer)
+        if response := reply(request):
+            server.sendto(response, peer)
     except OSError as error:
         # A forged source address (a broadcast one, say) fails here; others must not suffer.
         log.warning("no answer to %s:%d: %s", *peer, error)

@@ -2,8 +2,11 @@
 
 import re
 import time
+from functools import lru_cache
 
+LONGEST = 65  # bytes to receive of a request: enough to tell that it is too long for an ID
 ID = re.compile(rb"[ -~]{1,64}")
+ANSWER = re.compile(rb".*\d\d:\d\d:\d\d \d{4}", re.DOTALL)
 
 
 def reply(request: bytes) -> bytes:
@@ -11,6 +14,18 @@ def reply(request: bytes) -> bytes:
 
     UDP may lose, repeat and reorder datagrams; the ID lets a client tell which of its requests
     is being answered. `ctime` has 24 characters, so the ID is all but the last 25.
+
+    Nothing, not to be sent, is the reply to what ends as one of these replies does: somebody may
+    forge a datagram that comes from another time server, or from this one, and the two would
+    answer each other for ever.
     """
-    now = time.ctime().encode("ascii")
-    return b"%b %b" % (request, now) if ID.fullmatch(request) else now
+    if len(request) >= 24 and ANSWER.fullmatch(request):
+        return b""
+    now = ctime(int(time.time()))
+    return request + b" " + now if ID.fullmatch(request) else now
+
+
+@lru_cache(maxsize=1)
+def ctime(second: int) -> bytes:
+    """Return `time.ctime(second)` in ASCII, worked out once for all requests of that second."""
+    return time.ctime(second).encode("ascii")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import selectors
 import socket
 import time
@@ -18,16 +19,14 @@ from tests.helpers import LOOPBACK
 
 
 def accept(server: Any, selector: selectors.BaseSelector, listener: Any) -> None:
-    """Call the server's accept, which has its arguments in three forms."""
-    if server is tcp_echo:
-        server.accept(selector, listener)
-    elif server is rpc:
+    """Call the server's accept, which has its arguments in two forms."""
+    if server is rpc:
         server.accept(selector, listener, b"k" * 32)
     else:
         server.accept(selector, SimpleNamespace(fileobj=listener), b"k" * 32)
 
 
-each = pytest.mark.parametrize("server", [tcp_echo, rpc, object_echo], ids=lambda m: m.__name__)
+each = pytest.mark.parametrize("server", [rpc, object_echo], ids=lambda m: m.__name__)
 
 
 @each
@@ -69,15 +68,41 @@ def test_an_answer_that_cannot_be_sent_ends_nothing() -> None:
         raw_loop.answer(server)
 
 
-def test_the_fin_is_answered_after_the_last_bytes() -> None:
-    """What is kept for a client goes first, although its FIN is there already."""
-    ours, theirs = socket.socketpair()
-    with theirs, selectors.DefaultSelector() as selector:
-        ours.setblocking(False)
-        theirs.settimeout(5)
-        theirs.shutdown(socket.SHUT_WR)
-        tcp_echo.echo(selector, selector.register(ours, selectors.EVENT_WRITE, b"the last"))
-        assert theirs.recv(100) == b"the last"
-        tcp_echo.echo(selector, selector.get_key(ours))
-        assert theirs.recv(100) == b""
-        assert not selector.get_map()
+def test_a_connection_of_tcp_echo_inherits_its_options() -> None:
+    """No short answer waits for an acknowledgement, and who vanishes is noticed in a minute."""
+    clients: dict[int, socket.socket] = {}
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        tcp_echo.set_options(listener)
+        epoll.register(listener)
+        with socket.create_connection(listener.getsockname()):
+            assert tcp_echo.accept(listener, epoll, clients) == 0
+        (accepted,) = clients.values()
+        with accepted:
+            assert not accepted.getblocking()
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, interval, probes, unanswered = (
+                accepted.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+            assert (idle + probes * interval, unanswered) == (60, 60_000)
+
+
+def test_without_a_free_descriptor_tcp_echo_stops_listening_for_a_moment() -> None:
+    """Whoever waits in the queue would be reported at once, over and over."""
+
+    def full() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        epoll.register(listener, select.EPOLLIN)
+        with socket.create_connection(listener.getsockname()):
+            assert epoll.poll(1)
+            at_a_loss: Any = SimpleNamespace(accept=full, fileno=listener.fileno)
+            assert tcp_echo.accept(at_a_loss, epoll, {}) > time.monotonic()
+            assert not epoll.poll(0)
