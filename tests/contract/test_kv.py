@@ -1,7 +1,8 @@
 """What the key-value store promises, over the wire and across a crash."""
 
+import ast
 import http.client
-import io
+import math
 import os
 import signal
 import socket
@@ -12,34 +13,45 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 from xmlrpc.client import Fault, ServerProxy
 
 import pytest
 
 from clients import kv
 from clients.addresses import Address
-from clients.checks import Check
-from services.kv.app import KeyValueServer
-from services.kv.store import Store
-from tests.helpers import refuses_to_start
+from clients.checks import Check, WrongAnswer
+from tests.helpers import refuses_to_start, reset, rest_of
 from tests.processes import Server, running
 
-COMMAND = ["gunicorn", "-c", "services/kv/gunicorn.conf.py"]
+GUNICORN = ["gunicorn", "-c", "services/kv/gunicorn.conf.py"]
+COMMANDS = {"gunicorn": GUNICORN, "single": ["python", "-m", "services.kv.single"]}
 LIMIT = 1024 * 1024  # bytes of a request's body
+
+gunicorn = pytest.mark.parametrize("variant", ["gunicorn"], indirect=True)
+single = pytest.mark.parametrize("variant", ["single"], indirect=True)
 
 
 @contextmanager
-def serving(file: Path) -> Iterator[Server]:
-    """Run a store that is kept in `file`."""
-    with running(COMMAND, WIRELAB_KV_FILE=str(file)) as server:
+def serving(variant: str, file: Path) -> Iterator[Server]:
+    """Run a store that is kept in `file`, if the variant keeps it in one."""
+    with running(COMMANDS[variant], WIRELAB_KV_FILE=str(file)) as server:
         yield server
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def variant(request: pytest.FixtureRequest) -> str:
+    """Name each variant in turn."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a store for all tests that only talk to it."""
-    with serving(tmp_path_factory.mktemp("kv") / "kv.sqlite3") as server:
+def server(variant: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a store for all tests that only talk to it; its log never has a traceback."""
+    with serving(variant, tmp_path_factory.mktemp("kv") / "kv.sqlite3") as server:
         yield server
+        assert "Traceback" not in "".join(server.log)
 
 
 @pytest.fixture
@@ -60,23 +72,26 @@ def store(address: Address) -> Iterator[Any]:
 
 def post(
     address: Address,
-    body: bytes | Iterator[bytes] | None,
+    body: bytes | None,
     method: str = "POST",
     path: str = "/",
+    timeout: float = 5,
     **headers: str,
-) -> tuple[int, dict[str, str], bytes]:
-    """Make an HTTP request with just these headers, in chunks where the body is an iterator."""
-    if isinstance(body, bytes):
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Make an HTTP request with just these headers, and the length of the body if it has none.
+
+    All in one piece: a server that answers before it has read everything resets the connection,
+    and who is still sending then never gets to read the answer.
+    """
+    if body is not None and "Transfer_Encoding" not in headers:
         headers["Content_Length"] = str(len(body))
-    elif body is not None:
-        headers["Transfer_Encoding"] = "chunked"
-    with closing(http.client.HTTPConnection(*address, timeout=5)) as connection:
-        connection.putrequest(method, path)
-        for name, value in headers.items():
-            connection.putheader(name.replace("_", "-"), value)
-        connection.endheaders(body, encode_chunked=not isinstance(body, bytes))
-        response = connection.getresponse()
-        return response.status, dict(response.getheaders()), response.read()
+    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
+    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n{''.join(lines)}\r\n"
+    with socket.create_connection(address, timeout) as connection:
+        connection.sendall(head.encode() + (body or b""))
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return response.status, response.headers, response.read()
 
 
 def fault(address: Address, body: bytes) -> Fault:
@@ -85,8 +100,6 @@ def fault(address: Address, body: bytes) -> Fault:
     assert status == 200
     with pytest.raises(Fault) as caught:
         xmlrpc.client.loads(answer)
-    for internal in ("Traceback", "Error", "class", "services.", "sqlite", "xmlrpc"):
-        assert internal not in caught.value.faultString
     return caught.value
 
 
@@ -112,9 +125,13 @@ def test_the_transcript_of_the_recipe_comes_out_as_printed(address: Address, sto
 
 
 @pytest.mark.parametrize("check", kv.CHECKS, ids=[check.what for check in kv.CHECKS])
-def test_what_the_client_checks_holds(address: Address, check: Check) -> None:
-    """Every check of the client passes."""
-    check.run(address)
+def test_what_the_client_checks_holds(address: Address, variant: str, check: Check) -> None:
+    """Every check of the client passes; line endings do not come back from the stock server."""
+    if variant == "single" and check.run is kv.check_types:
+        with pytest.raises(WrongAnswer, match="string: wanted"):
+            check.run(address)
+    else:
+        check.run(address)
 
 
 def test_the_health_check_passes(address: Address) -> None:
@@ -143,22 +160,77 @@ VALUES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-def test_every_type_comes_back_as_it_was(store: Any, value: Any) -> None:
-    """Of the same type, and equal."""
-    store.set("name", value)
+# A parser of XML turns CR, and CR LF, into LF, and the stock server leaves it at that.
+CHANGED = {
+    "line endings": "\n \n \n \t ",
+    "a struct": {"": {}, "a": {"b": {"c": [1.5]}}, "\n": "é"},
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_every_type_comes_back_as_it_was(store: Any, variant: str, kind: str) -> None:
+    """Of the same type, and equal; except for line endings, through the stock server."""
+    value = CHANGED.get(kind, VALUES[kind]) if variant == "single" else VALUES[kind]
+    store.set("name", VALUES[kind])
     found = store.get("name")
     assert (type(found), found) == (type(value), value)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b?c&d", "Zoë 😀", "\r\n", "x" * 10_000])
-def test_any_text_is_a_name(store: Any, name: str) -> None:
-    """It is among the keys as it was given."""
+def test_any_text_is_a_name(store: Any, variant: str, name: str) -> None:
+    """It is among the keys as it was given; a line ending as the stock server reads it."""
     store.set(name, 1)
-    assert store.keys() == [name]
+    assert store.keys() == [name.replace("\r\n", "\n") if variant == "single" else name]
     assert store.exists(name)
     store.delete(name)
     assert store.keys() == []
+
+
+def test_names_are_in_the_order_in_which_they_were_first_set(store: Any) -> None:
+    """Another value leaves a name where it is; a name that was deleted begins anew."""
+    for name in ("one", "two", "three", "one"):
+        store.set(name, 1)
+    assert store.keys() == ["one", "two", "three"]
+    store.delete("one")
+    store.set("one", 1)
+    assert store.keys() == ["two", "three", "one"]
+
+
+EQUAL: dict[str, tuple[object, object, bool]] = {
+    "the same": ({"a": [1, "x"]}, {"a": [1, "x"]}, True),
+    "1 and True": (1, True, False),
+    "1 and 1.0": (1, 1.0, False),
+    "in an array": ([0], [False], False),
+    "nil and a nil": (None, None, True),
+    "text and bytes": ("x", b"x", False),
+}
+
+
+@pytest.mark.parametrize(("held", "expected", "equal"), EQUAL.values(), ids=EQUAL)
+def test_compare_and_set_goes_by_the_form_in_xml(
+    store: Any, held: object, expected: object, equal: bool
+) -> None:
+    """Values that Python takes for equal are not if their types are others."""
+    store.set("name", held)
+    assert store.compare_and_set("name", expected, "new") is equal
+    assert (store.get("name") == "new") is equal
+
+
+def test_a_missing_name_counts_as_nil(store: Any) -> None:
+    """So a lock is taken by one alone, and released."""
+    assert store.compare_and_set("lock", "somebody", "me") is False
+    assert store.keys() == []
+    assert store.compare_and_set("lock", None, "me") is True
+    assert store.compare_and_set("lock", None, "you") is False
+    assert store.compare_and_set("lock", "me", None) is True
+    assert store.compare_and_set("lock", None, "you") is True
+
+
+def test_the_order_of_members_matters_to_the_stock_server_alone(store: Any, variant: str) -> None:
+    """A struct has none, and the durable store compares it in that of the names."""
+    store.set("name", {"a": 1, "b": 2})
+    done = store.compare_and_set("name", {"b": 2, "a": 1}, "new")
+    assert done is (variant == "gunicorn")
 
 
 REFUSED: dict[str, tuple[bytes, int]] = {
@@ -204,120 +276,228 @@ REFUSED: dict[str, tuple[bytes, int]] = {
 }
 
 
+# What the stock server has afterwards in place of a value that it took: whatever Python makes of
+# it, or else the text of a fault.
+TAKEN: dict[str, object] = {
+    "2**31 as i8": "<class 'OverflowError'>:int exceeds XML-RPC limits",
+    "2**31 as int": "<class 'OverflowError'>:int exceeds XML-RPC limits",
+    "a struct with a member twice": {"a": "2"},
+    "a decimal": "<class 'TypeError'>:cannot marshal <class 'decimal.Decimal'> objects",
+    "a dateTime that is none": "an answer that is no XML",  # since it writes the text as it is
+    "an integer that only Python reads": 1000,
+    "an integer in other digits": 1,
+    "a double that is no number": math.nan,
+    "a double too large": math.inf,
+    "base64 that is none": b"",
+    "text in front of a value": 1,
+    "text in nil": None,
+    "nesting": ast.literal_eval("[" * 65 + "]" * 65),
+    "an entity bomb": "xxxx",
+    "an entity from a file": "",
+}
+
+
+@gunicorn
 @pytest.mark.parametrize(("body", "code"), REFUSED.values(), ids=REFUSED)
 def test_what_would_not_come_back_is_refused_and_nothing_written(
     address: Address, store: Any, body: bytes, code: int
 ) -> None:
     """Neither a new name nor another value of an old one."""
-    assert fault(address, body).faultCode == code
+    found = fault(address, body)
+    assert found.faultCode == code
+    for internal in ("Traceback", "Error", "class", "services.", "sqlite", "xmlrpc"):
+        assert internal not in found.faultString
     assert store.keys() == []
     store.set("refused", "before")
     fault(address, body)
     assert store.get("refused") == "before"
 
 
-FAULTS: dict[str, tuple[bytes, int, str]] = {
-    "a missing name": (xmlrpc.client.dumps(("x",), "get").encode(), 1, "no such key: 'x'"),
-    "to delete one": (xmlrpc.client.dumps(("x",), "delete").encode(), 1, "no such key: 'x'"),
+@single
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_stock_server_takes_all_that_is_xml(address: Address, store: Any, what: str) -> None:
+    """The answer says that all is well; what is read afterwards is something else, or a fault."""
+    if what not in TAKEN:
+        assert fault(address, REFUSED[what][0]).faultString.startswith("<class 'xml.parsers.expat")
+        return
+    status, _, answer = post(address, REFUSED[what][0])
+    assert (status, xmlrpc.client.loads(answer)[0]) == (200, (None,))
+    try:
+        found = store.get("refused")
+    except Fault as error:
+        found = error.faultString
+    except ExpatError:
+        found = "an answer that is no XML"
+    assert repr(getattr(found, "data", found)) == repr(TAKEN[what])
+
+
+# A call, the code and the text of its fault, and the text of the stock server: always of code 1.
+FAULTS: dict[str, tuple[bytes, int, str, str]] = {
+    "a missing name": (
+        xmlrpc.client.dumps(("x",), "get").encode(),
+        1,
+        "no such key: 'x'",
+        "no such key: 'x'",
+    ),
+    "to delete one": (
+        xmlrpc.client.dumps(("x",), "delete").encode(),
+        1,
+        "no such key: 'x'",
+        "no such key: 'x'",
+    ),
     "an unknown method": (
         xmlrpc.client.dumps((), "system.listMethods").encode(),
         -32601,
         "no such method: 'system.listMethods'",
+        "<class 'Exception'>:method \"system.listMethods\" is not supported",
     ),
     "an attribute": (
         xmlrpc.client.dumps((), "__init__").encode(),
         -32601,
         "no such method: '__init__'",
+        "<class 'Exception'>:method \"__init__\" is not supported",
     ),
     "too few arguments": (
         xmlrpc.client.dumps(("x",), "set").encode(),
         -32602,
         "bad argument: set: missing a required argument: 'value'",
+        "<class 'TypeError'>:KeyValueServer.set() missing 1 required positional argument: 'value'",
     ),
     "too many": (
         xmlrpc.client.dumps(("x", 1), "get").encode(),
         -32602,
         "bad argument: get: too many positional arguments",
+        "<class 'TypeError'>:KeyValueServer.get() takes 2 positional arguments but 3 were given",
     ),
     "a number for a name": (
         xmlrpc.client.dumps((1,), "get").encode(),
         -32602,
         "bad argument: get: the name 1 is not a string",
+        "no such key: 1",
     ),
     "no method": (
         b"<methodCall><params/></methodCall>",
         -32600,
         "not a call in XML-RPC: there is no methodName",
+        "<class 'Exception'>:method \"None\" is not supported",
     ),
-    "an empty call": (b"<methodCall/>", -32600, "not a call in XML-RPC"),
-    "no XML": (b"hello", -32700, "not well-formed XML: syntax error: line 1, column 0"),
-    "nothing": (b"", -32700, "not well-formed XML: no element found: line 1, column 0"),
+    "an empty call": (
+        b"<methodCall/>",
+        -32600,
+        "not a call in XML-RPC",
+        "<class 'xmlrpc.client.ResponseError'>:ResponseError()",
+    ),
+    "no XML": (
+        b"hello",
+        -32700,
+        "not well-formed XML: syntax error: line 1, column 0",
+        "<class 'xml.parsers.expat.ExpatError'>:syntax error: line 1, column 0",
+    ),
+    "nothing": (
+        b"",
+        -32700,
+        "not well-formed XML: no element found: line 1, column 0",
+        "<class 'xml.parsers.expat.ExpatError'>:no element found: line 1, column 0",
+    ),
 }
 
 
-@pytest.mark.parametrize(("body", "code", "text"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("what", FAULTS)
 @pytest.mark.usefixtures("store")
-def test_each_fault_has_its_code_and_its_text(
-    address: Address, body: bytes, code: int, text: str
-) -> None:
-    """Both are fixed: no name of a class, no traceback."""
+def test_each_fault_has_its_code_and_its_text(address: Address, variant: str, what: str) -> None:
+    """Both are fixed: no name of a class, no traceback; the stock server names the class."""
+    body, code, text, of_stock = FAULTS[what]
     found = fault(address, body)
-    assert (found.faultCode, found.faultString) == (code, text)
+    wanted = (code, text) if variant == "gunicorn" else (1, of_stock)
+    assert (found.faultCode, found.faultString) == wanted
 
 
 CALL = xmlrpc.client.dumps((), "keys").encode()
-HTTP: dict[str, tuple[dict[str, Any], int]] = {
-    "GET": ({"method": "GET", "body": None}, 405),
-    "PUT": ({"method": "PUT", "body": CALL}, 405),
-    "another path": ({"body": CALL, "path": "/rpc"}, 404),
-    "no length": ({"body": None}, 411),
-    "chunks": ({"body": iter([CALL])}, 411),
-    "a body too large": ({"body": None, "Content_Length": str(LIMIT + 1)}, 413),
-    "a compressed body": ({"body": CALL, "Content_Encoding": "gzip"}, 415),
-    "a negative length": ({"body": None, "Content_Length": "-1"}, 400),
-    "a length of words": ({"body": None, "Content_Length": "ten"}, 400),
-    "a length of many digits": ({"body": None, "Content_Length": "9" * 5000}, 400),
+WAITS = 0  # for as long as the client does, for more of the body
+HTTP: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "GET": ({"method": "GET", "body": None}, {"gunicorn": 405, "single": 501}),
+    "PUT": ({"method": "PUT", "body": CALL}, {"gunicorn": 405, "single": 501}),
+    "another path": ({"body": CALL, "path": "/rpc"}, {"gunicorn": 404, "single": 404}),
+    "no length": ({"body": None}, {"gunicorn": 411, "single": 500}),
+    "chunks": (
+        {"body": b"%x\r\n%b\r\n0\r\n\r\n" % (len(CALL), CALL), "Transfer_Encoding": "chunked"},
+        {"gunicorn": 411, "single": 500},
+    ),
+    "a body too large": (
+        {"body": None, "Content_Length": str(LIMIT + 1)},
+        {"gunicorn": 413, "single": WAITS},
+    ),
+    "a compressed body": (
+        {"body": CALL, "Content_Encoding": "gzip"},
+        {"gunicorn": 415, "single": 400},
+    ),
+    "a negative length": (
+        {"body": None, "Content_Length": "-1"},
+        {"gunicorn": 400, "single": WAITS},
+    ),
+    "a length of words": (
+        {"body": None, "Content_Length": "ten"},
+        {"gunicorn": 400, "single": 500},
+    ),
+    "a length of many digits": (
+        {"body": None, "Content_Length": "9" * 5000},
+        {"gunicorn": 413, "single": 500},
+    ),
 }
 
 
-@pytest.mark.parametrize(("request_", "status"), HTTP.values(), ids=HTTP)
+@pytest.mark.parametrize("what", HTTP)
 def test_a_request_that_is_no_call_has_a_status_of_http(
-    address: Address, request_: dict[str, Any], status: int
+    address: Address, variant: str, what: str
 ) -> None:
-    """405 with the method that is allowed; the server goes on."""
-    found, headers, _ = post(address, **request_)
-    assert found == status
-    assert headers.get("Allow") == ("POST" if status == 405 else None)
+    """405 with the method that is allowed; the server goes on, once the client has left."""
+    request, statuses = HTTP[what]
+    if statuses[variant] == WAITS:
+        with pytest.raises(TimeoutError):
+            post(address, timeout=0.3, **request)
+    else:
+        found, headers, _ = post(address, **request)
+        assert found == statuses[variant]
+        assert headers.get("Allow") == ("POST" if found == 405 else None)
     kv.health(address, 5)
 
 
-def test_an_acknowledged_value_survives_a_kill(tmp_path: Path) -> None:
+def test_a_value_outlives_the_server_in_the_durable_store_alone(
+    variant: str, tmp_path: Path
+) -> None:
     """SIGKILL to every process of the server at once, then another on the same file."""
     file = tmp_path / "kv.sqlite3"
-    with serving(file) as server:
+    with serving(variant, file) as server:
         with kv.proxy(server.address) as store:
             store.set("foo", {"bar": [1, 2, 3]})
         os.killpg(server.process.pid, signal.SIGKILL)
         assert server.process.wait(5) == -signal.SIGKILL
-    with serving(file) as server, kv.proxy(server.address) as store:
-        assert store.get("foo") == {"bar": [1, 2, 3]}
+    with serving(variant, file) as server, kv.proxy(server.address) as store:
+        assert store.keys() == (["foo"] if variant == "gunicorn" else [])
+        if variant == "gunicorn":
+            assert store.get("foo") == {"bar": [1, 2, 3]}
 
 
-def test_no_update_of_a_counter_is_lost(tmp_path: Path) -> None:
-    """Eight threads increment it, through two servers on one file."""
+def test_no_update_of_a_counter_is_lost(variant: str, tmp_path: Path) -> None:
+    """Eight threads increment it; through two servers, where one file can be that of both."""
     file = tmp_path / "kv.sqlite3"
-    with serving(file) as one, serving(file) as other, ThreadPoolExecutor(8) as threads:
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(serving(variant, file))
+            for _ in range({"gunicorn": 2, "single": 1}[variant])
+        ]
 
         def increment(number: int) -> list[int]:
-            with kv.proxy((one, other)[number % 2].address, timeout=20) as store:
+            with kv.proxy(servers[number % len(servers)].address, timeout=20) as store:
                 return [kv.increment(store, "counter", attempts=10_000) for _ in range(10)]
 
-        found = [value for values in threads.map(increment, range(8)) for value in values]
+        with ThreadPoolExecutor(8) as threads:
+            found = [value for values in threads.map(increment, range(8)) for value in values]
         assert sorted(found) == list(range(1, 81))
 
 
 def test_calls_are_served_while_clients_are_idle(address: Address) -> None:
-    """A connection that is kept for the next call takes no thread of the sixteen."""
+    """Kept for the next call, a connection keeps nobody waiting; or it is not kept."""
     with ExitStack() as stack:
         for _ in range(20):
             idle = stack.enter_context(kv.proxy(address))
@@ -328,43 +508,75 @@ def test_calls_are_served_while_clients_are_idle(address: Address) -> None:
 def test_a_file_that_cannot_be_one_is_one_line(tmp_path: Path) -> None:
     """It names the variable and the path, and no worker is started."""
     path = tmp_path / "none" / "kv.sqlite3"
-    line = refuses_to_start(COMMAND, WIRELAB_PORT="0", WIRELAB_KV_FILE=str(path))
+    line = refuses_to_start(GUNICORN, WIRELAB_PORT="0", WIRELAB_KV_FILE=str(path))
     assert line.startswith(f"WIRELAB_KV_FILE has value {str(path)!r}. Not a database: ")
 
 
-def test_a_bad_port_is_one_line() -> None:
+def test_a_bad_port_is_one_line(variant: str) -> None:
     """It names the variable and the value."""
-    line = refuses_to_start(COMMAND, WIRELAB_PORT="kv")
+    line = refuses_to_start(COMMANDS[variant], WIRELAB_PORT="kv")
     assert line == "WIRELAB_PORT has value 'kv'. Not a port number (0 to 65535)"
 
 
-def test_half_requests_leave_a_thread_for_others(tmp_path: Path) -> None:
-    """Fifteen of sixteen threads wait for the rest of a call, and the next call is served."""
-    with serving(tmp_path / "kv.sqlite3") as server, ExitStack() as clients:
-        for _ in range(15):
-            client = clients.enter_context(socket.create_connection(server.address, 5))
-            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
-        kv.health(server.address, 5)
+HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
 
 
-def test_a_fault_of_the_server_says_nothing_about_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@single
+@pytest.mark.parametrize("said", [b"", HALF], ids=["nothing", "half a request"])
+def test_one_silent_connection_keeps_everyone_waiting_until_it_leaves(
+    address: Address, said: bytes
 ) -> None:
-    """Its log has the traceback, its client a fixed code and text."""
+    """The kernel holds the others meanwhile, and each is served then."""
+    body = xmlrpc.client.dumps(("x",), "exists").encode()
+    request = HALF.replace(b"10", b"%d" % len(body)) + body
+    with socket.create_connection(address, 5) as silent, ExitStack() as clients:
+        silent.sendall(said)
+        waiting = [clients.enter_context(socket.create_connection(address, 5)) for _ in range(20)]
+        for client in waiting:
+            client.sendall(request)
+        waiting[0].settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting[0].recv(1)
+        waiting[0].settimeout(5)
+        silent.close()
+        for client in waiting:
+            assert rest_of(client).startswith(b"HTTP/1.0 200 OK\r\n")
 
-    def broken(_self: Store, _name: str) -> str:
-        raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(Store, "get", broken)
-    application = KeyValueServer(Store(tmp_path / "kv.sqlite3"))
-    body = xmlrpc.client.dumps(("x",), "get").encode()
-    environ = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.input": io.BytesIO(body),
-    }
-    answer = b"".join(application(environ, lambda *_: lambda _: None))
-    with pytest.raises(Fault) as caught:
-        xmlrpc.client.loads(answer)
-    assert (caught.value.faultCode, caught.value.faultString) == (-32603, "internal error")
+@pytest.mark.parametrize("said", [b"", b"POST / HT", HALF])
+def test_a_reset_is_no_trouble_for_others(server: Server, said: bytes) -> None:
+    """Nor a traceback in the log."""
+    client = socket.create_connection(server.address, 5)
+    client.sendall(said)
+    reset(client)
+    kv.health(server.address, 5)
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_a_connection_has_one_call_of_the_stock_server(address: Address, variant: str) -> None:
+    """It closes after the answer (HTTP/1.0), where the default waits for the next call."""
+    body = xmlrpc.client.dumps(("x",), "exists").encode()
+    with closing(http.client.HTTPConnection(*address, timeout=5)) as connection:
+        connection.request("POST", "/", body)
+        response = connection.getresponse()
+        response.read()
+    assert response.will_close is (variant == "single")
+
+
+def test_sigterm_ends_the_single_server_amid_a_call() -> None:
+    """The server ends although xmlrpc.server catches all that a call raises."""
+    signalling = """
+import os, signal
+from services import runtime
+from services.kv import single
+
+def get(self, name):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+single.KeyValueServer.get = get
+runtime.main(single.serve, default_port=15000)
+"""
+    with running(["python", "-c", signalling]) as server:
+        with kv.proxy(server.address) as store, pytest.raises(Fault, match="Stop"):
+            store.get("x")
+        assert server.process.wait(2) == 0

@@ -2,16 +2,18 @@
 
 import os
 import pickle
+import resource
 import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from clients import object_echo
@@ -23,9 +25,12 @@ from services.connection.session import HANDSHAKE_SECONDS, MAX_MESSAGE
 from tests.helpers import LOOPBACK, refuses_to_start, reset, rest_of, until
 from tests.processes import Server, running
 
-VARIANTS = ["evented"]
+VARIANTS = ["evented", "threaded"]
 
 Where = Address | str
+
+evented = pytest.mark.parametrize("variant", ["evented"], indirect=True)
+threaded = pytest.mark.parametrize("variant", ["threaded"], indirect=True)
 
 
 def command(variant: str) -> list[str]:
@@ -40,11 +45,19 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def server(request: pytest.FixtureRequest, key_file: Path, path: str) -> Iterator[Server]:
-    """Run each variant in turn."""
+def variant(request: pytest.FixtureRequest) -> str:
+    """Name each variant in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def server(variant: str, key_file: Path, path: str) -> Iterator[Server]:
+    """Run the variant; whatever its peers do, its log has no traceback."""
     assert key_file.exists()
-    with running(command(request.param), WIRELAB_UNIX_SOCKET=path) as server:
+    with running(command(variant), WIRELAB_UNIX_SOCKET=path) as server:
         yield server
+        assert "Traceback" not in "".join(server.log)
 
 
 @pytest.fixture(params=["TCP", "UNIX"])
@@ -66,6 +79,23 @@ def raw(where: Where) -> socket.socket:
     stream.settimeout(10)
     stream.connect(where)
     return stream
+
+
+def assert_refused(where: Where, key: bytes, message: bytes) -> None:
+    """Send a message that closes this connection, and no other."""
+    with stock(where, key) as other, stock(where, key) as c:
+        c.send_bytes(message)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            c.recv()
+        other.send("still here")
+        assert other.recv() == "still here"
+
+
+class Pid:
+    """Unpickled, it is the number of the process that does that."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.getpid, ()
 
 
 def test_the_transcript_of_the_recipe_comes_out_as_printed(where: Where, key: bytes) -> None:
@@ -130,37 +160,65 @@ def test_what_the_client_checks_holds(
     object_echo.health(server.address, 5)
 
 
+def test_many_connections_are_served_at_once(where: Where, key: bytes) -> None:
+    """All have authenticated before the first one sends."""
+    with ExitStack() as stack:
+        connections = [stack.enter_context(stock(where, key)) for _ in range(100)]
+        for number, c in enumerate(connections):
+            c.send(number)
+        assert [c.recv() for c in connections] == list(range(100))
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        pytest.param(pickle.dumps(len), id="a function"),
-        pytest.param(pickle.dumps(ValueError()), id="an exception"),
         pytest.param(b"garbage", id="no pickle"),
         pytest.param(plain_pickle.dumps([1])[:-1], id="half a pickle"),
     ],
 )
-def test_what_is_not_plain_data_closes_that_connection_alone(
+def test_what_is_no_pickle_closes_that_connection_alone(
     where: Where, key: bytes, message: bytes
 ) -> None:
     """Another one, which was open before, is served as before."""
-    with stock(where, key) as other, stock(where, key) as c:
-        c.send_bytes(message)
-        with pytest.raises((EOFError, ConnectionResetError)):
-            c.recv()
-        other.send("still here")
-        assert other.recv() == "still here"
+    assert_refused(where, key, message)
 
 
+@evented
+@pytest.mark.parametrize("value", [len, ValueError()], ids=["a function", "an exception"])
+def test_what_is_not_plain_data_closes_that_connection_alone(
+    where: Where, key: bytes, value: object
+) -> None:
+    """Another one, which was open before, is served as before."""
+    assert_refused(where, key, pickle.dumps(value))
+
+
+@threaded
+@pytest.mark.parametrize("value", [len, ValueError("x")], ids=["a function", "an exception"])
+def test_what_the_server_can_import_comes_back_too(where: Where, key: bytes, value: object) -> None:
+    """Unpickling looks up what it names, and pickling names it again."""
+    with stock(where, key) as c:
+        c.send(value)
+        assert repr(c.recv()) == repr(value)
+
+
+@evented
 def test_nothing_that_a_pickle_names_is_run(where: Where, key: bytes, tmp_path: Path) -> None:
     """A client that knows the key may not do more than one that sends plain data."""
     canary = tmp_path / "canary"
-    with stock(where, key) as c:
-        c.send_bytes(b"cos\nmkdir\n(V" + os.fsencode(canary) + b"\ntR.")
-        with pytest.raises((EOFError, ConnectionResetError)):
-            c.recv()
+    assert_refused(where, key, b"cos\nmkdir\n(V" + os.fsencode(canary) + b"\ntR.")
+    assert_refused(where, key, pickle.dumps(Pid()))
     assert not canary.exists()
 
 
+@threaded
+def test_what_a_pickle_names_is_run(server: Server, where: Where, key: bytes) -> None:
+    """A client that knows the key has the server call what it likes: here os.getpid."""
+    with stock(where, key) as c:
+        c.send(Pid())
+        assert c.recv() == server.process.pid != os.getpid()
+
+
+@evented
 def test_a_message_announced_as_too_large_closes_the_connection(where: Where, key: bytes) -> None:
     """The header is enough, and others are served."""
     with stock(where, key) as c:
@@ -168,6 +226,21 @@ def test_a_message_announced_as_too_large_closes_the_connection(where: Where, ke
         with pytest.raises((EOFError, ConnectionResetError)):
             c.recv()
     assert object_echo.echo(where, "served") == "served"
+
+
+@threaded
+def test_memory_is_reserved_for_whatever_is_announced(
+    server: Server, where: Where, key: bytes
+) -> None:
+    """Four bytes are enough for 256 MiB of address space, until that peer leaves."""
+    size = 256 * 1024 * 1024
+    process = psutil.Process(server.process.pid)
+    with stock(where, key) as c:
+        before = process.memory_info().vms
+        os.write(c.fileno(), size.to_bytes(4, "big"))
+        until(lambda: process.memory_info().vms >= before + size)
+        assert object_echo.echo(where, "served") == "served"
+    until(lambda: process.memory_info().vms < before + size)
 
 
 STRANGERS: dict[str, bytes] = {
@@ -178,13 +251,15 @@ STRANGERS: dict[str, bytes] = {
     "a frame of nothing": b"\0\0\0\0",
     "a negative frame": b"\xff\xff\xff\xff\0\0\0\0\0\0\0\1",
 }
+MUTE = ("a port scan", "a negative frame")  # after which the handshake still waits for bytes
 
 
 @pytest.mark.parametrize("data", STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_is_no_trouble_for_others(where: Where, key: bytes, data: bytes) -> None:
-    """Whether it stays, closes or resets the connection."""
-    with stock(where, key) as other, raw(where) as stays:
-        stays.sendall(data)
+def test_a_stranger_that_leaves_is_no_trouble_for_others(
+    where: Where, key: bytes, data: bytes
+) -> None:
+    """Whether it closes or resets the connection."""
+    with stock(where, key) as other:
         with raw(where) as closes:
             closes.sendall(data)
         resets = raw(where)
@@ -193,6 +268,21 @@ def test_a_stranger_is_no_trouble_for_others(where: Where, key: bytes, data: byt
         other.send("still here")
         assert other.recv() == "still here"
         assert object_echo.echo(where, "new") == "new"
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_a_stranger_that_stays_holds_up_the_classic_form_if_it_is_mute(
+    where: Where, variant: str, stranger: str
+) -> None:
+    """The event-driven server serves the next one meanwhile, whatever the stranger has said."""
+    with raw(where) as stays:
+        stays.sendall(STRANGERS[stranger])
+        if variant == "threaded" and stranger in MUTE:
+            with pytest.raises(TimeoutError):
+                object_echo.echo(where, "new", timeout=0.3)
+        else:
+            assert object_echo.echo(where, "new") == "new"
+    assert object_echo.echo(where, "newer") == "newer"
 
 
 def test_a_wrong_key_is_refused_and_others_are_served(where: Where, key: bytes) -> None:
@@ -205,15 +295,34 @@ def test_a_wrong_key_is_refused_and_others_are_served(where: Where, key: bytes) 
         assert other.recv() == "still here"
 
 
+def test_a_unix_client_may_have_a_name_of_its_own(
+    variant: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most have none, and those of TCP have two parts: this one is of one character."""
+    assert key_file.exists()
+    monkeypatch.chdir(tmp_path)
+    with running(command(variant), WIRELAB_UNIX_SOCKET=str(tmp_path / "echo.sock")) as server:
+        until(lambda: any("echo.sock" in line for line in server.log))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind("x")
+            client.settimeout(5)
+            client.connect("echo.sock")
+            assert b"#CHALLENGE#" in client.recv(100)
+        assert object_echo.echo(server.address, "served") == "served"
+
+
 def test_a_client_with_the_wrong_key_reads_nothing(where: Where) -> None:
     """What it sends after a wrong answer is not even looked at."""
-    with raw(where) as stranger:
+    answer = bytearray()
+    with raw(where) as stranger, suppress(ConnectionResetError):
         stranger.sendall(b"\0\0\0\x10" + bytes(16) + b"\0\0\0\2N.")
-        answer = rest_of(stranger)
+        while chunk := stranger.recv(4096):
+            answer += chunk
     assert answer.count(b"#CHALLENGE#") == 1
     assert answer.endswith(b"\0\0\0\x09#FAILURE#")
 
 
+@evented
 def test_mute_peers_keep_nobody_waiting_and_are_dropped(
     server: Server, path: str, key: bytes
 ) -> None:
@@ -234,7 +343,75 @@ def test_mute_peers_keep_nobody_waiting_and_are_dropped(
         assert idle.recv() == "idle no more"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@threaded
+def test_a_mute_peer_keeps_every_later_one_waiting_until_it_leaves(
+    server: Server, where: Where, path: str, key: bytes
+) -> None:
+    """The kernel holds those; who was there before, and the other listener, are served."""
+    with stock(where, key) as before, raw(where) as mute, ExitStack() as stack:
+        assert b"#CHALLENGE#" in mute.recv(100)
+        waiting = [stack.enter_context(raw(where)) for _ in range(20)]
+        waiting[0].settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting[0].recv(100)
+        before.send("served")
+        assert before.recv() == "served"
+        other = path if where == server.address else server.address
+        assert object_echo.echo(other, "served") == "served"
+        mute.close()
+        for peer in waiting:
+            peer.settimeout(5)
+            assert b"#CHALLENGE#" in peer.recv(100)
+            peer.close()
+
+
+def test_without_descriptors_it_waits_and_recovers(
+    variant: str, key_file: Path, key: bytes
+) -> None:
+    """Those connected are served, the log is not flooded, and who waits gets his turn."""
+    assert key_file.exists()
+    with running(command(variant)) as server, ExitStack() as clients:
+        held = [clients.enter_context(stock(server.address, key)) for _ in range(10)]
+        for c in held:
+            c.send("served")
+            assert c.recv() == "served"
+        in_use = psutil.Process(server.process.pid).num_fds()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (in_use, in_use))
+        if variant == "threaded":  # accept(2) has taken its descriptor before it waits
+            held.append(clients.enter_context(stock(server.address, key)))
+        waiting = clients.enter_context(raw(server.address))
+        until(lambda: any("Too many open files" in line for line in server.log))
+        began = time.monotonic()
+        while time.monotonic() < began + 0.5:
+            held[0].send("served")
+            assert held[0].recv() == "served"
+        complaints = [line for line in server.log if "Too many open files" in line]
+        assert len(complaints) <= 5 + 15 * (time.monotonic() - began)  # ten a second, and some
+        held.pop(0).close()
+        assert b"#CHALLENGE#" in waiting.recv(100)
+
+
+@threaded
+def test_without_threads_it_closes_the_connection_and_goes_on(
+    variant: str, key_file: Path, key: bytes
+) -> None:
+    """Those connected are served, and new ones as soon as there can be a thread again."""
+    assert key_file.exists()
+    with running(command(variant)) as server, stock(server.address, key) as c:
+        c.send("served")
+        assert c.recv() == "served"
+        process = psutil.Process(server.process.pid)
+        limits = process.rlimit(psutil.RLIMIT_AS)
+        process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + 2**20, limits[1]))
+        with stock(server.address, key) as refused, pytest.raises((EOFError, ConnectionResetError)):
+            refused.recv()
+        assert any("can't start new thread" in line for line in server.log)
+        c.send("served")
+        assert c.recv() == "served"
+        process.rlimit(psutil.RLIMIT_AS, limits)
+        assert object_echo.echo(server.address, "served") == "served"
+
+
 def test_the_socket_file_is_there_while_the_server_is(
     variant: str, key_file: Path, tmp_path: Path
 ) -> None:
@@ -251,7 +428,6 @@ def test_the_socket_file_is_there_while_the_server_is(
     assert not file.exists()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_file_that_is_no_socket_is_not_replaced(
     variant: str, key_file: Path, tmp_path: Path
 ) -> None:
@@ -268,7 +444,6 @@ def test_a_file_that_is_no_socket_is_not_replaced(
     assert file.read_text() == "mine"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_without_a_good_authkey_it_does_not_start(variant: str, tmp_path: Path) -> None:
     """One line names the variable, and the file."""
     assert refuses_to_start(command(variant), WIRELAB_PORT="0") == (
@@ -282,7 +457,6 @@ def test_without_a_good_authkey_it_does_not_start(variant: str, tmp_path: Path) 
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_port_in_use_is_one_line(variant: str, key_file: Path) -> None:
     """It names the address."""
     with socket.create_server((LOOPBACK, 0)) as holder:

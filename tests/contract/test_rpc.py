@@ -1,5 +1,6 @@
 """What the RPC server promises, whatever its concurrency model, and what its client does."""
 
+import os
 import pickle
 import socket
 import threading
@@ -20,10 +21,13 @@ from clients.checks import Check
 from clients.rpc import RPCProxy
 from services.connection import plain_pickle
 from services.connection.session import HANDSHAKE_SECONDS
-from tests.helpers import LOOPBACK, refuses_to_start, rest_of
-from tests.processes import running
+from tests.helpers import LOOPBACK, refuses_to_start, rest_of, until
+from tests.processes import Server, running
 
-VARIANTS = ["evented"]
+VARIANTS = ["evented", "threaded"]
+
+evented = pytest.mark.parametrize("variant", ["evented"], indirect=True)
+threaded = pytest.mark.parametrize("variant", ["threaded"], indirect=True)
 
 
 def command(variant: str) -> list[str]:
@@ -32,11 +36,25 @@ def command(variant: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def address(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
-    """Run each variant in turn, and say where it is."""
+def variant(request: pytest.FixtureRequest) -> str:
+    """Name each variant in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def server(variant: str, key_file: Path) -> Iterator[Server]:
+    """Run the variant; whatever its peers do, its log has no traceback."""
     assert key_file.exists()
-    with running(command(request.param)) as server:
-        yield server.address
+    with running(command(variant)) as server:
+        yield server
+        assert "Traceback" not in "".join(server.log)
+
+
+@pytest.fixture
+def address(server: Server) -> Address:
+    """Say where the variant is."""
+    return server.address
 
 
 @pytest.fixture
@@ -188,16 +206,44 @@ def test_a_request_of_another_shape_is_an_error(
     assert connection.recv() == (True, 5)
 
 
-@pytest.mark.parametrize("message", [pickle.dumps(len), b"garbage"], ids=["a function", "garbage"])
+class Pid:
+    """Unpickled, it is the number of the process that does that."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.getpid, ()
+
+
+UNPICKLED: dict[str, tuple[bytes, str]] = {  # and the error of whoever unpickles it
+    "a function": (pickle.dumps(len), "TypeError"),
+    "a call": (pickle.dumps(("none such", (Pid(),), {})), "NameError"),
+    "garbage": (b"garbage", "UnpicklingError"),
+}
+
+
+@pytest.mark.parametrize(("message", "error"), UNPICKLED.values(), ids=UNPICKLED)
 def test_a_request_that_is_not_plain_data_is_an_error(
-    connection: "Connection[Any, Any]", message: bytes
+    connection: "Connection[Any, Any]", variant: str, message: bytes, error: str
 ) -> None:
-    """Nothing was run, and the connection stays usable."""
+    """The classic form has unpickled it, the default has not; the connection stays usable."""
     connection.send_bytes(message)
     held, name, _, _ = connection.recv()
-    assert (held, name) == (False, "Refused")
+    assert (held, name) == (False, error if variant == "threaded" else "Refused")
     connection.send(("add", (2, 3), {}))
     assert connection.recv() == (True, 5)
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["pickled once", "pickled twice"])
+def test_only_the_classic_form_runs_what_a_pickle_names(
+    server: Server, variant: str, connection: "Connection[Any, Any]", twice: bool
+) -> None:
+    """A client that knows the key calls os.getpid there, which nobody has registered."""
+    request: object = ("echo", (Pid(),), {})
+    connection.send(pickle.dumps(request) if twice else request)
+    answer = pickle.loads(connection.recv()) if twice else connection.recv()
+    if variant == "threaded":
+        assert answer == (server.process.pid if twice else (True, server.process.pid))
+    else:
+        assert "Refused" in (str(answer) if twice else answer)
 
 
 def test_requests_sent_without_waiting_are_answered_in_order(
@@ -232,6 +278,7 @@ def test_a_wrong_key_is_refused_and_others_are_served(address: Address, key: byt
         assert proxy.add(1, 1) == 2
 
 
+@evented
 def test_mute_peers_keep_nobody_waiting_and_are_dropped(address: Address) -> None:
     """Their time is that of the handshake."""
     with ExitStack() as stack:
@@ -240,6 +287,55 @@ def test_mute_peers_keep_nobody_waiting_and_are_dropped(address: Address) -> Non
         for peer in mute:
             peer.settimeout(HANDSHAKE_SECONDS + 2)
             assert b"#CHALLENGE#" in rest_of(peer)
+
+
+@threaded
+def test_a_mute_peer_keeps_every_later_one_waiting_until_it_leaves(address: Address) -> None:
+    """The kernel holds those meanwhile."""
+    with socket.create_connection(address, 5) as mute, ExitStack() as stack:
+        assert b"#CHALLENGE#" in mute.recv(100)
+        with pytest.raises(TimeoutError):
+            rpc.health(address, 0.3)
+        waiting = [stack.enter_context(socket.create_connection(address, 5)) for _ in range(20)]
+        mute.close()
+        for peer in waiting:
+            assert b"#CHALLENGE#" in peer.recv(100)
+            peer.close()
+        rpc.health(address, 5)
+
+
+def test_the_same_over_a_unix_socket(
+    variant: str, key_file: Path, key: bytes, tmp_path: Path
+) -> None:
+    """Its file replaces one that a crash has left, and is removed at the stop."""
+    file = tmp_path / "rpc.sock"
+    assert key_file.exists()
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(file))
+    with running(command(variant), WIRELAB_UNIX_SOCKET=str(file)) as server:
+        until(lambda: any("rpc.sock" in line for line in server.log))
+        for where in (str(file), (server.address.host, server.address.port)):
+            with Client(where, authkey=key) as connection:
+                connection.send(("add", (2, 3), {}))
+                assert connection.recv() == (True, 5)
+        assert server.stop() == 0
+    assert not file.exists()
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(
+    variant: str, key_file: Path, tmp_path: Path
+) -> None:
+    """One line names it, and it stays as it is."""
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    line = refuses_to_start(
+        command(variant),
+        WIRELAB_PORT="0",
+        WIRELAB_AUTHKEY_FILE=str(key_file),
+        WIRELAB_UNIX_SOCKET=str(file),
+    )
+    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where a socket can")
+    assert file.read_text() == "mine"
 
 
 @contextmanager
@@ -318,7 +414,6 @@ def test_what_a_server_sends_is_not_run(key: bytes, tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_without_an_authkey_it_does_not_start(variant: str, tmp_path: Path) -> None:
     """One line names the variable, and the file."""
     assert refuses_to_start(command(variant), WIRELAB_PORT="0") == (

@@ -1,28 +1,37 @@
 """Every server stops when it is asked to, whoever is connected."""
 
+import os
+import select
 import signal
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from http.client import HTTPResponse
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
+import psutil
 import pytest
 
 from clients import kv
 from clients.addresses import Address
 from clients.connections import connect
+from scripts import processes
 from services.connection.handshake import authkey
 from tests.processes import Server, running
 
 GRACE = 2.0  # seconds
+TCP_ECHO = ["raw_loop", "single", "streamed", "threaded", "forked", "prethreaded", "evented"]
+UDP_TIME = ["raw_loop", "single", "threaded", "forked", "evented"]
 
 
 def echoed(address: Address) -> socket.socket:
-    """Connect and have a byte echoed, so that the server knows of the connection."""
+    """Connect and have a byte echoed; where one is served at a time, only the first has it."""
     connection = socket.create_connection(address, 5)
     connection.sendall(b"x")
-    assert connection.recv(1) == b"x"
+    select.select([connection], [], [], 0.3)
     return connection
 
 
@@ -40,6 +49,20 @@ def kept_alive(address: Address) -> Any:
 
 
 @contextmanager
+def answered(address: Address) -> Any:
+    """Make a request, and keep the connection for the next one unless the server closes it."""
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(b"GET /hello?name=x HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = HTTPResponse(connection)
+        response.begin()
+        response.read()
+        if response.will_close:
+            assert connection.recv(1) == b""
+            connection.close()
+        yield
+
+
+@contextmanager
 def asked(address: Address) -> Any:
     """Send a datagram, and keep the socket."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -51,11 +74,22 @@ def asked(address: Address) -> Any:
 
 Idle = Callable[[Address], AbstractContextManager[object]]
 SERVERS: dict[str, tuple[list[str], Idle]] = {
-    "tcp-echo evented": (["python", "-m", "services.tcp_echo.evented"], echoed),
-    "udp-time raw_loop": (["python", "-m", "services.udp_time.raw_loop"], asked),
+    **{
+        f"tcp-echo {model}": (["python", "-m", f"services.tcp_echo.{model}"], echoed)
+        for model in TCP_ECHO
+    },
+    **{
+        f"udp-time {model}": (["python", "-m", f"services.udp_time.{model}"], asked)
+        for model in UDP_TIME
+    },
     "object-echo evented": (["python", "-m", "services.object_echo.evented"], authenticated),
+    "object-echo threaded": (["python", "-m", "services.object_echo.threaded"], authenticated),
     "rpc evented": (["python", "-m", "services.rpc.evented"], authenticated),
+    "rpc threaded": (["python", "-m", "services.rpc.threaded"], authenticated),
     "kv gunicorn": (["gunicorn", "-c", "services/kv/gunicorn.conf.py"], kept_alive),
+    "kv single": (["python", "-m", "services.kv.single"], kept_alive),
+    "rest gunicorn": (["gunicorn", "-c", "services/rest/gunicorn.conf.py"], answered),
+    "rest single": (["python", "-m", "services.rest.single"], answered),
 }
 
 STREAMS = {name: server for name, server in SERVERS.items() if "udp" not in name}
@@ -71,10 +105,20 @@ def _settings(key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def said_goodbye(server: Server, number: signal.Signals) -> bool:
-    """Whether the last lines of the log are about the stop, and none is of a traceback."""
+    """Whether one line of the log is about the stop, and none is of a traceback."""
     log = "".join(server.log)
     assert "Traceback" not in log
-    return f"stopped by {number.name}" in log or "Shutting down: Master" in log
+    return log.count(f"stopped by {number.name}") + log.count("Shutting down: Master") == 1
+
+
+def left_behind(server: Server) -> list[int]:
+    """Return the processes that the server has left, which are in the session it was started in."""
+    left = []
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == server.process.pid and processes.alive(pid):
+                left.append(pid)
+    return left
 
 
 @each_server
@@ -89,6 +133,19 @@ def test_a_signal_stops_it_although_clients_are_connected(
         server.process.send_signal(number)
         assert server.process.wait(GRACE) == 0
         assert said_goodbye(server, number)
+        assert left_behind(server) == []
+
+
+@each_server
+def test_a_ctrl_c_stops_it_once(command: list[str], idle: Idle) -> None:
+    """A terminal sends SIGINT to all of its processes, and only one of them is the server."""
+    with running(command) as server, ExitStack() as clients:
+        for _ in range(3):
+            clients.enter_context(idle(server.address))
+        os.killpg(server.process.pid, signal.SIGINT)
+        assert server.process.wait(GRACE) == 0
+        assert said_goodbye(server, signal.SIGINT)
+        assert left_behind(server) == []
 
 
 @each_server
@@ -120,3 +177,35 @@ def test_a_silent_connection_does_not_hold_up_the_stop(command: list[str]) -> No
             client = clients.enter_context(socket.create_connection(server.address, 5))
             client.sendall(data)
         assert server.stop(GRACE) == 0
+
+
+def come_and_go(kind: socket.SocketKind, address: Address, served: Semaphore, gone: Event) -> None:
+    """Come, ask, have an answer and leave, over and over."""
+    while not gone.is_set():
+        with suppress(OSError), socket.socket(socket.AF_INET, kind) as client:
+            client.settimeout(0.5)
+            client.connect(address)
+            client.send(b"x")
+            if client.recv(100):
+                served.release()
+
+
+@pytest.mark.parametrize("how", [os.kill, os.killpg], ids=["the server", "all its processes"])
+@pytest.mark.parametrize("name", [name for name in SERVERS if name.startswith(("tcp", "udp"))])
+def test_no_moment_is_a_bad_one_to_stop(name: str, how: Callable[[int, int], None]) -> None:
+    """Not while clients come and go, nor between the fork of a child and the note of it."""
+    command, _ = SERVERS[name]
+    kind = socket.SOCK_STREAM if name in STREAMS else socket.SOCK_DGRAM
+    served, gone = Semaphore(0), Event()
+    with ThreadPoolExecutor(4) as crowd, running(command) as server:
+        try:
+            for _ in range(4):
+                crowd.submit(come_and_go, kind, server.address, served, gone)
+            for _ in range(20):
+                assert served.acquire(timeout=5)
+            how(server.process.pid, signal.SIGTERM)
+            assert server.process.wait(GRACE) == 0
+            assert said_goodbye(server, signal.SIGTERM)
+            assert left_behind(server) == []
+        finally:
+            gone.set()

@@ -1,5 +1,6 @@
 """The recipes' clients, with nothing but the standard library of each Python that is found here."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,32 @@ from clients.addresses import Address
 from tests.processes import running
 
 VERSIONS = ("3.11", "3.13")  # the last one with an MD5 handshake, and one with SHA-256
+
+TCP_ECHO = """
+import sys
+from socket import socket, AF_INET, SOCK_STREAM
+
+s = socket(AF_INET, SOCK_STREAM)
+s.connect(("localhost", int(sys.argv[1])))
+print(s.send(b"Hello"))
+print(s.recv(8192))
+"""
+TCP_ECHO_PRINTS = """\
+5
+b'Hello'
+"""
+
+UDP_TIME = """
+import sys
+from socket import socket, AF_INET, SOCK_DGRAM
+
+s = socket(AF_INET, SOCK_DGRAM)
+print(s.sendto(b"", ("localhost", int(sys.argv[1]))))
+print(s.recvfrom(8192))
+"""
+UDP_TIME_PRINTS = re.compile(
+    r"0\n\(b'\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}', \('127\.0\.0\.1', \d+\)\)\n"
+)
 
 OBJECT_ECHO = """
 import os, sys
@@ -70,6 +97,34 @@ TypeError: unsupported operand type(s) for -: 'list' and 'int'
 [1, 2]
 """
 
+KV = {
+    "gunicorn": ["gunicorn", "-c", "services/kv/gunicorn.conf.py"],
+    "single": ["python", "-m", "services.kv.single"],
+}
+KV_SESSION = """
+import sys
+from xmlrpc.client import ServerProxy
+
+s = ServerProxy(f"http://localhost:{sys.argv[1]}", allow_none=True)
+print(s.set("foo", "bar"))
+print(s.set("spam", [1, 2, 3]))
+print(s.keys())
+print(repr(s.get("foo")))
+print(s.get("spam"))
+print(s.delete("spam"))
+print(s.exists("spam"))
+s.delete("foo")
+"""
+KV_PRINTS = """\
+None
+None
+['foo', 'spam']
+'bar'
+[1, 2, 3]
+None
+False
+"""
+
 WRONG_KEY = """
 import sys
 from multiprocessing import AuthenticationError
@@ -113,7 +168,24 @@ INTERPRETERS = interpreters()
 each_python = pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
 
 
-@pytest.fixture(scope="module", params=["evented"])
+@pytest.fixture(
+    scope="module",
+    params=["raw_loop", "single", "streamed", "threaded", "forked", "prethreaded", "evented"],
+)
+def tcp_echo(request: pytest.FixtureRequest) -> Iterator[Address]:
+    """Run the TCP echo."""
+    with running(["python", "-m", f"services.tcp_echo.{request.param}"]) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module", params=["raw_loop", "single", "threaded", "forked", "evented"])
+def udp_time(request: pytest.FixtureRequest) -> Iterator[Address]:
+    """Run the UDP time server."""
+    with running(["python", "-m", f"services.udp_time.{request.param}"]) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module", params=["evented", "threaded"])
 def object_echo(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
     """Run the object echo."""
     assert key_file.exists()
@@ -121,11 +193,21 @@ def object_echo(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Addr
         yield server.address
 
 
-@pytest.fixture(scope="module", params=["evented"])
+@pytest.fixture(scope="module", params=["evented", "threaded"])
 def rpc(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
     """Run the RPC server."""
     assert key_file.exists()
     with running(["python", "-m", f"services.rpc.{request.param}"]) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module", params=KV)
+def kv(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Address]:
+    """Run the key-value store."""
+    file = tmp_path_factory.mktemp("kv") / "kv.sqlite3"
+    with running(KV[request.param], WIRELAB_KV_FILE=str(file)) as server:
         yield server.address
 
 
@@ -143,6 +225,18 @@ def output(python: str, program: str, address: Address) -> str:
 
 
 @each_python
+def test_the_tcp_echo_session(python: str, tcp_echo: Address) -> None:
+    """Five bytes, and the same five."""
+    assert output(python, TCP_ECHO, tcp_echo) == TCP_ECHO_PRINTS
+
+
+@each_python
+def test_the_udp_time_session(python: str, udp_time: Address) -> None:
+    """An empty datagram, the time, and where it came from."""
+    assert UDP_TIME_PRINTS.fullmatch(output(python, UDP_TIME, udp_time))
+
+
+@each_python
 def test_the_object_echo_session(python: str, object_echo: Address) -> None:
     """Each object that is sent is printed as it comes back."""
     assert output(python, OBJECT_ECHO, object_echo) == OBJECT_ECHO_PRINTS
@@ -155,9 +249,22 @@ def test_the_rpc_session(python: str, rpc: Address) -> None:
 
 
 @each_python
-def test_the_seed_key_is_not_ours(python: str, object_echo: Address, rpc: Address) -> None:
-    """The key that the recipe prints opens nothing."""
+def test_the_kv_session(python: str, kv: Address) -> None:
+    """From an empty store to one name."""
+    assert output(python, KV_SESSION, kv) == KV_PRINTS
+
+
+@each_python
+def test_the_key_of_the_recipe_does_not_open_the_object_echo(
+    python: str, object_echo: Address
+) -> None:
+    """It is printed for everyone to read."""
     assert output(python, WRONG_KEY, object_echo) == WRONG_KEY_PRINTS
+
+
+@each_python
+def test_the_key_of_the_recipe_does_not_open_rpc(python: str, rpc: Address) -> None:
+    """It is printed for everyone to read."""
     assert output(python, WRONG_KEY, rpc) == WRONG_KEY_PRINTS
 
 

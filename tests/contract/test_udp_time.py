@@ -1,19 +1,23 @@
 """What the UDP time server promises, whatever its concurrency model."""
 
+import select
 import socket
 import time
 from collections.abc import Iterator
 from socket import AF_INET, SOCK_DGRAM
+from typing import Any
 
+import psutil
 import pytest
 
 from clients import udp_time
 from clients.addresses import Address
 from clients.checks import Check
-from tests.helpers import LOOPBACK, refuses_to_start
-from tests.processes import running
+from services.udp_time import single, threaded
+from tests.helpers import LOOPBACK, refuses_to_start, until
+from tests.processes import Server, running
 
-VARIANTS = ["raw_loop"]
+VARIANTS = ["raw_loop", "single", "threaded", "forked", "evented"]
 CTIME = 24  # characters
 
 
@@ -23,10 +27,24 @@ def command(variant: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def address(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run each variant in turn, and say where it is."""
-    with running(command(request.param)) as server:
-        yield server.address
+def variant(request: pytest.FixtureRequest) -> str:
+    """Name each variant in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def server(variant: str) -> Iterator[Server]:
+    """Run the variant; whatever comes to it, its log has no traceback."""
+    with running(command(variant)) as server:
+        yield server
+        assert "Traceback" not in "".join(server.log)
+
+
+@pytest.fixture
+def address(server: Server) -> Address:
+    """Return where the server is."""
+    return server.address
 
 
 def ask(address: Address, request: bytes) -> bytes:
@@ -120,17 +138,50 @@ def test_a_client_that_is_gone_is_no_trouble_for_others(address: Address) -> Non
     assert ask(address, b"here")[: -CTIME - 1] == b"here"
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("request_", [b"", b"name"], ids=["time alone", "with an ID"])
+def test_one_of_its_own_answers_is_not_answered(address: Address, request_: bytes) -> None:
+    """Forged to come from another time server, it would have the two talk for ever."""
+    answer = ask(address, request_)
+    with socket.socket(AF_INET, SOCK_DGRAM) as client:
+        client.sendto(answer, address)
+        assert not select.select([client], [], [], 0.3)[0]
+        client.sendto(b"next", address)
+        client.settimeout(5)
+        assert client.recv(8192)[: -CTIME - 1] == b"next"
+
+
+@pytest.mark.parametrize("variant", ["threaded", "forked"], indirect=True)
+def test_what_answered_a_datagram_is_gone_after_it(server: Server) -> None:
+    """Neither its thread nor its process stays, not even as a zombie."""
+    for _ in range(20):
+        ask(server.address, b"x")
+    process = psutil.Process(server.process.pid)
+    until(lambda: process.num_threads() == 1 and not process.children())
+
+
+@pytest.mark.parametrize("module", [single, threaded], ids=["single", "threaded"])
+def test_an_answer_that_cannot_be_sent_is_a_line_in_the_log(
+    module: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request may bear a forged source, such as the broadcast address: sendto says EACCES."""
+    with module.Server((LOOPBACK, 0), module.Answer) as server:
+        forged = (b"", server.socket), ("255.255.255.255", 9)
+        monkeypatch.setattr(server, "get_request", lambda: forged)
+        server.socket.sendto(b"", server.server_address)  # so that there is one to receive
+        server.handle_request()
+        until(lambda: "no answer to 255.255.255.255:9: PermissionError" in caplog.text)
+
+
 def test_a_port_in_use_is_one_line(variant: str) -> None:
-    """It names the address."""
+    """It names the address; who holds it would have shared it with another who would."""
     with socket.socket(AF_INET, SOCK_DGRAM) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((LOOPBACK, 0))
         port = str(holder.getsockname()[1])
         line = refuses_to_start(command(variant), WIRELAB_PORT=port)
     assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_bad_port_is_one_line(variant: str) -> None:
     """It names the variable and the value."""
     line = refuses_to_start(command(variant), WIRELAB_PORT="time")
