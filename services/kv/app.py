@@ -1,4 +1,4 @@
-"""The key-value store as a WSGI application: XML-RPC by POST to `/` or `/RPC2`.
+"""The key-value store's calls: XML-RPC in, XML-RPC out, and all that come together at once.
 
 Methods: get(name), set(name, value), delete(name), exists(name), keys(), and
 compare_and_set(name, expected, value).
@@ -6,36 +6,37 @@ compare_and_set(name, expected, value).
 
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from services import runtime
 from services.kv import xml_rpc
 from services.kv.faults import Fault, Kind
 from services.kv.store import Store
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-LONGEST = 1024 * 1024  # bytes of a request's body
 ABSENT = xml_rpc.marshal(None)
+
+Client = TypeVar("Client")
+Call = Callable[[], str]
 
 log = logging.getLogger("kv")
 
 
 class KeyValueServer:
-    """A WSGI application that keeps any XML-RPC value under a text key.
+    """Any XML-RPC value under a text key.
 
     The methods that clients call return their result as XML, as the store keeps it; `ABSENT` is
     the nil of those that have none.
     """
 
-    methods = ("get", "set", "delete", "exists", "keys", "compare_and_set")
+    reads = ("get", "exists", "keys")
+    writes = ("set", "delete", "compare_and_set")
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._calls = {name: getattr(self, name) for name in self.methods}
+        self._calls = {name: getattr(self, name) for name in self.reads + self.writes}
         self._signatures = {name: inspect.signature(call) for name, call in self._calls.items()}
 
     def get(self, name: str) -> str:
@@ -72,34 +73,47 @@ class KeyValueServer:
         )
         return xml_rpc.marshal(done)
 
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer one HTTP request."""
-        headers = [("Content-Type", "text/xml")]
-        try:
-            status, body = "200 OK", self._answer(read_body(environ))
-        except RefusedRequest as refused:
-            status, body = str(refused), f"{refused}\n".encode()
-            headers = [("Content-Type", "text/plain")]
-            if status.startswith("405"):
-                headers.append(("Allow", "POST"))
-        start_response(status, [*headers, ("Content-Length", str(len(body)))])
-        return [body]
+    def __call__(self, calls: Iterable[tuple[Client, bytes]]) -> Iterator[tuple[Client, bytes]]:
+        """Carry out calls that came at the same time; yield each client with its response.
 
-    def _answer(self, body: bytes) -> bytes:
-        """Carry out the call in `body` and return the response, or a fault."""
+        Reads are answered at once. The writes share a commit, and none of them is answered
+        before that has returned.
+        """
+        writes: list[Call] = []
+        writers: list[Client] = []
+        for client, body in calls:
+            method, call = self._understand(body)
+            if method in self.writes:
+                writes.append(call)
+                writers.append(client)
+            else:
+                yield client, response_to(call)
+        if writes:
+            yield from zip(writers, self._commit(writes), strict=True)
+
+    def _commit(self, writes: Sequence[Call]) -> list[bytes]:
+        """Carry out calls that write, and return their responses once all of them are on disk."""
+        responses: list[bytes] = []
         try:
-            name, arguments = xml_rpc.parse_call(body)
-            if name not in self.methods:
-                raise Fault(Kind.NO_SUCH_METHOD, repr(name))
-            self._check_arguments(name, arguments)
-            return xml_rpc.response(self._calls[name](*arguments))
+            with self._store.group():
+                responses.extend(map(response_to, writes))
         except Fault as fault:
-            return xml_rpc.fault_response(fault)
-        except Exception:
-            log.exception("internal error")
-            return xml_rpc.fault_response(Fault(Kind.INTERNAL_ERROR))
+            if len(responses) < 2:
+                return [xml_rpc.fault_response(fault)] * len(writes)
+            # One that the disk has no room for must not fail those it happened to come with.
+            return [response for call in writes for response in self._commit([call])]
+        return responses
+
+    def _understand(self, body: bytes) -> tuple[str, Call]:
+        """Return the method that is called, and what carries out the call or raises its fault."""
+        try:
+            method, arguments = xml_rpc.parse_call(body)
+            if method not in self._calls:
+                raise Fault(Kind.NO_SUCH_METHOD, repr(method))
+            self._check_arguments(method, arguments)
+        except Fault as fault:
+            return "", partial(fail, fault)
+        return method, partial(self._calls[method], *arguments)
 
     def _check_arguments(self, method: str, arguments: tuple[Any, ...]) -> None:
         """Raise Fault unless `method` takes these arguments; a name has to be a string."""
@@ -112,32 +126,20 @@ class KeyValueServer:
             raise Fault(Kind.BAD_ARGUMENT, f"{method}: the name {name!r:.100} is not a string")
 
 
-class RefusedRequest(Exception):
-    """A request that holds no call; its text is the HTTP status."""
-
-
-def read_body(environ: "WSGIEnvironment") -> bytes:
-    """Return the body of a request; raises RefusedRequest where it cannot be a call."""
-    length = environ.get("CONTENT_LENGTH") or ""
-    if environ["PATH_INFO"] not in ("/", "/RPC2"):
-        raise RefusedRequest("404 Not Found")
-    if environ["REQUEST_METHOD"] != "POST":
-        raise RefusedRequest("405 Method Not Allowed")
-    if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
-        raise RefusedRequest("415 Unsupported Media Type")
-    if not length:
-        raise RefusedRequest("411 Length Required")
-    if not (length.isascii() and length.isdigit()):
-        raise RefusedRequest("400 Bad Request")
-    if len(length) > len(str(LONGEST)) or int(length) > LONGEST:
-        raise RefusedRequest("413 Content Too Large")
+def response_to(call: Call) -> bytes:
+    """Carry out a call and return the response with its result or its fault."""
     try:
-        body: bytes = environ["wsgi.input"].read(int(length))
-    except (BlockingIOError, TimeoutError):
-        raise RefusedRequest("408 Request Timeout") from None
-    if len(body) < int(length):
-        raise RefusedRequest("400 Bad Request")
-    return body
+        return xml_rpc.response(call())
+    except Fault as fault:
+        return xml_rpc.fault_response(fault)
+    except Exception:
+        log.exception("internal error")
+        return xml_rpc.fault_response(Fault(Kind.INTERNAL_ERROR))
+
+
+def fail(fault: Fault) -> str:
+    """Raise a fault that was found before the call could be made."""
+    raise fault
 
 
 def database_file() -> Path:

@@ -10,7 +10,8 @@ from services.kv.store import Store
 
 wsgi_app = "services.kv.app:application()"
 bind = "{}:{}".format(*runtime.address(15000))
-threads = 16
+worker_class = "services.kv.evented.Worker"
+threads = 1
 keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection
 
 

@@ -11,6 +11,7 @@ Source: the XML-RPC specification of 15 June 1999; <nil/> is its common extensio
 import math
 import re
 import xmlrpc.client
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -101,11 +102,7 @@ class Reader(xmlrpc.client.Unmarshaller):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dispatch = {
-            **self.dispatch,
-            "struct": lambda *_: self._struct(),
-            **{tag: partial(self._checked, tag) for tag in FORMS},
-        }
+        self.dispatch = DECODERS
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
         """Take the start of an element."""
@@ -115,7 +112,7 @@ class Reader(xmlrpc.client.Unmarshaller):
         if len(self._marks) > DEEPEST:
             raise Fault(Kind.BAD_ARGUMENT, f"values nest more than {DEEPEST} deep")
 
-    def _checked(self, tag: str, _reader: xmlrpc.client.Unmarshaller, text: str) -> None:
+    def checked(self, text: str, tag: str) -> None:
         """Take a value that has the form of its type; the library would take more than that."""
         if not FORMS[tag].fullmatch(text.strip()):
             raise ValueError(f"not a {tag}")
@@ -124,7 +121,7 @@ class Reader(xmlrpc.client.Unmarshaller):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("a double too large")
 
-    def _struct(self) -> None:
+    def struct(self, _text: str) -> None:
         """Build a dict of the members since the last mark, in the order of their names."""
         start = self._marks.pop()
         members: list[Any] = self._stack[start:]
@@ -133,3 +130,10 @@ class Reader(xmlrpc.client.Unmarshaller):
             raise Fault(Kind.BAD_ARGUMENT, "a struct has two members of one name")
         self._stack[start:] = [struct]
         self._value = False
+
+
+DECODERS: dict[str, Callable[[Any, str], None]] = {
+    **xmlrpc.client.Unmarshaller.dispatch,
+    "struct": Reader.struct,
+    **{tag: partial(Reader.checked, tag=tag) for tag in FORMS},
+}

@@ -22,5 +22,5 @@ def test_its_settings_are_those_meant(
     assert found["forwarded_allow_ips"] in ("[]", "")
     assert (found["workers"], found["graceful_timeout"]) == ("1", "1")
     assert (found["threads"], found["keepalive"]) == (
-        ("16", "60") if service == "kv" else ("8", "5")
+        ("1", "60") if service == "kv" else ("8", "5")
     )

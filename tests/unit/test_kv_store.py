@@ -1,9 +1,10 @@
 """The store on its own: what it keeps, and how surely."""
 
+import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,39 @@ def store(file: Path) -> Iterator[Store]:
         yield store
 
 
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Have the kernel refuse to write to a file beyond `size` bytes: setrlimit(2)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def log_of(file: Path) -> Path:
+    """Return SQLite's log beside a database."""
+    return file.with_name(f"{file.name}-wal")
+
+
 def test_a_commit_is_synced_to_disk(store: Store) -> None:
     """The log is written ahead (WAL), and synced at each commit (FULL is 2)."""
     pragma = {
-        name: store._database.execute(f"PRAGMA {name}").fetchone()[0]
+        name: store._writer.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous")
     }
     assert pragma == {"journal_mode": "wal", "synchronous": 2}
+
+
+def test_what_is_found_in_the_log_is_on_disk_before_it_is_read(file: Path, store: Store) -> None:
+    """A process that was killed leaves a log that nobody may have synced; see a copy without it."""
+    store.set("foo", "bar")
+    copy = file.with_name("copy")
+    with closing(Store(file)):
+        copy.write_bytes(file.read_bytes())
+    with closing(Store(copy)) as found:
+        assert found.get("foo") == "bar"
 
 
 def test_a_value_is_kept_until_it_is_deleted(store: Store) -> None:
@@ -101,25 +128,128 @@ def test_only_one_of_many_takes_a_lock(file: Path) -> None:
         assert sum(threads.map(take, range(40))) == 1
 
 
-def test_threads_may_share_a_store(store: Store) -> None:
-    """SQLite's connection is used by one at a time."""
+def test_the_writes_of_a_group_share_one_transaction(store: Store) -> None:
+    """Sixteen writes, one COMMIT; by themselves they would be sixteen, each with its fdatasync."""
+    statements: list[str] = []
+    store._writer.set_trace_callback(statements.append)
+    with store.group():
+        for number in range(16):
+            store.set(str(number), "x")
+    assert (statements[0], statements[-1]) == ("BEGIN IMMEDIATE", "COMMIT")
+    assert [statement[:6] for statement in statements[1:-1]] == ["INSERT"] * 16
 
-    def use(number: int) -> str:
-        store.set(str(number), f"value {number}")
-        return store.get(str(number))
 
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(use, range(100))) == [f"value {n}" for n in range(100)]
+def test_each_write_of_a_group_sees_those_before_it(store: Store) -> None:
+    """Of two that take a lock one has it, and what is deleted cannot be deleted again."""
+    store.set("foo", "bar")
+    with store.group():
+        assert store.compare_and_set("lock", ABSENT, "me", ABSENT)
+        assert not store.compare_and_set("lock", ABSENT, "you", ABSENT)
+        store.delete("foo")
+        with pytest.raises(Fault, match="no such key"):
+            store.delete("foo")
+        assert store.compare_and_set("foo", ABSENT, "baz", ABSENT)
+    assert (store.get("lock"), store.get("foo")) == ("me", "baz")
+
+
+def test_nothing_of_a_group_is_read_before_it_is_committed(file: Path, store: Store) -> None:
+    """Not even through the same store: it may still fail to commit."""
+    with closing(Store(file)) as other:
+        with store.group():
+            store.set("foo", "bar")
+            assert store.names() == other.names() == []
+            assert not store.exists("foo")
+        assert store.get("foo") == other.get("foo") == "bar"
+
+
+def test_a_group_that_an_error_ends_is_undone(store: Store) -> None:
+    """Whatever the error; and the next one is not affected."""
+
+    def write() -> None:
+        with store.group():
+            store.set("foo", "bar")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    with store.group():
+        store.set("spam", "eggs")
+    assert store.names() == ["spam"]
+
+
+def fails(write: Callable[[], object]) -> str:
+    """Return why a write failed; it has to be a failure of the storage."""
+    with pytest.raises(Fault) as caught:
+        write()
+    assert caught.value.faultCode == Kind.STORAGE_FAILED
+    return caught.value.faultString
+
+
+FULL = "nothing was written: database or disk is full"
 
 
 def test_a_write_that_fails_is_a_fault_and_writes_nothing(file: Path, store: Store) -> None:
     """Here the database has no page to spare; a full disk is the same to SQLite."""
     store.set("foo", "bar")
-    store._database.execute("PRAGMA max_page_count = 1")
-    with pytest.raises(Fault) as caught:
-        store.set("foo", "x" * 1_000_000)
-    assert caught.value.faultCode == Kind.STORAGE_FAILED
-    assert caught.value.faultString == "nothing was written: database or disk is full"
+    store._writer.execute("PRAGMA max_page_count = 1")
+    assert fails(lambda: store.set("foo", "x" * 1_000_000)) == FULL
     assert store.get("foo") == "bar"
     with closing(sqlite3.connect(file)) as other:
         assert other.execute("SELECT value FROM entries").fetchall() == [("bar",)]
+
+
+def test_a_write_that_fails_fails_its_group(file: Path, store: Store) -> None:
+    """SQLite undoes those before it; those after it must not be committed by themselves."""
+    store.set("foo", "bar")
+    store._writer.execute("PRAGMA max_page_count = 1")
+
+    def write() -> None:
+        with store.group():
+            store.set("before", "x")
+            assert fails(lambda: store.set("foo", "x" * 1_000_000)) == FULL
+            assert fails(lambda: store.set("after", "x")) == FULL
+
+    assert fails(write) == FULL
+    store.set("alone", "x")
+    with closing(sqlite3.connect(file)) as other:
+        rows = other.execute("SELECT * FROM entries").fetchall()
+    assert rows == [("foo", "bar"), ("alone", "x")]
+
+
+def test_a_group_that_cannot_be_committed_writes_nothing(file: Path, store: Store) -> None:
+    """The log cannot grow; once it can, all is as before, for readers and writers."""
+    store.set("foo", "bar")
+
+    def write() -> None:
+        with store.group():
+            store.set("foo", "baz")
+            store.set("spam", "eggs")
+
+    with files_no_larger_than(log_of(file).stat().st_size):
+        assert "nothing was written: " in fails(write)
+        assert (store.names(), store.get("foo")) == (["foo"], "bar")
+    with closing(Store(file)) as other:
+        assert other.names() == ["foo"]
+        write()
+        assert other.names() == store.names() == ["foo", "spam"]
+
+
+def test_a_write_waits_for_another_process_but_not_for_ever(
+    file: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps the file locked is waited for; reads do not wait at all."""
+    store.set("foo", "bar")
+    monkeypatch.setattr("services.kv.store.BUSY_SECONDS", 0.1)
+
+    def write() -> None:
+        with impatient.group():
+            impatient.set("foo", "baz")
+
+    locking = sqlite3.connect(file, isolation_level=None)
+    with closing(locking), closing(Store(file)) as impatient:
+        locking.execute("BEGIN IMMEDIATE")
+        assert fails(write) == "nothing was written: database is locked"
+        assert impatient.get("foo") == "bar"
+        locking.execute("ROLLBACK")
+        write()
+    assert store.get("foo") == "baz"
