@@ -24,12 +24,13 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """Start a server, in a session of its own so that a Ctrl-C here is none of its business.
 
-    The first word of `command` is a program of this Python's environment (python, gunicorn).
+    The first word of `command` is a program of this Python's environment (python, gunicorn) or
+    a path.
     What the server writes goes to the file `log`.
     """
     with log.open("wb") as output:
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+            [str(Path(sys.executable).parent / command[0]), *command[1:]],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,40 @@
+"""zerorpc: MessagePack over ZeroMQ, and a greenlet for each call."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import gevent
+import zerorpc
+
+from bench.peers.rpc import Functions, add, echo
+from services import runtime
+
+log = logging.getLogger("rpc")
+
+HEARTBEAT = None  # the default is one each 5 s, by a greenlet more for each call: a quarter slower
+
+
+def serve(address: runtime.Address) -> None:
+    """Serve all connections in one thread."""
+    with closing(zerorpc.Server({"add": add, "echo": echo}, heartbeat=HEARTBEAT)) as server:
+        (binding,) = server.bind("tcp://{}:{}".format(*address))
+        # What the runtime's own handler raises would end the greenlet that it happens to be in.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, server.stop)
+        log.info("listening on %s", binding.addr.removeprefix("tcp://"))
+        server.run()
+    raise runtime.Stop("a signal")
+
+
+@contextmanager
+def connect(address: runtime.Address) -> Iterator[Functions]:
+    """Lend the functions of the server at `address`."""
+    endpoint = "tcp://{}:{}".format(*address)
+    with closing(zerorpc.Client(endpoint, heartbeat=HEARTBEAT)) as client:
+        yield Functions(client.add, client.echo)
+
+
+if __name__ == "__main__":
+    runtime.main(serve, default_port=17000)

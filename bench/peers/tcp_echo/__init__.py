@@ -1,0 +1,1 @@
+"""Peers of tcp-echo."""

@@ -1,0 +1,90 @@
+"""The results of one service as a picture: a column for each piece of work."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = {"default": "#0b7285", "variant": "#74b9c4", "peer": "#adb5bd", "floor": "#343a40"}
+MEANING = {
+    "default": "our default",
+    "variant": "our variants",
+    "peer": "peers",
+    "floor": "floor: the least there is to do",
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "wirelab",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "ytick.left": False,
+}
+
+
+def draw(works: list[dict[str, Any]], path: Path) -> None:
+    """Draw the requests per second of all servers in all `works`, and under them the latencies."""
+    with mpl.rc_context(STYLE):
+        servers = max((len(work["servers"]) for work in works), default=0)
+        columns = len(works)
+        figure = Figure(figsize=(1.6 + 3.1 * columns, 1.4 + 0.52 * servers), layout="constrained")
+        grid = figure.subplots(2, columns, squeeze=False, sharey="row")
+        # All columns have the order of the one with the most to compare.
+        order = [
+            server["name"]
+            for server in sorted(
+                works[min(1, columns - 1)]["servers"], key=lambda each: each["rate"]
+            )
+        ]
+        for column, work in enumerate(works):
+            by_name = {server["name"]: server for server in work["servers"]}
+            ordered = [by_name[name] for name in order if name in by_name]
+            rates(grid[0][column], work, ordered)
+            latencies(grid[1][column], work, ordered)
+        kinds = [kind for kind in COLOURS if any(s["kind"] == kind for s in works[0]["servers"])]
+        handles = [mpl.patches.Patch(color=COLOURS[kind], label=MEANING[kind]) for kind in kinds]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
+def rates(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+    """Draw bars of requests per second."""
+    bars = axes.barh(
+        [server["name"] for server in servers],
+        [server["rate"] for server in servers],
+        color=[COLOURS[server["kind"]] for server in servers],
+    )
+    labels = [
+        f" {server['rate']:,.0f}"
+        + (f"  ({server['never_served']:,.0f} never served)" if server["never_served"] else "")
+        for server in servers
+    ]
+    axes.bar_label(bars, labels, fontsize=8)
+    axes.set_title(work["what"])
+    axes.set_xlabel("requests per second")
+    axes.set_xlim(0, 1.45 * max(server["rate"] for server in servers))
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def latencies(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+    """Draw a line from p50 to p99.9 for each server, with a dot at p99, on a logarithmic scale."""
+    for row, server in enumerate(servers):
+        low, middle, high = (server["latency"][part] / 1000 for part in ("p50", "p99", "p999"))
+        colour = COLOURS[server["kind"]] if server["kept_up"] else "#e8590c"
+        axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
+        axes.plot([middle], [row], "o", color=colour, markersize=7)
+    axes.set_yticks(range(len(servers)), [server["name"] for server in servers])
+    axes.set_xscale("log")
+    axes.set_xlabel(
+        f"ms at {work['offered']:,.0f} requests/s: p50 to p99.9, dot p99\n"
+        "(orange: could not keep up)"
+    )
+    axes.grid(axis="x", alpha=0.3)

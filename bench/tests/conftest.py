@@ -1,0 +1,17 @@
+"""What the tests of several services share."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
+    """Make a key at random and name its file in the environment, for servers and clients alike."""
+    key = secrets.token_hex(24)
+    file = tmp_path_factory.mktemp("secrets") / "authkey"
+    file.write_text(key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WIRELAB_AUTHKEY_FILE", str(file))
+        yield key.encode()

@@ -1,0 +1,41 @@
+"""Running the load generator for RPC."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from clients.addresses import Address
+from tests.helpers import ROOT
+
+
+def start(client: str, address: Address, **options: object) -> "subprocess.Popen[str]":
+    """Start the load generator with these options."""
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bench.rpc_load",
+            client,
+            address.host,
+            str(address.port),
+            *arguments,
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def load(client: str, address: Address, **options: object) -> dict[str, Any]:
+    """Run the load generator up to its report, and return that."""
+    with start(client, address, **options) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate()
+    assert line, errors
+    report: dict[str, Any] = json.loads(line)
+    return report

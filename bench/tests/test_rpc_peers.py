@@ -1,0 +1,63 @@
+"""Every RPC peer gives the answers that our server gives."""
+
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from bench import works
+from bench.peers.rpc import Functions
+from bench.tests.rpc import load
+from bench.works import Target
+from clients.addresses import Address
+from tests.processes import Server, running
+
+
+@pytest.fixture(scope="module", params=works.rpc()[0].targets, ids=lambda target: target.name)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Return each in turn."""
+    found: Target = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(target: Target, key: bytes) -> Iterator[Server]:
+    """Run each in turn."""
+    assert key
+    with running(target.command) as server:
+        yield server
+
+
+def connected(target: Target, address: Address) -> AbstractContextManager[Functions]:
+    """Connect with the client that goes with a server."""
+    module = importlib.import_module(f"bench.peers.rpc.{target.client}")
+    connection: AbstractContextManager[Functions] = module.connect((address.host, address.port))
+    return connection
+
+
+def test_a_peer_answers_as_ours_does(target: Target, server: Server) -> None:
+    """Sums are right, and bytes are bytes, unchanged."""
+    with connected(target, server.address) as functions:
+        assert functions.add(2, 3) == 5
+        assert functions.add(-7, 3) == -4
+        for data in (b"", bytes(range(256)), os.urandom(2**20)):
+            echoed = functions.echo(data)
+            assert type(echoed) is bytes
+            assert echoed == data
+        assert functions.add(2, 3) == 5
+
+
+@pytest.mark.parametrize("work", ["add", "echo"])
+def test_sixteen_clients_are_served_at_once(target: Target, server: Server, work: str) -> None:
+    """And none gets the answer of another."""
+    report = load(target.client, server.address, work=work, clients=16, seconds=0.1)
+    assert [report[fault] for fault in ("never_served", "wrong", "errors")] == [0, 0, 0]
+
+
+def test_a_peer_stops_within_two_seconds(target: Target, server: Server) -> None:
+    """On SIGTERM, with an idle client connected."""
+    with connected(target, server.address) as functions:
+        assert functions.add(2, 3) == 5
+        assert server.stop() == 0
