@@ -1,16 +1,23 @@
 """Connections of `multiprocessing.connection`, with the timeouts that it lacks."""
 
 import math
+import os
 import socket
 import struct
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
 from clients.addresses import Address
-from services.connection import plain_pickle
+from services.connection import frames, plain_pickle
+from services.connection.session import keep_memory
+
+SMALL = 4096  # bytes: a message of no more is received by one system call
+
+# Once for the process. Where each of many threads did it, each would keep that much for itself.
+keep_memory()
 
 
-def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any, Any]":
+def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
     """Connect to an address, or to the UNIX socket of a path, and authenticate both sides.
 
     Does what `multiprocessing.connection.Client(where, authkey=key)` does, but fails with
@@ -29,35 +36,65 @@ def connect(where: Address | str, key: bytes, timeout: float) -> "Connection[Any
     else:
         stream = socket.create_connection(where, timeout)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Connection uses os.read and os.write on the bare descriptor, which know nothing of Python's
-    # timeouts; the kernel does. When one expires they fail with EAGAIN: BlockingIOError.
+    # From here on the kernel keeps the time: Python's timeouts would be unknown to Connection,
+    # which reads and writes the bare descriptor, and cost a poll(2) before each recv(2). When one
+    # of the kernel's expires, either fails with EAGAIN: BlockingIOError.
     stream.settimeout(None)
     fraction, seconds = math.modf(timeout)
     timeval = struct.pack("@ll", int(seconds), max(1, int(1e6 * fraction)))
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-    connection: Connection[Any, Any] = Connection(stream.detach())
     try:
-        answer_challenge(connection, key)
-        deliver_challenge(connection, key)
+        connection: Connection[Any, Any] = Connection(os.dup(stream.fileno()))
+        with connection:
+            answer_challenge(connection, key)
+            deliver_challenge(connection, key)
     except BlockingIOError:
-        connection.close()
+        stream.close()
         raise TimeoutError("no authentication in time") from None
     except BaseException:
-        connection.close()
+        stream.close()
         raise
-    return connection
+    return stream
 
 
-def exchange(connection: "Connection[Any, Any]", value: object) -> Any:
+def exchange(stream: socket.socket, value: object) -> Any:
     """Send an object and return the one that comes back.
 
-    Like `send` and `recv`, but what comes back may only be plain data: `recv` gives it to
-    `pickle.loads`, which calls whatever it names. Raises TimeoutError, or EOFError when the
-    server has closed; after either the connection is out of step and must be closed.
+    Like `send` and `recv` of a Connection, but what comes back may only be plain data: `recv`
+    gives it to `pickle.loads`, which calls whatever it names. Raises TimeoutError, or EOFError
+    when the server has closed; after either the stream is out of step and must be closed.
     """
     try:
-        connection.send_bytes(plain_pickle.dumps(value))
-        return plain_pickle.loads(connection.recv_bytes())
+        stream.sendall(frames.encode(plain_pickle.dumps(value)))
+        return plain_pickle.loads(receive(stream))
     except BlockingIOError:
         raise TimeoutError("no answer in time") from None
+
+
+def receive(stream: socket.socket) -> bytes:
+    """Return the one message that is to come; EOFError where the stream ends before it does."""
+    data = stream.recv(SMALL)
+    if len(data) < frames.HEADER.size:
+        data += rest(stream, frames.HEADER.size - len(data))
+    (size,) = frames.HEADER.unpack_from(data)
+    missing = frames.HEADER.size + size - len(data)
+    if missing < 0:
+        raise frames.FrameError(f"a message of {size} bytes was announced, and {len(data)} came")
+    message = data[frames.HEADER.size :]
+    return message + rest(stream, missing) if missing else message
+
+
+def rest(stream: socket.socket, count: int) -> bytes:
+    """Return the next `count` bytes.
+
+    The kernel waits for all of them (MSG_WAITALL), until a timeout or a signal comes in between:
+    then it returns those that there are.
+    """
+    data = stream.recv(count, socket.MSG_WAITALL)
+    while len(data) < count:
+        more = stream.recv(count - len(data), socket.MSG_WAITALL)
+        if not more:
+            raise EOFError("the server has closed the connection")
+        data += more
+    return data

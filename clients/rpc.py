@@ -1,10 +1,12 @@
 """Remote procedure calls: a proxy whose methods are the server's functions."""
 
 import builtins
+import socket
 import sys
 import threading
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
@@ -31,12 +33,12 @@ class RPCProxy:
     connection. Whether the function ran is then unknown, so no call is repeated by itself.
     """
 
-    def __init__(self, address: Address, key: bytes, timeout: float = 5.0) -> None:
+    def __init__(self, address: Address | str, key: bytes, timeout: float = 5.0) -> None:
         self._address = address
         self._key = key
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._connection: Connection[Any, Any] | None = None
+        self._connection: socket.socket | None = None
 
     def __enter__(self) -> "RPCProxy":
         return self
@@ -73,7 +75,7 @@ class RPCProxy:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
             raise AttributeError(name)
-        return lambda *args, **kwargs: self.call(name, *args, **kwargs)
+        return partial(self.call, name)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -94,6 +96,13 @@ def rebuilt(name: str, args: tuple[Any, ...], trace: str) -> Exception:
         error = RemoteError(name, *args)
     error.add_note(f"Raised on the server:\n{trace}")
     return error
+
+
+@contextmanager
+def conversation(where: Address | str, timeout: float) -> Iterator[Callable[[], object]]:
+    """Connect and authenticate; lend a function that has two numbers added."""
+    with connect(where, authkey(), timeout) as connection:
+        yield lambda: expect("add(2, 3)", exchange(connection, ("add", (2, 3), {})), (True, 5))
 
 
 def health(address: Address, timeout: float) -> None:

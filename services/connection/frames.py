@@ -6,8 +6,10 @@ of a TCP stream, a message arrives whole or not at all.
 """
 
 import struct
+from collections.abc import Iterable, Iterator
 
 HEADER = struct.Struct("!i")
+SMALL = 4096  # bytes
 
 
 class FrameError(ValueError):
@@ -19,22 +21,54 @@ def encode(message: bytes) -> bytes:
     return HEADER.pack(len(message)) + message
 
 
-def take(received: bytearray, limit: int) -> bytes | None:
-    """Remove the first message from `received` and return it; None while it is incomplete.
+class Incoming:
+    """Cuts a stream of bytes into messages of at most `limit` bytes.
 
-    The length is checked against `limit` (bytes) before a byte of the message is waited for, so
-    an announced size never makes this side reserve memory. Raises FrameError for one that is
-    negative, zero (no pickle and no step of the handshake is empty) or over the limit.
+    The beginning of a message is kept in the parts in which it came, and these are put together
+    when they are all there: to append each to those before it would copy most of a large message
+    several times.
     """
-    if len(received) < HEADER.size:
-        return None
-    (size,) = HEADER.unpack_from(received)
-    if not 0 < size <= limit:
-        raise FrameError(f"a message of {size} bytes was announced; 1 to {limit} are accepted")
-    end = HEADER.size + size
-    if len(received) < end:
-        return None
-    with memoryview(received) as view:
-        message = bytes(view[HEADER.size : end])
-    del received[:end]
-    return message
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0  # bytes received of a message that is not complete
+        self._parts: list[bytes] = []
+        self._needed = HEADER.size  # bytes without which there is nothing to do
+
+    def messages(self, data: bytes) -> Iterable[bytes]:
+        """Add what has been received, and yield each message that is now complete.
+
+        A length is checked when it has arrived, before a byte of its message is waited for, and
+        memory is taken only for what has come. Raises FrameError for a length that is negative,
+        zero (no pickle and no step of the handshake is empty) or over the limit of the moment.
+        """
+        size = len(data) - HEADER.size
+        if not self.size and 0 < size <= self.limit and HEADER.unpack_from(data) == (size,):
+            return (data[HEADER.size :],)  # by far the most frequent case: a message, whole
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterator[bytes]:
+        if self._parts and len(self._parts[-1]) < SMALL:
+            self._parts[-1] += data  # many small parts would take many times their own memory
+        else:
+            self._parts.append(data)
+        self.size += len(data)
+        if self.size < self._needed:
+            return
+        data = b"".join(self._parts)
+        start = 0
+        self._needed = HEADER.size
+        while len(data) >= start + HEADER.size:
+            (size,) = HEADER.unpack_from(data, start)
+            if not 0 < size <= self.limit:
+                raise FrameError(
+                    f"a message of {size} bytes was announced; 1 to {self.limit} are accepted"
+                )
+            end = start + HEADER.size + size
+            if len(data) < end:
+                self._needed = HEADER.size + size
+                break
+            yield data[start + HEADER.size : end]
+            start = end
+        self.size = len(data) - start
+        self._parts = [data[start:]] if self.size else []

@@ -15,6 +15,16 @@ MESSAGE_SECONDS = 30.0
 MAX_MESSAGE = 16 * 1024 * 1024  # bytes
 
 
+def keep_memory() -> None:
+    """Let the C library keep freed memory for the next message, up to the largest one.
+
+    It gives blocks that are larger than a threshold back to the kernel, and each page of the
+    next one is then a fault: for a message of 1 MiB that costs more than all else. With glibc the
+    threshold rises to the size of such a block when that is freed (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    bytes(MAX_MESSAGE)
+
+
 class Session:
     """The server's side of one connection, from its first challenge on.
 
@@ -29,54 +39,55 @@ class Session:
         self._answer = answer
         self._authenticated = False
         self._handshake = handshake.server(key)
-        self._received = bytearray()
+        self._incoming = frames.Incoming(handshake.LONGEST)
         self._deadline = time.monotonic() + HANDSHAKE_SECONDS
-        self.unsent = memoryview(frames.encode(next(self._handshake)))
+        self.unsent: bytes | memoryview = frames.encode(next(self._handshake))
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer (none: its FIN) and put into `unsent` what they call for."""
         if not data:
             self.ended = "closed by the client"
             return
-        self._received += data
         replies: list[bytes] = []
         try:
-            while (message := frames.take(self._received, self._limit())) is not None:
-                replies += map(frames.encode, self._replies(message))
+            for message in self._incoming.messages(data):
+                if self._authenticated:
+                    replies.append(frames.encode(self._answer(message)))
+                    self._deadline = math.inf
+                else:
+                    replies += map(frames.encode, self._shake_hands(message))
         except Exception as error:  # noqa: BLE001 - one peer's failure is not the others'
             self.ended = f"{type(error).__name__}: {error}"
-        self.unsent = memoryview(b"".join(replies))
-        # A message has its time from its first byte on, not anew with each.
-        if replies or self._deadline == math.inf:
-            self._renew_deadline()
+        self.unsent = b"".join(replies)
 
     def sent(self, count: int) -> None:
         """Take note that the first `count` bytes of `unsent` have been sent."""
-        self.unsent = self.unsent[count:]
-        self._renew_deadline()
+        if count < len(self.unsent):
+            self.unsent = memoryview(self.unsent)[count:]
+        else:
+            self.unsent = b""
+        if self._authenticated:
+            self._deadline = math.inf
 
     def check_deadline(self, now: float) -> None:
-        """End the session of a peer that has taken too long."""
+        """End the session of a peer that has taken too long; to be called several times a second.
+
+        The handshake has its time as a whole. After that a peer may be idle for ever, but a
+        message that it has begun, or an answer that it does not read, has a time of its own. Its
+        clock is started here, and not with each message, most of which are over by now.
+        """
         if now > self._deadline:
             due = "a message" if self._authenticated else "the handshake"
             self.ended = f"{due} took too long"
+        elif self._deadline == math.inf and (self.unsent or self._incoming.size):
+            self._deadline = now + MESSAGE_SECONDS
 
-    def _renew_deadline(self) -> None:
-        if self._authenticated:
-            waiting = self.unsent or self._received
-            self._deadline = time.monotonic() + MESSAGE_SECONDS if waiting else math.inf
-
-    def _limit(self) -> int:
-        return MAX_MESSAGE if self._authenticated else handshake.LONGEST
-
-    def _replies(self, message: bytes) -> Iterator[bytes]:
-        if self._authenticated:
-            yield self._answer(message)
-            return
+    def _shake_hands(self, message: bytes) -> Iterator[bytes]:
         try:
             yield self._handshake.send(message)
         except StopIteration:
             self._authenticated = True
+            self._incoming.limit = MAX_MESSAGE
             self._deadline = math.inf
         except AuthenticationError:
             yield handshake.FAILURE

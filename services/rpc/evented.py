@@ -1,4 +1,4 @@
-"""RPC, event-driven: one thread and one selector for every connection, and for every call.
+"""RPC, event-driven: one thread and one epoll(7), a TCP port and a UNIX socket.
 
 The handshake of a connection is a few steps of the same loop. So a peer that falls silent in it
 keeps nobody waiting, and is dropped when its time is up. A function that takes long does keep
@@ -7,17 +7,23 @@ everybody waiting: what is registered here has to be quick.
 
 import errno
 import logging
-import selectors
+import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from services import runtime
 from services.connection import handshake
-from services.connection.session import Session
+from services.connection.session import Session, keep_memory
 from services.rpc.calls import answer
 
 CHUNK = 256 * 1024  # bytes
+ACCEPTS = 64  # connections in one go: those that are there already have their turn in between
 SWEEP_SECONDS = 0.25
+
+Clients = dict[int, tuple[socket.socket, Session]]  # by descriptor
 
 log = logging.getLogger("rpc")
 
@@ -25,47 +31,82 @@ log = logging.getLogger("rpc")
 def serve(address: runtime.Address) -> None:
     """Accept connections and take a step of the conversation wherever one is possible."""
     key = handshake.authkey()
-    with (
-        socket.create_server(address, backlog=1024) as listener,
-        selectors.DefaultSelector() as selector,
-    ):
-        listener.setblocking(False)
-        selector.register(listener, selectors.EVENT_READ)
-        log.info("listening on %s:%d", *listener.getsockname()[:2])
+    unix_path = runtime.setting("WIRELAB_UNIX_SOCKET", "", str)
+    keep_memory()
+    clients: Clients = {}
+    with ExitStack() as stack:
+        epoll = stack.enter_context(select.epoll())
+        tcp = stack.enter_context(socket.create_server(address, backlog=1024))
+        listeners = {tcp.fileno(): tcp}
+        log.info("listening on %s:%d", *tcp.getsockname()[:2])
+        if unix_path:
+            unix = stack.enter_context(unix_server(unix_path))
+            listeners[unix.fileno()] = unix
+            log.info("listening on %s", unix_path)
+        for descriptor, listener in listeners.items():
+            listener.setblocking(False)
+            epoll.register(descriptor, select.EPOLLIN)
         next_sweep = 0.0
         while True:
-            for ready, _ in selector.select(SWEEP_SECONDS):
-                if ready.fileobj is listener:
-                    accept(selector, listener, key)
+            for descriptor, events in epoll.poll(SWEEP_SECONDS):
+                if descriptor in clients:
+                    converse(epoll, clients, descriptor, events)
                 else:
-                    converse(selector, ready)
+                    accept(epoll, clients, listeners[descriptor], key)
             if (now := time.monotonic()) > next_sweep:
-                sweep(selector, now)
+                sweep(clients, now)
+                for descriptor in listeners:
+                    epoll.modify(descriptor, select.EPOLLIN)
                 next_sweep = now + SWEEP_SECONDS
 
 
-def accept(selector: selectors.BaseSelector, listener: socket.socket, key: bytes) -> None:
-    """Take the next connection from the kernel's queue; our challenge is the first to be sent."""
-    try:
-        client, peer = listener.accept()
-    except OSError as error:
-        log.warning("accept: %s", error)
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            # While all descriptors are in use the connection stays in the queue, and the selector
-            # would report it again at once, over and over.
-            time.sleep(0.1)
-        return
-    client.setblocking(False)
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    session = Session("{}:{}".format(*peer[:2]), key, answer)
-    log.info("connection from %s", session.peer)
-    selector.register(client, selectors.EVENT_WRITE, session)
+@contextmanager
+def unix_server(path: str) -> Iterator[socket.socket]:
+    """Listen on a UNIX socket: a file, which outlives its socket unless it is removed."""
+    if Path(path).is_socket():
+        Path(path).unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(path)
+        except OSError as error:
+            raise runtime.SettingError(
+                f"WIRELAB_UNIX_SOCKET has value {path!r}. Not where a socket can be: {error}"
+            ) from None
+        try:
+            listener.listen(1024)
+            yield listener
+        finally:
+            Path(path).unlink(missing_ok=True)
 
 
-def converse(selector: selectors.BaseSelector, ready: selectors.SelectorKey) -> None:
+def accept(epoll: select.epoll, clients: Clients, listener: socket.socket, key: bytes) -> None:
+    """Take new connections from the kernel's queue; our challenge is the first to be sent."""
+    for _ in range(ACCEPTS):
+        try:
+            client, peer = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            log.warning("accept: %s", error)
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # The connection stays in the queue while all descriptors are in use, and epoll
+                # would report it at once, over and over; the next sweep asks for it again.
+                epoll.modify(listener, 0)
+                return
+            continue
+        client.setblocking(False)
+        if listener.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = "{}:{}".format(*peer) if isinstance(peer, tuple) else "the UNIX socket"
+        session = Session(name, key, answer)
+        log.info("connection from %s", session.peer)
+        epoll.register(client, select.EPOLLOUT)
+        clients[client.fileno()] = client, session
+
+
+def converse(epoll: select.epoll, clients: Clients, descriptor: int, events: int) -> None:
     """Receive if nothing waits to be sent, and send what the kernel takes."""
-    client: socket.socket = ready.fileobj  # type: ignore[assignment]
-    session: Session = ready.data
+    client, session = clients[descriptor]
     try:
         if not session.unsent:
             session.receive(client.recv(CHUNK))
@@ -76,26 +117,25 @@ def converse(selector: selectors.BaseSelector, ready: selectors.SelectorKey) -> 
     except OSError as error:
         session.ended = str(error)
     if session.ended:
-        hang_up(selector, client, session)
+        hang_up(clients, descriptor)
         return
-    events = selectors.EVENT_WRITE if session.unsent else selectors.EVENT_READ
-    if events != ready.events:
-        selector.modify(client, events, session)
+    wanted = select.EPOLLOUT if session.unsent else select.EPOLLIN
+    if events != wanted:
+        epoll.modify(descriptor, wanted)
 
 
-def sweep(selector: selectors.BaseSelector, now: float) -> None:
+def sweep(clients: Clients, now: float) -> None:
     """Hang up on the peers whose time for the handshake, or for a message, is up."""
-    for ready in list(selector.get_map().values()):
-        if ready.data:
-            ready.data.check_deadline(now)
-            if ready.data.ended:
-                hang_up(selector, ready.fileobj, ready.data)  # type: ignore[arg-type]
+    for descriptor, (_, session) in list(clients.items()):
+        session.check_deadline(now)
+        if session.ended:
+            hang_up(clients, descriptor)
 
 
-def hang_up(selector: selectors.BaseSelector, client: socket.socket, session: Session) -> None:
-    """Close the connection."""
+def hang_up(clients: Clients, descriptor: int) -> None:
+    """Close the connection; with that epoll forgets it."""
+    client, session = clients.pop(descriptor)
     log.info("connection from %s ended: %s", session.peer, session.ended)
-    selector.unregister(client)
     client.close()
 
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import select
-import selectors
 import socket
 import time
 from types import SimpleNamespace
@@ -17,47 +16,43 @@ from services.tcp_echo import evented as tcp_echo
 from services.udp_time import raw_loop
 from tests.helpers import LOOPBACK
 
-
-def accept(server: Any, selector: selectors.BaseSelector, listener: Any) -> None:
-    """Call the server's accept, which has its arguments in two forms."""
-    if server is rpc:
-        server.accept(selector, listener, b"k" * 32)
-    else:
-        server.accept(selector, SimpleNamespace(fileobj=listener), b"k" * 32)
-
-
 each = pytest.mark.parametrize("server", [rpc, object_echo], ids=lambda m: m.__name__)
 
 
 @each
-def test_an_accepted_connection_holds_up_nothing(server: Any) -> None:
-    """No call on it blocks the loop, and no short answer waits for an acknowledgement."""
-    with (
-        socket.create_server((LOOPBACK, 0)) as listener,
-        selectors.DefaultSelector() as selector,
-        socket.create_connection(listener.getsockname()),
-    ):
-        accept(server, selector, listener)
-        (key,) = selector.get_map().values()
-        accepted: Any = key.fileobj
-        with accepted:
-            assert not accepted.getblocking()
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+def test_accepted_connections_hold_up_nothing(server: Any) -> None:
+    """No call on one blocks the loop, and no short answer waits for an acknowledgement."""
+    clients: dict[int, tuple[socket.socket, Any]] = {}
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        listener.setblocking(False)
+        with (
+            socket.create_connection(listener.getsockname()),
+            socket.create_connection(listener.getsockname()),
+        ):
+            server.accept(epoll, clients, listener, b"k" * 32)
+            assert len(clients) == 2
+            for accepted, _ in clients.values():
+                with accepted:
+                    assert not accepted.getblocking()
+                    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @each
-def test_an_accept_that_fails_ends_nothing(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a free descriptor the server waits a moment and goes on."""
-    waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
+def test_without_a_free_descriptor_it_stops_listening_for_a_moment(server: Any) -> None:
+    """Whoever waits in the queue would be reported at once, over and over."""
 
     def full() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    with selectors.DefaultSelector() as selector:
-        accept(server, selector, SimpleNamespace(accept=full, family=socket.AF_INET))
-        assert not selector.get_map()
-    assert waited
+    clients: dict[int, tuple[socket.socket, Any]] = {}
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        epoll.register(listener, select.EPOLLIN)
+        with socket.create_connection(listener.getsockname()):
+            assert epoll.poll(1)
+            at_a_loss: Any = SimpleNamespace(accept=full, fileno=listener.fileno)
+            server.accept(epoll, clients, at_a_loss, b"k" * 32)
+            assert not epoll.poll(0)
+    assert not clients
 
 
 def test_an_answer_that_cannot_be_sent_ends_nothing() -> None:

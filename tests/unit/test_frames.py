@@ -2,16 +2,16 @@
 
 import socket
 import struct
+import tracemalloc
 from multiprocessing.connection import Connection
 from threading import Thread
 
 import pytest
 
-from services.connection import frames
-from services.connection.frames import FrameError
+from services.connection.frames import SMALL, FrameError, Incoming, encode
 from tests.helpers import receive
 
-LIMIT = 1000
+LIMIT = 20_000
 
 
 @pytest.mark.parametrize("size", [1, 2, 255, 16 * 1024, 16 * 1024 + 1, 100_000])
@@ -22,39 +22,70 @@ def test_a_message_is_framed_as_the_standard_library_does(size: int) -> None:
     with ours, Connection(theirs.detach()) as connection:
         sender = Thread(target=connection.send_bytes, args=(message,))
         sender.start()
-        assert receive(ours, 4 + size) == frames.encode(message)
+        assert receive(ours, 4 + size) == encode(message)
         sender.join()
-        sender = Thread(target=ours.sendall, args=(frames.encode(message),))
+        sender = Thread(target=ours.sendall, args=(encode(message),))
         sender.start()
         assert connection.recv_bytes() == message
         sender.join()
 
 
-def test_messages_are_taken_one_by_one_and_leave_the_rest() -> None:
-    """What follows a message stays for the next call."""
-    received = bytearray(frames.encode(b"one") + frames.encode(b"two") + b"\0\0")
-    assert frames.take(received, LIMIT) == b"one"
-    assert frames.take(received, LIMIT) == b"two"
-    assert frames.take(received, LIMIT) is None
-    assert received == b"\0\0"
+def test_messages_come_out_one_by_one_and_what_follows_stays() -> None:
+    """Until the rest of it has come as well."""
+    incoming = Incoming(LIMIT)
+    assert list(incoming.messages(encode(b"one") + encode(b"two") + b"\0\0")) == [b"one", b"two"]
+    assert incoming.size == 2
+    assert list(incoming.messages(b"\0\5three")) == [b"three"]
+    assert incoming.size == 0
 
 
-def test_an_incomplete_message_is_left_alone() -> None:
-    """Each byte but the last is not enough, and none is lost."""
-    whole = frames.encode(b"message")
-    for end in range(len(whole)):
-        received = bytearray(whole[:end])
-        assert frames.take(received, LIMIT) is None
-        assert received == whole[:end]
+def test_it_does_not_matter_in_which_parts_a_message_comes() -> None:
+    """Large and small ones, in parts of any size."""
+    whole = [bytes([n]) * size for n, size in enumerate((1, 3, LIMIT, 2, SMALL - 4, SMALL, LIMIT))]
+    stream = b"".join(map(encode, whole))
+    for size in (1, 2, 3, 4, 5, 7, 1000, SMALL - 1, SMALL, SMALL + 1, 10_000, len(stream)):
+        incoming = Incoming(LIMIT)
+        found: list[bytes] = []
+        for start in range(0, len(stream), size):
+            assert incoming.size == start - sum(4 + len(message) for message in found)
+            found += incoming.messages(stream[start : start + size])
+        assert found == whole
+        assert incoming.size == 0
 
 
 def test_a_message_of_just_the_limit_is_taken() -> None:
     """The limit is the largest size that is accepted."""
-    assert frames.take(bytearray(frames.encode(bytes(LIMIT))), LIMIT) == bytes(LIMIT)
+    assert list(Incoming(LIMIT).messages(encode(bytes(LIMIT)))) == [bytes(LIMIT)]
+
+
+def test_the_limit_can_change_between_two_messages() -> None:
+    """Each length is measured against the limit of the moment at which its turn comes."""
+    incoming = Incoming(1)
+    messages = iter(incoming.messages(encode(b"1") + encode(b"22") + encode(b"4444")))
+    assert next(messages) == b"1"
+    incoming.limit = 2
+    assert next(messages) == b"22"
+    with pytest.raises(FrameError):
+        next(messages)
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**31 - 1, 0, -1, -(2**31)])
 def test_a_size_that_will_not_be_read_is_refused_at_once(size: int) -> None:
     """The error comes with the header, before a byte of the message."""
-    with pytest.raises(FrameError, match=rf"of {size} bytes was announced; 1 to 1000"):
-        frames.take(bytearray(struct.pack("!i", size)), LIMIT)
+    with pytest.raises(FrameError, match=rf"of {size} bytes was announced; 1 to {LIMIT}"):
+        list(Incoming(LIMIT).messages(struct.pack("!i", size)))
+
+
+def test_memory_is_taken_only_for_what_has_come() -> None:
+    """Not for what was announced, and not many times as much where it comes in small parts."""
+    incoming = Incoming(2**30)
+    tracemalloc.start()
+    try:
+        list(incoming.messages(struct.pack("!i", 2**30)))
+        for _ in range(100_000):
+            list(incoming.messages(b"ab"))
+        taken, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * 200_000
+    assert peak < 3 * 200_000

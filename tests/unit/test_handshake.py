@@ -36,13 +36,12 @@ def converse(client: Callable[["Connection[bytes, bytes]"], object], key: bytes 
     steps = handshake.server(key)
     with ours, Connection(theirs.detach()) as connection, ThreadPoolExecutor(1) as thread:
         done = thread.submit(client, connection)
-        received = bytearray()
+        incoming = frames.Incoming(handshake.LONGEST)
         message = next(steps)
         try:
             while True:
                 ours.sendall(frames.encode(message))
-                while (answer := frames.take(received, handshake.LONGEST)) is None:
-                    received += ours.recv(4096)
+                (answer,) = incoming.messages(ours.recv(4096))
                 message = steps.send(answer)
         except StopIteration:
             pass

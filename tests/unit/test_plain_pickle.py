@@ -11,7 +11,10 @@ import pickle
 import pickletools
 import random
 import struct
+import sys
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -129,6 +132,47 @@ def test_what_is_written_can_be_read_by_every_python() -> None:
         assert data[:2] == PROTO4
         assert same(pickle.loads(data), value), f"{value!r:.100}"
         assert same(loads(data), value), f"{value!r:.100}"
+
+
+def test_a_message_has_nothing_of_the_one_before_it() -> None:
+    """Neither one that was written, small or large, nor one that was refused in the middle."""
+    for value in (["text"], "text" * 10_000, [["text"] * 3, 1.5] * 5000):
+        assert plain_pickle.dumps(value) == pickle.dumps(value, 4)
+        with pytest.raises(ValueError, match="not plain data"):
+            plain_pickle.dumps([value, "x" * 100_000, object()])
+        assert plain_pickle.dumps("text") == pickle.dumps("text", 4)
+
+
+def test_a_message_does_not_keep_what_was_written() -> None:
+    """Else the last one would stay in memory for as long as nothing else is written."""
+    for value in ({"text"}, {"text" * 10_000}):
+        before = sys.getrefcount(value)
+        plain_pickle.dumps(value)
+        with pytest.raises(ValueError, match="not plain data"):
+            plain_pickle.dumps([value, object()])
+        assert sys.getrefcount(value) == before
+
+
+def test_a_large_message_leaves_no_memory_taken() -> None:
+    """The pickler's memo never shrinks, and to empty it takes the longer the larger it is."""
+    value: list[Any] = [[] for _ in range(100_000)]
+    refused = [*value, object()]
+    tracemalloc.start()
+    try:
+        plain_pickle.dumps(value)
+        with pytest.raises(ValueError, match="not plain data"):
+            plain_pickle.dumps(refused)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 100_000
+
+
+def test_threads_do_not_write_into_one_another() -> None:
+    """Each has a pickler of its own."""
+    values = [[number] * 1000 for number in range(300)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(map(loads, threads.map(plain_pickle.dumps, values))) == values
 
 
 @pytest.mark.parametrize("protocol", BY_PROTOCOL)
@@ -261,6 +305,7 @@ def test_a_pickle_cut_short_anywhere_is_refused(protocol: int) -> None:
         pytest.param(PROTO4 + b"N." + b"N", id="bytes after STOP"),
         pytest.param(PROTO4 + b"N.N.", id="two pickles"),
         pytest.param(PROTO4 + b".", id="no value"),
+        pytest.param(PROTO4 + b"N" + PROTO4 + b".", id="a protocol in the middle"),
         pytest.param(PROTO4 + b"NN.", id="two values"),
         pytest.param(PROTO4 + b"(N.", id="an open mark"),
         pytest.param(PROTO4 + b"Nt.", id="TUPLE without a mark"),
@@ -312,6 +357,9 @@ def test_the_memo_cannot_be_made_to_grow(opcode: bytes) -> None:
         loads(PROTO4 + b"N" + opcode + b".")
 
 
+TOO_DEAR = "more to hash and compare than the message is worth"
+
+
 def doubling(levels: int, empty: bytes = b")") -> bytes:
     """Return opcodes for a tuple that has the one before twice, and so on: 2**levels leaves."""
     step = b"\x94h%c\x86"
@@ -321,21 +369,57 @@ def doubling(levels: int, empty: bytes = b")") -> bytes:
 def test_keys_that_are_dear_to_hash_are_refused() -> None:
     """A key of 2**30 leaves takes 120 bytes, and hours; in a value it costs nothing."""
     assert loads(PROTO4 + doubling(30) + b".")
-    refused = "more than the message is worth"
-    with pytest.raises(Refused, match=refused):
+    with pytest.raises(Refused, match=TOO_DEAR):
         loads(PROTO4 + b"}" + b"\x94" + doubling(30).replace(b"h\0", b"h\1") + b"Ns.")
     for container in (b"\x8f(%b\x90.", b"(%b\x91."):
-        with pytest.raises(Refused, match=refused):
+        with pytest.raises(Refused, match=TOO_DEAR):
             loads(PROTO4 + container % doubling(30))
     large = pickle.LONG4 + struct.pack("<i", 100_000) + b"\1" * 100_000 + b"\x94"
-    with pytest.raises(Refused, match=refused):
+    with pytest.raises(Refused, match=TOO_DEAR):
         loads(PROTO4 + b"(" + large + b"(" + b"h\0" * 100_000 + b"t" + b"\x91.")
 
 
 def test_keys_that_nest_deep_are_refused() -> None:
     """Hashing is recursive."""
-    with pytest.raises(Refused, match="more than the message is worth"):
+    with pytest.raises(Refused, match="nests deeper than 50"):
         loads(PROTO4 + b"})" + b"\x85" * 10_000 + b"Ns.")
+
+
+def test_a_large_message_does_not_buy_an_hour_of_hashing() -> None:
+    """A short key of 4,000 leaves, 10,000 times, behind bytes that would pay for them."""
+    padding = pickle.BINBYTES + struct.pack("<I", 15_000_000) + bytes(15_000_000)
+    keys = doubling(12) + b"\x94" + b"h\x0c" * 10_000
+    with pytest.raises(Refused, match=TOO_DEAR):
+        loads(PROTO4 + b"(" + padding + b"(" + keys + b"\x91t.")
+
+
+@pytest.mark.parametrize("opcode", [pickle.BINUNICODE, pickle.BINBYTES])
+def test_long_texts_that_are_equal_are_refused_as_keys(opcode: bytes) -> None:
+    """Each time that the second one is looked up it is compared with the first, to the end."""
+    long = opcode + struct.pack("<I", 1_000_000) + bytes(1_000_000)
+    once = PROTO4 + b"}(" + long + b"N" + long + b"\x94N%bu."
+    assert len(loads(once % b"")) == 1
+    with pytest.raises(Refused, match=TOO_DEAR):
+        loads(once % (b"h\0N" * 1000))
+    with pytest.raises(Refused, match=TOO_DEAR):
+        loads(once % (b"h\0h\0h\0\x87N" * 1000))
+
+
+def test_keys_that_are_dear_to_compare_are_refused() -> None:
+    """Equal in all but their last part, of one hash, and no part of one is the other's."""
+
+    def key(number: int, levels: int) -> bytes:
+        start = number * (levels + 1)
+        tree = b"\x8c\1x\x94" + b"".join(
+            b"h%c\x86\x94" % (start + level) for level in range(levels)
+        )
+        return tree + b"J" + struct.pack("<i", -1 - number) + b"\x86N"
+
+    table = PROTO4 + b"}(" + text("x" * 200) + b"N%b%bu."
+    _, *found = loads(table % (key(0, 7), key(1, 7)))
+    assert hash(found[0]) == hash(found[1])
+    with pytest.raises(Refused, match=TOO_DEAR):
+        loads(table % (key(0, 8), key(1, 8)))
 
 
 def test_a_table_of_many_tuples_is_accepted() -> None:

@@ -49,11 +49,9 @@ def client_half(session: Session) -> bytes:
 
 def messages(data: bytes) -> list[bytes]:
     """Return the messages in `data`."""
-    rest = bytearray(data)
-    taken = []
-    while (message := frames.take(rest, MAX_MESSAGE)) is not None:
-        taken.append(message)
-    assert not rest
+    incoming = frames.Incoming(MAX_MESSAGE)
+    taken = list(incoming.messages(data))
+    assert incoming.size == 0
     return taken
 
 
@@ -176,6 +174,7 @@ def test_a_message_has_a_deadline_from_its_first_byte(clock: list[float]) -> Non
     session = authenticated()
     session.receive(b"\0")
     started = clock[0]
+    session.check_deadline(started)
     clock[0] += MESSAGE_SECONDS - 1
     session.receive(b"\0")
     session.check_deadline(started + MESSAGE_SECONDS)
@@ -198,9 +197,12 @@ def test_a_message_that_arrives_behind_something_has_all_of_its_time(
         before = before[-end:]
     if first == "a message":
         session.receive(before + b"\0")
+        drain(session)
+        session.check_deadline(clock[0])
         clock[0] += MESSAGE_SECONDS - 1
         before = frames.encode(b"x")[1:]
     session.receive(before + frames.encode(b"hello")[:-1])
+    session.check_deadline(clock[0])
     session.check_deadline(clock[0] + MESSAGE_SECONDS)
     assert session.ended is None
     session.check_deadline(clock[0] + MESSAGE_SECONDS + 0.1)
@@ -211,8 +213,10 @@ def test_an_answer_that_nobody_takes_has_a_deadline(clock: list[float]) -> None:
     """Each byte of it that is taken puts that off."""
     session = authenticated()
     session.receive(frames.encode(b"hello"))
+    session.check_deadline(clock[0])
     clock[0] += MESSAGE_SECONDS - 1
     session.sent(1)
+    session.check_deadline(clock[0])
     session.check_deadline(clock[0] + MESSAGE_SECONDS)
     assert session.ended is None
     session.check_deadline(clock[0] + MESSAGE_SECONDS + 0.1)
@@ -223,8 +227,10 @@ def test_the_time_of_a_message_stands_still_while_answers_wait(clock: list[float
     """What follows in the stream is not read until the answer before it is taken."""
     session = authenticated()
     session.receive(frames.encode(b"first") + frames.encode(b"second")[:-1])
+    session.check_deadline(clock[0])
     clock[0] += MESSAGE_SECONDS - 1
     drain(session)
+    session.check_deadline(clock[0])
     clock[0] += MESSAGE_SECONDS - 1
     session.check_deadline(clock[0])
     assert session.ended is None
