@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from http import HTTPStatus
 from wsgiref.types import WSGIEnvironment
 
@@ -22,16 +23,23 @@ def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
     Of those that the client likes equally, that is the first. Raises a 406 Problem if the client
     accepts none.
     """
-    ranges = dict(media_ranges(environ.get("HTTP_ACCEPT", "").strip() or "*/*"))
-    quality, best = max(
-        ((quality_of(media_type, ranges), media_type) for media_type in offered),
-        key=lambda candidate: candidate[0],
-    )
-    if quality == 0:
+    best = preferred(environ.get("HTTP_ACCEPT", ""), offered)
+    if not best:
         raise Problem(
             HTTPStatus.NOT_ACCEPTABLE, f"Available here: {', '.join(offered)}.", headers=[VARY]
         )
     return best
+
+
+@lru_cache(maxsize=64)  # most clients send one of a few headers
+def preferred(header: str, offered: tuple[str, ...]) -> str | None:
+    """Return the best of `offered` for the client that sent this Accept header, if any."""
+    ranges = dict(media_ranges(header.strip() or "*/*"))
+    quality, best = max(
+        ((quality_of(media_type, ranges), media_type) for media_type in offered),
+        key=lambda candidate: candidate[0],
+    )
+    return best if quality else None
 
 
 def media_ranges(header: str) -> Iterator[tuple[str, float]]:

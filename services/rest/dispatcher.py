@@ -3,14 +3,13 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from http import HTTPStatus
 from typing import TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services.rest.parameters import Params, parameters
 from services.rest.problems import Problem
-from services.rest.responses import Response, started
+from services.rest.responses import started
 
 Handler = TypeVar("Handler", bound=WSGIApplication)
 
@@ -29,6 +28,7 @@ class PathDispatcher:
     def __init__(self, max_body: int = 1024 * 1024) -> None:
         """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
         self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
+        self.patterns: dict[str, re.Pattern[str]] = {}
         self.max_body = max_body
 
     def register(self, method: str, path: str, function: Handler) -> Handler:
@@ -38,24 +38,26 @@ class PathDispatcher:
         path without any goes before the ones with.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
+        if "{" in path:
+            self.patterns[path] = pattern(path)
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request; whatever a handler raises becomes a Problem."""
-        with ExitStack() as cleanup:
-            try:
-                blocks = started(self.handler(environ, cleanup), environ, start_response, cleanup)
-            except Problem as problem:
-                blocks = started(problem, environ, start_response, cleanup)
-            except Exception:
-                log.exception("%s %r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-                failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault.")
-                blocks = started(failure, environ, start_response, cleanup)
-            if environ["REQUEST_METHOD"] == "HEAD":
-                return no_body()
-            return Response(blocks, cleanup.pop_all())
+        try:
+            blocks = started(self.handler(environ), environ, start_response)
+        except Problem as problem:
+            blocks = started(problem, environ, start_response)
+        except Exception:
+            log.exception("%s %r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault.")
+            blocks = started(failure, environ, start_response)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            blocks.close()
+            return no_body()
+        return blocks
 
-    def handler(self, environ: WSGIEnvironment, cleanup: ExitStack) -> WSGIApplication:
+    def handler(self, environ: WSGIEnvironment) -> WSGIApplication:
         """Return what answers the request, with its parameters in place; raise a Problem if none.
 
         The body is read only once it is certain that somebody wants it.
@@ -74,11 +76,8 @@ class PathDispatcher:
                 f"Allowed here: {allowed(handlers)}.",
                 headers=[("Allow", allowed(handlers))],
             )
-        params, files = parameters(environ, self.max_body)
-        for file in (file for some in files.values() for file in some):
-            cleanup.callback(file.close)
+        params, environ["files"] = parameters(environ, self.max_body)
         environ["params"] = params | segments
-        environ["files"] = files
         return handlers[method]
 
     def find(self, path_info: str) -> tuple[dict[str, WSGIApplication], Params]:
@@ -88,8 +87,10 @@ class PathDispatcher:
             path = path_info.encode("latin-1").decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        for template in sorted(self.pathmap, key=lambda template: "{" in template):
-            if found := pattern(template).fullmatch(path):
+        if path in self.pathmap and path not in self.patterns:
+            return self.pathmap[path], {}
+        for template, regex in self.patterns.items():
+            if found := regex.fullmatch(path):
                 return self.pathmap[template], dict(found.groupdict())
         raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
 

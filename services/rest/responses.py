@@ -1,8 +1,7 @@
 """What a WSGI application answers, taken far enough to know whether it can (PEP 3333)."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable
 from itertools import chain
 from types import TracebackType
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,7 +34,7 @@ class HeldStart:
         if self.sent and exc_info and exc_info[1]:
             raise exc_info[1]
         # A line break in a value would begin a header, or a body, of the attacker's making.
-        if any(_CONTROL.search(text) for text in (status, *chain.from_iterable(headers))):
+        if _CONTROL.search("".join([status, *chain.from_iterable(headers)])):
             raise ValueError("a control character in a response header")
         self.held = status, headers
         return self.written.append
@@ -48,36 +47,38 @@ class HeldStart:
         self.start_response(*self.held)
 
 
-class Response:
-    """The blocks of an answer, and what is to be closed after it."""
-
-    def __init__(self, blocks: Iterable[bytes], cleanup: ExitStack) -> None:
-        self.blocks = blocks
-        self.cleanup = cleanup
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.blocks)
-
-    def close(self) -> None:
-        """Close all of it; the server calls this however the answer ended."""
-        self.cleanup.close()
-
-
 def started(
-    application: WSGIApplication,
-    environ: WSGIEnvironment,
-    start_response: StartResponse,
-    cleanup: ExitStack,
-) -> Iterator[bytes]:
+    application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Generator[bytes, None, None]:
     """Call `application` up to its first block, so that all it raises until then is raised here.
 
     For a generator that is the point at which it has called `start_response`.
     """
+    blocks = answer(application, environ, start_response)
+    next(blocks)
+    return blocks
+
+
+def answer(
+    application: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse
+) -> Generator[bytes, None, None]:
+    """Yield an empty block once the answer is certain, and then the blocks of the answer.
+
+    However it ends, the server calls close(), which runs the `finally`.
+    """
     start = HeldStart(start_response)
-    blocks = application(environ, start)
-    if hasattr(blocks, "close"):
-        cleanup.callback(blocks.close)
-    iterator = iter(blocks)
-    first = next(iterator, b"")
-    start.send()
-    return chain(start.written, [first], iterator)
+    blocks: Iterable[bytes] = ()
+    try:
+        blocks = application(environ, start)
+        iterator = iter(blocks)
+        first = next(iterator, b"")
+        start.send()
+        yield b""
+        yield from start.written
+        yield first
+        yield from iterator
+    finally:
+        if hasattr(blocks, "close"):
+            blocks.close()
+        for file in chain.from_iterable(environ.get("files", {}).values()):
+            file.close()

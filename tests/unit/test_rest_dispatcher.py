@@ -137,6 +137,12 @@ def test_a_path_without_parameters_goes_first(dispatcher: PathDispatcher) -> Non
     assert call(dispatcher, "GET", "/me").body == b"{}"
 
 
+def test_a_name_may_look_like_its_template(dispatcher: PathDispatcher) -> None:
+    """A template is no path that could be asked for as it is written."""
+    dispatcher.register("GET", "/{name}", plain)
+    assert json.loads(call(dispatcher, "GET", "/{name}").body) == {"name": "{name}"}
+
+
 def test_a_path_that_is_not_utf8_is_a_bad_request(dispatcher: PathDispatcher) -> None:
     """Rather than a name with replacement characters in it."""
     assert call(dispatcher, "GET", "/\xff").status == "400 Bad Request"
@@ -188,6 +194,18 @@ def test_the_iterable_of_a_handler_is_closed(dispatcher: PathDispatcher) -> None
     """The server's close() arrives at the handler's."""
     handler = dispatcher.register("GET", "/", Closed())
     assert call(dispatcher, "GET", "/").body == b"x"
+    assert handler.closed == 1
+
+
+def test_the_iterable_of_a_handler_that_fails_is_closed(dispatcher: PathDispatcher) -> None:
+    """Before somebody else answers for it."""
+
+    class Failing(Closed):
+        def __iter__(self) -> Iterator[bytes]:
+            raise LookupError("no first block")
+
+    handler = dispatcher.register("GET", "/", Failing())
+    assert call(dispatcher, "GET", "/").status == "500 Internal Server Error"
     assert handler.closed == 1
 
 
@@ -377,6 +395,20 @@ def test_uploaded_files_are_there_for_the_handler_and_closed_after_it(
     part, *values = seen
     assert values == ["a.txt", "application/octet-stream", b"abc", False]
     assert part.file is None
+
+
+def test_uploaded_files_are_closed_after_a_handler_that_fails(dispatcher: PathDispatcher) -> None:
+    """Whether it had an answer in hand or not."""
+    seen: list[Any] = []
+
+    def broken(environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+        seen.extend(environ["files"]["f"])
+        raise LookupError
+
+    dispatcher.register("POST", "/", broken)
+    extra = {"CONTENT_TYPE": "multipart/form-data; boundary=b"}
+    assert call(dispatcher, "POST", "/", body=FILE, **extra).status == "500 Internal Server Error"
+    assert [part.file for part in seen] == [None]
 
 
 def test_a_limit_of_its_own_is_kept() -> None:

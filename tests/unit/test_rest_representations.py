@@ -54,6 +54,13 @@ def test_what_is_not_accepted_is_not_sent(accept: str) -> None:
     assert caught.value.headers == [("Vary", "Accept")]
 
 
+def test_one_header_chooses_among_what_each_route_offers() -> None:
+    """What was found for it before was found for another offer."""
+    environ = {"HTTP_ACCEPT": "application/xml;q=0.5, text/*;q=0.4"}
+    assert acceptable(environ, "text/html", "application/xml") == "application/xml"
+    assert acceptable(environ, "text/csv", "text/html") == "text/csv"
+
+
 def test_an_unclosed_quote_ends_no_later_than_the_header() -> None:
     """A broken header takes no time and no range with it."""
     ranges = list(media_ranges('text/html;x="' + '"a,' * 2000))
