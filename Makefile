@@ -2,20 +2,21 @@
 # WIRELAB_<SERVICE>_PORT, PYTHON_IMAGE, ...) come from the command line, the environment or .env.
 PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m scripts.lab
+PROFILE ?=
 SERVICE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test lint format lock pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test bench lint format lock pictures clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
 
-up: .venv/ready ## start the lab, setting up whatever is missing, and show what the clients see
-	@$(LAB) up
+up: .venv/ready ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
+	@$(LAB) up --profile=$(PROFILE)
 
 up-local: .venv/ready ## the same without containers: the servers as processes of this machine
-	@$(LAB) up-local
+	@$(LAB) up-local --profile=$(PROFILE)
 
 down: .venv/ready ## stop the lab; only the data of kv stays
 	@$(LAB) down
@@ -42,6 +43,11 @@ test: .venv/ready ## run all tests; those of the containers need an engine (TEST
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
+bench: .venv/ready ## measure the servers beside their variants and peers (QUICK=1: in a minute)
+	@scripts/bench_tools.sh
+	@$(PYTHON) -m pytest -q bench/tests
+	@$(PYTHON) -m bench $(if $(QUICK),--quick) $(ARGS)
+
 lint: .venv/ready ## check style and types
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -59,7 +65,7 @@ pictures: .venv/ready ## draw the pictures of the README from compose.yaml and t
 
 clean: ## remove what the checks left behind
 	@find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
-	@rm -rf .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache build
 
 distclean: .venv/ready ## remove everything: containers, volumes, images, the key, .venv
 	@$(LAB) distclean

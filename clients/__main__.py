@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from http.client import HTTPException
+from itertools import takewhile
 from multiprocessing import AuthenticationError
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from xmlrpc.client import Fault, ProtocolError
 from clients.addresses import PORTS, Address, address
 from clients.exercise import LOOPBACK
 from clients.options import seconds
+from clients.variants import NotRunning
 
 SUBCOMMANDS = {
     "tcp-echo": "send text and see it come back",
@@ -26,9 +28,10 @@ SUBCOMMANDS = {
 }
 MODULES = {"http": "httpbin"}
 UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
+WITHOUT_VARIANTS = ("http", "cidr")
 
 
-def parser(chosen: str | None) -> argparse.ArgumentParser:
+def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     """Return the parser; of the subcommands only the one chosen is set up and imported."""
     main_parser = argparse.ArgumentParser(
         prog="clients",
@@ -47,7 +50,19 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
             description=what[0].upper() + what[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == chosen:
+        if name != chosen:
+            continue
+        if name not in WITHOUT_VARIANTS:
+            subparser.add_argument(
+                "--all", action="store_true",
+                help="compare all variants of the server, which `make up PROFILE=variants` starts",
+            )  # fmt: skip
+        if comparing:
+            subparser.description = f"Compare the variants of {name} in one table."
+            subparser.add_argument(
+                "--json", action="store_true", dest="as_json", help="the comparison as JSON"
+            )
+        else:
             if name not in UNTIMED:
                 subparser.add_argument(
                     "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
@@ -66,7 +81,9 @@ def module(subcommand: str) -> ModuleType:
 def main(arguments: list[str]) -> int:
     """Run the command line and return the exit status."""
     chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
-    main_parser = parser(chosen)
+    # Nothing else that a subcommand takes is then needed, or of use. After `--` it is text.
+    comparing = chosen not in WITHOUT_VARIANTS and "--all" in takewhile("--".__ne__, arguments)
+    main_parser = parser(chosen, comparing)
     options = main_parser.parse_args(arguments)
     if options.subcommand and (options.json or options.svg):
         main_parser.error("--json and --svg are for the exercise, without a subcommand")
@@ -77,6 +94,14 @@ def main(arguments: list[str]) -> int:
             return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
         except OSError as error:
             raise ValueError(f"--svg has value {str(options.svg)!r}. {error.strerror}") from None
+    if comparing:
+        from clients import comparison
+
+        try:
+            show = comparison.as_json if options.as_json else comparison.show
+            return 0 if show(options.subcommand) else 1
+        except NotRunning as problem:
+            sys.exit(f"clients: {problem}: `make up PROFILE=variants` starts them")
     client = module(options.subcommand)
     where: Address = address(client.SERVICE) if client.SERVICE in PORTS else LOOPBACK
     try:

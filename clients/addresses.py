@@ -33,7 +33,12 @@ def variable(service: str) -> str:
 def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return where `service` is; ValueError for a variable that is not `host:port`."""
     value = environ.get(variable(service)) or f"127.0.0.1:{PORTS[service]}"
+    return host_and_port(value, variable(service))
+
+
+def host_and_port(value: str, name: str) -> Address:
+    """Parse `host:port`, the value of the variable `name`; ValueError for what is not."""
     host, _, port = value.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= 65535:
-        raise ValueError(f"{variable(service)} has value {value!r}. Not a host:port")
+        raise ValueError(f"{name} has value {value!r}. Not a host:port")
     return Address(host, int(port))

@@ -11,10 +11,14 @@ class WrongAnswer(AssertionError):
 
 
 class Check(NamedTuple):
-    """One promise of a service: what it is, and a function that raises where it is not kept."""
+    """One promise of a service: what it is, and a function that raises where it is not kept.
+
+    `by_address` is False for a check that finds the server otherwise than by the address given.
+    """
 
     what: str
     run: Callable[[Address], object]
+    by_address: bool = True
 
 
 def expect(what: str, actual: object, wanted: object) -> None:

@@ -3,7 +3,7 @@
 import http.client
 import os
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,18 @@ def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) 
     raise RuntimeError(f"{name!r} changed under each of {attempts} attempts")
 
 
+@contextmanager
+def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
+    """Connect; lend a function that asks for a name, on that connection while it stays open.
+
+    A server of HTTP/1.0 closes it after each answer, and the next question opens another.
+    """
+    transport = CarefulTransport(timeout)
+    with xmlrpc.client.ServerProxy(f"http://{address}", transport, allow_none=True) as store:
+        transport.make_connection(str(address)).connect()
+        yield lambda: expect("exists('')", store.exists(""), False)
+
+
 def health(address: Address, timeout: float) -> None:
     """Ask for a name that has no value."""
     with proxy(address, timeout) as store:
@@ -119,7 +131,9 @@ def check_types(address: Address) -> None:
     }
     with scratch(address) as (store, name):
         store.set(name, value)
-        expect("the value", store.get(name), value)
+        found = store.get(name)
+        for kind, wanted in value.items():
+            expect(kind, found[kind], wanted)
 
 
 def check_fault(address: Address) -> None:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -119,6 +119,23 @@ def upload(
     body += f"--{boundary}--\r\n".encode()
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": accept}
     return request(address, "POST", "/files", body, headers, timeout)
+
+
+@contextmanager
+def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
+    """Connect; lend a function that asks for a greeting, on that connection while it stays open.
+
+    A server of HTTP/1.0 closes it after each answer, and the next question opens another.
+    """
+    with closing(HTTPConnection(address.host, address.port, timeout=timeout)) as connection:
+        connection.connect()
+
+        def ask() -> None:
+            connection.request("GET", "/hello?name=you")
+            response = connection.getresponse()
+            expect("the greeting", b"Hello you!" in response.read(), True)
+
+        yield ask
 
 
 def health(address: Address, timeout: float = 2.0) -> None:

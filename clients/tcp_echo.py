@@ -4,6 +4,8 @@ import os
 import selectors
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from clients.addresses import Address
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
 SERVICE = "tcp-echo"
+LINE = b"0123456789" * 6 + b"012\n"  # 64 bytes that no `ECHO_TRANSFORM` changes
 
 
 def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
@@ -51,14 +54,26 @@ def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
 def exchange(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
     """Send `data` and return as many bytes as it has, with the connection still open."""
     with socket.create_connection(address, timeout) as connection:
-        connection.sendall(data)
-        received = b""
-        while len(received) < len(data):
-            chunk = connection.recv(8192)
-            if not chunk:
-                raise ConnectionError(f"closed after {len(received)} of {len(data)} bytes")
-            received += chunk
-        return received
+        return returned(connection, data)
+
+
+def returned(connection: socket.socket, data: bytes) -> bytes:
+    """Send `data` on a connection and return as many bytes as it has."""
+    connection.sendall(data)
+    received = b""
+    while len(received) < len(data):
+        chunk = connection.recv(8192)
+        if not chunk:
+            raise ConnectionError(f"closed after {len(received)} of {len(data)} bytes")
+        received += chunk
+    return received
+
+
+@contextmanager
+def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
+    """Connect; lend a function that has 64 bytes echoed."""
+    with socket.create_connection(address, timeout) as connection:
+        yield lambda: expect("the echo", returned(connection, LINE), LINE)
 
 
 def health(address: Address, timeout: float) -> None:
@@ -79,15 +94,14 @@ def check_volume(address: Address) -> None:
 
 def check_many(address: Address) -> None:
     """Hold the server to many connections that are open at once."""
-    connections = [socket.create_connection(address, 5) for _ in range(50)]
-    try:
+    with ExitStack() as opened:
+        connections = [
+            opened.enter_context(socket.create_connection(address, 5)) for _ in range(50)
+        ]
         for number, connection in enumerate(connections):
             connection.sendall(b"%02d" % number)
         for number, connection in reversed(list(enumerate(connections))):
             expect(f"the echo on connection {number}", connection.recv(16), b"%02d" % number)
-    finally:
-        for connection in connections:
-            connection.close()
 
 
 CHECKS = (

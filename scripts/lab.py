@@ -27,7 +27,6 @@ from scripts.stack import (
     Stack,
     base_image,
     docker,
-    local_environment,
     script,
     services,
 )
@@ -57,14 +56,15 @@ def prepare(_options: argparse.Namespace) -> int:
     return 0 if status == NO_ENGINE else status
 
 
-def up(_options: argparse.Namespace) -> int:
+def up(options: argparse.Namespace) -> int:
     """Set up what is missing, start the stack, run the clients, say where everything listens."""
+    wanted = services(profile=options.profile)
     if Local().running():
-        return up_local(_options)
+        return up_local(options)
     status = script("engine.sh", "up")
     if status == NO_ENGINE:
         console.print("No engine: the same servers run as processes of this machine instead.")
-        return up_local(_options)
+        return up_local(options)
     if status:
         return status
     stack = Stack()
@@ -73,19 +73,19 @@ def up(_options: argparse.Namespace) -> int:
     authkey.check_readable(authkey.path())
     stack.settings["PYTHON_IMAGE"] = base_image()
     was_running = stack.running()
-    ports.check([service for service in services() if service.name not in was_running])
+    ports.check([service for service in wanted if service.name not in was_running])
     with step("building the images"):
         stack.build()
     try:
         with step("starting the containers, until all are healthy"):
-            stack.start()
+            stack.start(options.profile)
     except BaseException:
         if not was_running:
             with suppress(LabError):  # the first error is the one to show
                 stack.down()
         raise
     status = stack.run("run", "--rm", *no_terminal(), "clients").returncode
-    show_addresses({service.name: stack.address(service) for service in services()})
+    show_addresses(stack.addresses())
     return status
 
 
@@ -98,16 +98,17 @@ def check_own(stack: Stack) -> None:
         )
 
 
-def up_local(_options: argparse.Namespace) -> int:
+def up_local(options: argparse.Namespace) -> int:
     """Start the servers as processes of this machine, and run the clients."""
+    wanted = services(profile=options.profile)
     local = Local()
     running = local.running()
     if not running and engine_answers() and Stack().running():
         raise LabError("the lab runs as containers: `make down` first")
     authkey.ensure(authkey.path())
-    ports.check([service for service in services() if service.name not in running])
+    ports.check([service for service in wanted if service.name not in running])
     with step("starting the servers, until all are healthy"):
-        local.up(services())
+        local.up(wanted)
     status = local_clients(local)
     show_addresses(local.addresses())
     return status
@@ -115,7 +116,7 @@ def up_local(_options: argparse.Namespace) -> int:
 
 def local_clients(local: Local, *arguments: str) -> int:
     """Run the clients against the local servers."""
-    environment = {**os.environ, **local.environment(), **local_environment(local.addresses())}
+    environment = {**os.environ, **local.environment()}
     command = [sys.executable, "-m", "clients", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
@@ -123,9 +124,10 @@ def local_clients(local: Local, *arguments: str) -> int:
 def show_addresses(addresses: dict[str, Address]) -> None:
     """Print where each service listens, and how to go on."""
     web = {"rest", "httpbin", "kv"}
+    speaks = {service.name: service.speaks for service in services(profile="*")}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for service, where in addresses.items():
-        table.add_row(f"[bold]{service}[/]", f"http://{where}/" if service in web else str(where))
+    for name, where in addresses.items():
+        table.add_row(f"[bold]{name}[/]", f"http://{where}/" if speaks[name] in web else str(where))
     console.print(table)
     console.print(
         "make demo: the clients again   make logs: what the servers say   make down: stop"
@@ -136,7 +138,7 @@ def down(_options: argparse.Namespace) -> int:
     """Stop whichever lab runs; kv's data stays."""
     stopped = Local().down()
     if stopped:
-        console.print(f"stopped {', '.join(stopped)}")
+        console.print(f"stopped {', '.join(stopped)}", soft_wrap=True)
     if engine_answers():
         check_own(Stack())
         with step("removing containers and network"):
@@ -179,9 +181,10 @@ def ps(_options: argparse.Namespace) -> int:
     local = Local()
     if running := local.running():
         addresses = local.addresses()
-        for service in services():
+        for service in services(profile="*"):
             state = f"process {pid}" if (pid := running.get(service.name)) else "not running"
-            print(f"{service.name:12} {state:16} {addresses.get(service.name, '')}")
+            if pid or not service.profiles:
+                print(f"{service.name:20} {state:16} {addresses.get(service.name, '')}")
         return 0
     need_lab()
     return (
@@ -193,10 +196,8 @@ def ps(_options: argparse.Namespace) -> int:
 
 def logs(options: argparse.Namespace) -> int:
     """Show what the servers say; goes on until Ctrl-C where someone is watching."""
-    known = [service.name for service in services()]
+    known = known_services(options.service)
     wanted = [options.service] if options.service else known
-    if options.service and options.service not in known:
-        raise LabError(f"no service {options.service!r}; there are {', '.join(known)}")
     follow = ["--follow"] if sys.stdout.isatty() else []
     local = Local()
     files = [str(file) for service in wanted if (file := local.log(service)).exists()]
@@ -222,15 +223,21 @@ def demo(options: argparse.Namespace) -> int:
 
 def shell(options: argparse.Namespace) -> int:
     """Open a shell in the container of a server, or in one of the clients."""
-    known = [service.name for service in services()]
-    if options.service and options.service not in known:
-        raise LabError(f"no service {options.service!r}; there are {', '.join(known)}")
+    known_services(options.service)
     if Local().running():
         raise LabError("the servers run without containers: this shell is already theirs")
     need_lab()
     if options.service:
         return Stack().run("exec", *no_terminal(), options.service, "sh").returncode
     return Stack().run("run", "--rm", *no_terminal(), "--entrypoint", "sh", "clients").returncode
+
+
+def known_services(asked: str) -> list[str]:
+    """Return the names of all servers; raises LabError unless the one asked for is among them."""
+    known = [service.name for service in services(profile="*")]
+    if asked and asked not in known:
+        raise LabError(f"no service {asked!r}; there are {', '.join(known)}")
+    return known
 
 
 def engine_answers() -> bool:
@@ -280,6 +287,7 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs="*", help="demo: what to give the clients")
     parser.add_argument("--service", default="", help="logs, shell: of which one")
+    parser.add_argument("--profile", default="", help="up, up-local: more servers, as variants")
     options = parser.parse_args()
     try:
         return COMMANDS[options.command](options)

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 import time
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import psutil
 from clients import health
 from clients.addresses import Address
 from scripts import authkey, processes
-from scripts.stack import ROOT, LabError, Service, project
+from scripts.stack import ROOT, LabError, Service, clients_environment, project
 
 HEALTHY_SECONDS = 20.0
 
@@ -46,10 +45,15 @@ class Local:
         }
 
     def environment(self) -> dict[str, str]:
-        """Return what the clients need besides the addresses: the key and the UNIX socket."""
-        found = (entry["environment"].items() for entry in self._state["servers"].values())
-        wanted = ("WIRELAB_AUTHKEY_FILE", "WIRELAB_UNIX_SOCKET")
-        return {name: value for name, value in chain(*found) if name in wanted}
+        """Return what clients are told in compose.yaml, with the places here, as far as there."""
+        found = {}
+        for name, value in clients_environment().items():
+            # `tcp-echo:20000`, a path, or of the variants of a service `model=place` for each.
+            words = [word.rpartition("=") for word in value.split()]
+            here = [model + sign + at for model, sign, place in words if (at := self._place(place))]
+            if here:
+                found[name] = " ".join(here)
+        return found
 
     def log(self, service: str) -> Path:
         """Return the file that a server logs to."""
@@ -92,7 +96,7 @@ class Local:
                     host="127.0.0.1" if address.host == "0.0.0.0" else address.host
                 )
                 self._save()
-                wait_healthy(service.name, address)
+                wait_healthy(service, address)
         except BaseException:
             processes.stop(started)
             raise
@@ -129,10 +133,22 @@ class Local:
             "WIRELAB_HOST": service.port.host,
             "WIRELAB_PORT": str(service.port.published),
         }
-        for name, value in service.environment.items():
-            target = next((target for target in mounts if value.startswith(target)), "")
-            environment[name] = mounts[target] + value.removeprefix(target) if target else value
-        return environment
+        return environment | {
+            name: self._here(value) for name, value in service.environment.items()
+        }
+
+    def _here(self, value: str) -> str:
+        """Return `value`; of a path that begins with a mount's target, what it is here."""
+        mounts: dict[str, str] = self._state["mounts"]
+        target = next((target for target in mounts if value.startswith(target)), "")
+        return mounts[target] + value.removeprefix(target) if target else value
+
+    def _place(self, place: str) -> str:
+        """Return what an address or path in the containers' network is here; "" for none."""
+        if place.startswith("/"):
+            return path if Path(path := self._here(place)).exists() else ""
+        address = self.addresses().get(place.partition(":")[0])
+        return str(address) if address else ""
 
 
 def is_that(entry: dict[str, Any]) -> bool:
@@ -147,10 +163,10 @@ def is_that(entry: dict[str, Any]) -> bool:
         return False
 
 
-def wait_healthy(service: str, address: Address) -> None:
+def wait_healthy(service: Service, address: Address) -> None:
     """Wait until a server answers its health check; raises LabError when it does not."""
     deadline = time.monotonic() + HEALTHY_SECONDS
-    while problem := health.problem(service, address):
+    while problem := health.problem(service.speaks, address):
         if time.monotonic() > deadline:
-            raise LabError(f"{service} does not get healthy: {problem}")
+            raise LabError(f"{service.name} does not get healthy: {problem}")
         time.sleep(0.1)

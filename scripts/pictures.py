@@ -70,7 +70,7 @@ def stack_picture() -> str:
     servers = services(environ={})
     document = yaml.safe_load((ROOT / "compose.yaml").read_text())
     name, client = next(
-        (name, block) for name, block in document["services"].items() if "profiles" in block
+        (name, block) for name, block in document["services"].items() if "ports" not in block
     )
     shared = {volume.partition(":")[0] for volume in client["volumes"]}
     height = TOP + len(servers) * ROW + 18

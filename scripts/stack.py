@@ -1,6 +1,7 @@
 """The stack that compose.yaml describes: read from there, and run by `docker compose`."""
 
 import ipaddress
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ from clients.addresses import Address, variable
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
 REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-COMPOSE_COMMANDS = ("build", "down", "logs", "port", "ps", "restart", "run", "up")
+COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 
 
@@ -37,9 +38,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Service:
-    """One service of compose.yaml, with its variables filled in."""
+    """One server of compose.yaml, with its variables filled in.
+
+    `speaks` is the service whose protocol it speaks: for a variant, the one that it is one of.
+    """
 
     name: str
+    speaks: str
+    profiles: list[str]
     command: list[str]
     environment: dict[str, str]
     port: Port
@@ -59,9 +65,19 @@ def project(environ: Mapping[str, str] = os.environ) -> str:
     return name
 
 
-def services(environ: Mapping[str, str] = os.environ) -> list[Service]:
-    """Return the servers of compose.yaml; raises LabError for a port that is none."""
+def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list[Service]:
+    """Return the servers that run by default, and those of `profile` too ("*": of any).
+
+    Raises LabError for a profile that no server has, and for a port that is none.
+    """
     document = _document(environ)
+    servers = {name: block for name, block in document["services"].items() if "ports" in block}
+    known = {word for block in servers.values() for word in block.get("profiles", ())}
+    if profile and profile not in {"*", *known}:
+        raise LabError(
+            f"PROFILE has value {profile!r}. Not a profile of servers, which are:"
+            f" {', '.join(sorted(known))}"
+        )
     labels = {
         name: (volume or {}).get("labels", {}) for name, volume in document["volumes"].items()
     }
@@ -69,6 +85,8 @@ def services(environ: Mapping[str, str] = os.environ) -> list[Service]:
     return [
         Service(
             name=name,
+            speaks=block["healthcheck"]["test"][-1],
+            profiles=block.get("profiles", []),
             command=[str(word) for word in block["command"]],
             environment={key: str(value) for key, value in block.get("environment", {}).items()},
             port=_port(name, block["ports"][0]),
@@ -76,9 +94,14 @@ def services(environ: Mapping[str, str] = os.environ) -> list[Service]:
             ephemeral=ephemeral,
             variable=port_variable(name),
         )
-        for name, block in document["services"].items()
-        if "profiles" not in block
+        for name, block in servers.items()
+        if "profiles" not in block or profile in ("*", *block["profiles"])
     ]
+
+
+def clients_environment() -> dict[str, str]:
+    """Return what the clients' container is told: where the servers are, and the key."""
+    return dict(_document(environ={})["services"]["clients"]["environment"])
 
 
 def port_variable(service: str) -> str:
@@ -142,12 +165,15 @@ class Stack:
             raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())
         return done
 
-    def run(self, *arguments: str, capture: bool = False) -> "subprocess.CompletedProcess[str]":
-        """Run `docker compose` and return what came of it."""
+    def run(
+        self, *arguments: str, capture: bool = False, profile: str = "*"
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` on the services of a profile ("*": on all), return the outcome."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=ROOT,
-            env=self.environment(),
+            # Without theirs, `down` would leave the variants, and the containers of `run`.
+            env={**self.environment(), "COMPOSE_PROFILES": profile},
             check=False,
             text=True,
             capture_output=capture,
@@ -169,26 +195,37 @@ class Stack:
             ""
         }
 
-    def address(self, service: Service) -> Address:
-        """Ask the engine where a service is published: it may have picked the port."""
-        answer = self.compose(
-            "port", "--protocol", service.port.protocol, service.name, str(service.port.target)
-        ).stdout.strip()
-        host, _, port = answer.rpartition(":")
-        return Address("127.0.0.1" if host == "0.0.0.0" else host, int(port))
+    def addresses(self) -> dict[str, Address]:
+        """Ask the engine where the servers that run are published: it may have picked the ports."""
+        listing = self.compose("ps", "--format", "json").stdout.splitlines()
+        published = {
+            container["Service"]: Address(port["URL"], port["PublishedPort"])
+            for container in map(json.loads, listing)
+            for port in container["Publishers"] or ()
+            if port["PublishedPort"]
+        }
+        return {
+            service.name: where._replace(host=where.host.replace("0.0.0.0", "127.0.0.1"))
+            for service in services(profile="*")
+            if (where := published.get(service.name))
+        }
+
+    def address(self, service: str) -> Address:
+        """Ask the engine where one of the servers that run is published."""
+        return self.addresses()[service]
 
     def build(self) -> None:
         """Build the images; raises LabError with what the build said when it fails."""
-        self.compose("--profile", "*", "--progress", "plain", "build")
+        self.compose("--progress", "plain", "build")
 
-    def start(self) -> None:
-        """Start the containers and wait until each is healthy.
+    def start(self, profile: str = "") -> None:
+        """Start the containers, those of `profile` too, and wait until each is healthy.
 
         Raises LabError that names those which are not, with their logs.
         """
         done = self.run(
             "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
-            "--wait", "--wait-timeout", "60", capture=True,
+            "--wait", "--wait-timeout", "60", capture=True, profile=profile,
         )  # fmt: skip
         if done.returncode:
             listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
@@ -205,8 +242,7 @@ class Stack:
         `volumes` removes the others as well, `images` the images. Raises LabError on failure.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
-        # Without the profile the containers of `run` would stay.
-        self.compose("--profile", "*", "down", "--remove-orphans", "--timeout", "5", *more)
+        self.compose("down", "--remove-orphans", "--timeout", "5", *more)
         labels = [f"com.docker.compose.project={self.project}", "wirelab.ephemeral"]
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = docker("volume", "ls", "--quiet", *filters).split()
@@ -241,8 +277,3 @@ def base_image() -> str:
     if done.returncode:
         raise LabError("there is no Python image to build from")
     return done.stdout.strip()
-
-
-def local_environment(addresses: Mapping[str, Address]) -> dict[str, str]:
-    """Return the variables that tell clients on the host where the services are."""
-    return {variable(service): str(where) for service, where in addresses.items()}

@@ -19,6 +19,7 @@ from clients import exercise
 from scripts.stack import ROOT, port_variable, services
 
 NAMES = [service.name for service in services({})]
+ALL = [service.name for service in services({}, "*")]
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
 
 Lab = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -127,6 +128,11 @@ def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:
             id="bind address",
         ),
         pytest.param(
+            {"WIRELAB_KV_SINGLE_PORT": "any"},
+            "WIRELAB_KV_SINGLE_PORT has value 'any'. Not a port number (0 to 65535)",
+            id="port of a variant",
+        ),
+        pytest.param(
             {"WIRELAB_AUTHKEY_FILE": "CHANGELOG.md/authkey"},
             "WIRELAB_AUTHKEY_FILE: ",
             id="key in no folder",
@@ -137,11 +143,62 @@ def test_bad_setting_is_named_with_its_value(
     lab: Lab, settings: dict[str, str], message: str
 ) -> None:
     """Nothing starts, and the terminal says which setting has which wrong value."""
-    done = lab("up-local", **settings)
+    done = lab("up-local", "--profile=variants", **settings)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert pids(lab("ps", **settings).stdout) == {}
+
+
+@pytest.mark.parametrize("command", ["up", "up-local"])
+def test_unknown_profile_is_named(lab: Lab, command: str) -> None:
+    """Nothing starts, and the terminal says which profiles there are; one of no server is none."""
+    for profile in ("varaints", "clients"):
+        done = lab(command, f"--profile={profile}")
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"wirelab: PROFILE has value {profile!r}. Not a profile of servers, which are:"
+            " variants\n"
+        )
+    assert pids(lab("ps").stdout) == {}
+
+
+def test_variants_run_with_their_profile(lab: Lab) -> None:
+    """They are added to what runs, each to be compared where it is, its UNIX socket too."""
+    assert lab("up-local").returncode == 0
+    listing = lab("ps").stdout
+    before = pids(listing)
+    assert [line.split()[0] for line in listing.splitlines()] == list(before) == NAMES
+    alone = lab("demo", "--", "object-echo", "--all")
+    assert alone.returncode == 1
+    assert "of the variants of object-echo only evented answers: `make up PROFILE=variants`" in (
+        alone.stderr
+    )
+    done = lab("up-local", "--profile=variants")
+    assert done.returncode == 0, done.stderr
+    after = pids(lab("ps").stdout)
+    assert set(after) == set(ALL)
+    assert {name: after[name] for name in NAMES} == before
+    listening = dict(line.split() for line in done.stderr.splitlines() if "127.0.0.1:" in line)
+    assert set(listening) == set(ALL)
+    compared = lab("demo", "--", "object-echo", "--all", "--json")
+    assert compared.returncode == 0, compared.stderr
+    rows = json.loads(compared.stdout)["variants"]
+    assert [(row["model"], row["failed"], row["served_beside_mute"]) for row in rows] == [
+        ("evented", [], True),
+        ("evented", [], True),
+        ("threaded", [], False),
+        ("threaded", [], False),
+    ]
+    assert [row["address"] for row in rows[::2]] == [
+        listening["object-echo"], listening["object-echo-threaded"]
+    ]  # fmt: skip
+    assert [Path(row["address"]).name for row in rows[1::2]] == [
+        "object-echo.sock", "object-echo-threaded.sock"
+    ]  # fmt: skip
+    assert "tcp-echo: listening on " in lab("logs", "--service=tcp-echo-forked").stdout
+    stopped, *_ = lab("down").stderr.splitlines()
+    assert set(stopped.removeprefix("stopped ").split(", ")) == set(ALL)
 
 
 def test_short_key_is_refused(lab: Lab, tmp_path: Path) -> None:
@@ -202,7 +259,7 @@ def test_unknown_service_is_named(lab: Lab, command: str) -> None:
     """The terminal says which service there is not, and which ones there are."""
     done = lab(command, "--service=rset")
     assert done.returncode == 1
-    assert done.stderr == f"wirelab: no service 'rset'; there are {', '.join(NAMES)}\n"
+    assert done.stderr == f"wirelab: no service 'rset'; there are {', '.join(ALL)}\n"
 
 
 @pytest.mark.parametrize("command", ["demo", "shell", "logs", "ps"])

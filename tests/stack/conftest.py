@@ -9,13 +9,15 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from clients.addresses import Address
+from clients.addresses import Address, variable
 from scripts import authkey
 from scripts.lab import engine_answers
-from scripts.stack import Stack, base_image, local_environment, port_variable, services
-from tests.stack.engine import container_of, left
+from scripts.stack import Stack, base_image, port_variable, services
+from tests.stack.engine import container_of, containers_of, left
 
 SERVICES = [service.name for service in services({})]
+SPEAKS = {service.name: service.speaks for service in services({}, "*")}
+VARIANTS = [service.name for service in services({}, "*") if service.profiles]
 
 Find = Callable[[str], Container]
 
@@ -75,8 +77,14 @@ def new_stack(key_file: Path, **settings: str) -> Stack:
 
 @pytest.fixture
 def find(stack: Stack, engine: docker.DockerClient) -> Find:
-    """Return a function that finds the container of a service."""
-    return lambda service: container_of(engine, stack, service)
+    """Return a function that finds the container of a server; variants run once one is wanted."""
+
+    def find(service: str) -> Container:
+        if service in VARIANTS and not containers_of(engine, stack, service):
+            stack.start("variants")
+        return container_of(engine, stack, service)
+
+    return find
 
 
 @pytest.fixture
@@ -85,12 +93,10 @@ def published(
 ) -> Callable[[str], Address]:
     """Return a function that asks the engine where a service is published; let clients know too."""
     monkeypatch.setenv("WIRELAB_AUTHKEY_FILE", str(key_file))
-    by_name = {service.name: service for service in services({})}
 
     def address(service: str) -> Address:
-        where = stack.address(by_name[service])
-        for name, value in local_environment({service: where}).items():
-            monkeypatch.setenv(name, value)
+        where = stack.address(service)
+        monkeypatch.setenv(variable(service), str(where))
         return where
 
     return address

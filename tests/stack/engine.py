@@ -1,20 +1,29 @@
-"""Short ways to ask the engine."""
+"""Short ways to ask the engine, and to run the lab."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import docker
 from docker.models.containers import Container
 
-from scripts.stack import Stack
+from scripts.stack import ROOT, Stack
 
 
 def container_of(engine: docker.DockerClient, stack: Stack, service: str) -> Container:
-    """Return the container of a service, found by its compose labels."""
+    """Return the container of a service."""
+    (container,) = containers_of(engine, stack, service)
+    return container
+
+
+def containers_of(engine: docker.DockerClient, stack: Stack, service: str) -> list[Container]:
+    """Return the containers of a service, found by their compose labels: none or one."""
     labels = [
         f"com.docker.compose.project={stack.project}",
         f"com.docker.compose.service={service}",
         "com.docker.compose.oneoff=False",
     ]
-    (container,) = engine.containers.list(all=True, filters={"label": labels})
-    return container
+    return list(engine.containers.list(all=True, filters={"label": labels}))
 
 
 def run_in(container: Container, *command: str) -> tuple[int, str]:
@@ -33,3 +42,16 @@ def left(engine: docker.DockerClient, stack: Stack) -> list[str]:
         *(str(found.name) for found in engine.networks.list(filters={"label": label})),
         *(str(found.name) for found in engine.volumes.list(filters={"label": label})),
     ]
+
+
+def lab(stack: Stack, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Run the lab's command line in a folder, with the settings of `stack`."""
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.lab", *arguments],
+        cwd=folder,
+        env=stack.environment(),
+        timeout=100,
+        check=False,
+        capture_output=True,
+        text=True,
+    )

@@ -3,8 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,20 +11,7 @@ import pytest
 
 from scripts.stack import ROOT, Stack
 from tests.stack.conftest import SERVICES, new_stack
-from tests.stack.engine import container_of, left
-
-
-def lab(stack: Stack, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    """Run the lab's command line in a folder, with the settings of `stack`."""
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.lab", *arguments],
-        cwd=folder,
-        env=stack.environment(),
-        timeout=100,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+from tests.stack.engine import container_of, lab, left
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from docker.models.containers import Container
 from clients import kv
 from clients.addresses import Address
 from clients.connections import connect, exchange
-from scripts.stack import Stack, services
-from tests.stack.conftest import SERVICES, Find
+from scripts.stack import Stack
+from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
 from tests.stack.engine import container_of, left, run_in
 
 State = dict[str, Any]
@@ -65,19 +65,19 @@ def stopped(
     """Stop each server while an idle client is connected; give what the engine says of them."""
     states = {}
     try:
-        for service in services({}):
-            container = container_of(engine, stack, service.name)
-            key = key_file.read_bytes().strip()
-            with idle_client(service.name, stack.address(service), key):
+        stack.start("variants")
+        for service, where in stack.addresses().items():
+            container = container_of(engine, stack, service)
+            with idle_client(SPEAKS[service], where, key_file.read_bytes().strip()):
                 container.stop(timeout=STOP_SECONDS)
             container.reload()
-            states[service.name] = container.attrs["State"]
+            states[service] = container.attrs["State"]
         yield states
     finally:
-        stack.start()
+        stack.start("variants")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
 def test_stops_in_time_with_an_idle_client(stopped: dict[str, State], service: str) -> None:
     """SIGTERM ends each server with status 0, before the engine would kill it after 2 s."""
     state = stopped[service]
@@ -86,11 +86,11 @@ def test_stops_in_time_with_an_idle_client(stopped: dict[str, State], service: s
 
 @pytest.fixture(scope="module")
 def before(stack: Stack, engine: docker.DockerClient) -> dict[str, str]:
-    """Restart all servers; give when each was started before."""
+    """Restart the default servers; give when each was started before."""
     started = {
         name: container_of(engine, stack, name).attrs["State"]["StartedAt"] for name in SERVICES
     }
-    stack.compose("restart")
+    stack.compose("restart", *SERVICES)
     return started
 
 
@@ -136,7 +136,10 @@ def test_engine_restarts_a_server_that_dies(
 def test_down_removes_everything_but_the_data_of_kv(
     stack: Stack, engine: docker.DockerClient, published: Callable[[str], Address]
 ) -> None:
-    """What was set is there after down and up; between the two only its volume is."""
+    """What was set is there after down and up; between the two only its volume is.
+
+    Down is the same with and without the variants that `stopped` has started.
+    """
     with kv.proxy(published("kv")) as store:
         store.set("kept", "through down and up")
     stack.down()

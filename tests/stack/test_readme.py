@@ -1,4 +1,4 @@
-"""The README's one-liners, run as they are written but for the ports and the key of this stack."""
+"""What the README shows, run as it is written but for the ports and the key of this stack."""
 
 import re
 import shlex
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import PORTS, Address
-from scripts.stack import ROOT
+from scripts.stack import ROOT, Stack
+from tests.stack.conftest import Find
+from tests.stack.engine import lab
 
 ONE_LINER = re.compile(r'^# ([a-z-]+): (.*)\n(python3 -c ".*")$', re.MULTILINE)
 ONE_LINERS = ONE_LINER.findall((ROOT / "README.md").read_text())
@@ -41,6 +43,19 @@ def test_one_liner_works(
         assert '"args": {\n    "name1": "value1"\n  }' in done.stdout
     else:
         assert done.stdout == says + "\n"
+
+
+DEMO = re.compile(r'^make demo ARGS="(.*)"$', re.MULTILINE)
+DEMOS = DEMO.findall((ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize("arguments", DEMOS)
+def test_demo_works(stack: Stack, find: Find, arguments: str) -> None:
+    """Each `make demo` of the README ends well; the comparisons find the variants running."""
+    if "--all" in arguments:
+        assert find("kv-single").status == "running"
+    done = lab(stack, "demo", "--", *shlex.split(arguments))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_service_has_a_one_liner() -> None:

@@ -9,30 +9,31 @@ import docker
 import pytest
 
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, Find
+from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
 from tests.stack.engine import run_in
 
 WITH_KEY = ["object-echo", "rpc"]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
 def test_only_those_who_need_it_have_the_key(find: Find, key_file: Path, service: str) -> None:
-    """The key is a readable file in two servers, and no file in the others."""
+    """The key is a readable file in two servers and their variants, and no file in the others."""
     status, output = run_in(find(service), "cat", "/run/secrets/authkey")
-    if service in WITH_KEY:
+    if SPEAKS[service] in WITH_KEY:
         assert output == key_file.read_text()
     else:
         assert status != 0
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
 def test_key_is_not_in_what_the_engine_shows(
     find: Find, engine: docker.DockerClient, stack: Stack, key_file: Path, service: str
 ) -> None:
     """Neither the container's settings and logs nor the image's history hold the key."""
     key = key_file.read_text().strip()
     container = find(service)
-    image = engine.images.get(f"{stack.project}-{service}")
+    image = engine.images.get(f"{stack.project}-{SPEAKS[service]}")
+    assert container.attrs["Image"] == image.id
     assert key not in json.dumps(container.attrs)
     assert key not in container.logs().decode()
     assert key not in json.dumps([image.attrs, image.history()])

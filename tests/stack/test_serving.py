@@ -16,7 +16,7 @@ from clients import exercise, udp_time
 from clients.addresses import PORTS, Address
 from clients.checks import Check
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, Find
+from tests.stack.conftest import SERVICES, SPEAKS, Find
 from tests.stack.engine import run_in
 
 ON_HOST = [
@@ -95,13 +95,15 @@ def test_sweep_finds_all_services_on_published_ports(
 def test_sweep_in_the_container_names_addresses_of_the_compose_network(
     stack: Stack, find: Find
 ) -> None:
-    """Each service is found at the address that the engine gave its container."""
+    """Each server is found at the address that the engine gave its container."""
     done = stack.run("run", "--rm", "--no-TTY", "clients", "cidr", "--sweep", capture=True)
     found = [line.split() for line in done.stdout.splitlines()[:-1]]
-    assert sorted(service for _, service, *_ in found) == sorted(SERVICES)
-    for where, service, *_ in found:
-        (network,) = find(service).attrs["NetworkSettings"]["Networks"].values()
-        assert where == f"{network['IPAddress']}:{PORTS[service]}"
+    given = []
+    for server in stack.running():
+        (network,) = find(server).attrs["NetworkSettings"]["Networks"].values()
+        service = SPEAKS[server]
+        given.append((f"{network['IPAddress']}:{PORTS[service]}", service))
+    assert sorted((where, service) for where, service, *_ in found) == sorted(given)
 
 
 def test_sweep_of_a_foreign_network_is_refused(stack: Stack) -> None:

@@ -8,7 +8,7 @@ import pytest
 from docker.models.containers import Container
 
 from scripts.stack import ROOT, Stack
-from tests.stack.conftest import SERVICES, Find
+from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
 from tests.stack.engine import run_in
 
 
@@ -23,7 +23,7 @@ def one_off(stack: Stack, engine: docker.DockerClient) -> Iterator[Container]:
     container.remove(force=True)
 
 
-@pytest.fixture(params=[*SERVICES, "clients"])
+@pytest.fixture(params=[*SERVICES, *VARIANTS, "clients"])
 def container(request: pytest.FixtureRequest, find: Find, one_off: Container) -> Container:
     """Return each container in turn."""
     return one_off if request.param == "clients" else find(request.param)
@@ -56,9 +56,10 @@ def test_has_no_capabilities(container: Container) -> None:
 
 def test_is_limited(container: Container) -> None:
     """Processes and memory have a limit, and so have the logs."""
-    assert container.attrs["HostConfig"]["PidsLimit"] == 64
-    decodes = container.labels["com.docker.compose.service"] in ("object-echo", "rpc")
-    assert container.attrs["HostConfig"]["Memory"] == (256 if decodes else 128) * 1024 * 1024
+    service = container.labels["com.docker.compose.service"]
+    assert container.attrs["HostConfig"]["PidsLimit"] == (128 if service in VARIANTS else 64)
+    larger = SPEAKS.get(service) in ("object-echo", "rpc") or service == "tcp-echo-forked"
+    assert container.attrs["HostConfig"]["Memory"] == (256 if larger else 128) * 1024 * 1024
     assert container.attrs["HostConfig"]["LogConfig"] == {
         "Type": "json-file",
         "Config": {"max-size": "1m", "max-file": "3"},
@@ -83,21 +84,22 @@ def test_shares_nothing_with_the_host(container: Container) -> None:
     assert all(mount["RW"] is False for mount in bound)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
 def test_server_restarts_and_is_checked(find: Find, service: str) -> None:
     """A server that ends is started again, and its health is checked."""
     container = find(service)
     assert container.attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
     assert container.attrs["Config"]["Healthcheck"]["Test"] == [
-        "CMD", "sh", "clients/health.sh", service
+        "CMD", "sh", "clients/health.sh", SPEAKS[service]
     ]  # fmt: skip
 
 
-VOLUMES = {"kv": ["/data"], "object-echo": ["/run/wirelab"], "clients": ["/run/wirelab"]}
+SOCKETS = ("object-echo", "object-echo-threaded", "rpc-threaded", "clients")
+VOLUMES = {"kv": ["/data"], **{service: ["/run/wirelab"] for service in SOCKETS}}
 
 
 def test_has_only_its_own_volumes(container: Container) -> None:
-    """Kv has its data, object-echo and the clients share a socket, and /tmp is small."""
+    """Kv has its data, who has a UNIX socket shares it with the clients, and /tmp is small."""
     volumes = [mount for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
     service = container.labels["com.docker.compose.service"]
     assert [volume["Destination"] for volume in volumes] == VOLUMES.get(service, [])

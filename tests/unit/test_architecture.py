@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+import clients.variants
 from clients.addresses import PORTS
 from tests.helpers import ROOT
 
@@ -22,7 +23,13 @@ USES_CONNECTION = ("object_echo", "rpc")
 STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}  # the latter for types alone
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
-SERVERS: dict[str, Any] = {name: COMPOSE["services"][name] for name in PORTS}
+DEFAULTS: dict[str, Any] = {name: COMPOSE["services"][name] for name in PORTS}
+VARIANTS: dict[str, Any] = {
+    name: block
+    for name, block in COMPOSE["services"].items()
+    if block.get("profiles") == ["variants"]
+}
+SERVERS = DEFAULTS | VARIANTS
 
 CODE = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "services").rglob("*.py"))}
 OF_SERVICES = {name: path for name, path in CODE.items() if path.parts[-2] in FOLDERS}
@@ -54,6 +61,17 @@ def within(name: str, *packages: str) -> bool:
 def main_guarded(path: Path) -> bool:
     """Whether a module can be run."""
     return 'if __name__ == "__main__":' in path.read_text()
+
+
+def spoken(server: str) -> str:
+    """Return the service whose protocol a server of compose.yaml speaks, by its health check."""
+    return str(SERVERS[server]["healthcheck"]["test"][-1])
+
+
+def model(server: str) -> str:
+    """Return the concurrency model of a server of compose.yaml: its module, or else gunicorn."""
+    program, *_, last = SERVERS[server]["command"]
+    return last.rpartition(".")[2] if program == "python" else str(program)
 
 
 def default_ports(path: Path) -> list[int]:
@@ -140,8 +158,8 @@ def test_a_health_check_needs_the_standard_library_only(service: str, tmp_path: 
 
 @pytest.mark.parametrize("service", SERVERS)
 def test_the_command_of_a_server_is_there(service: str) -> None:
-    """compose.yaml names a module that can be run, or a configuration of gunicorn."""
-    folder = service.replace("-", "_")
+    """compose.yaml names a module that can be run, or a configuration of gunicorn, of its own."""
+    folder = spoken(service).replace("-", "_")
     match SERVERS[service]["command"]:
         case ["python", "-m", str(module)]:
             path = ROOT / f"{module.replace('.', '/')}.py"
@@ -168,18 +186,18 @@ def test_every_server_has_the_port_of_its_service_by_default(module: str) -> Non
 
 @pytest.mark.parametrize("service", SERVERS)
 def test_compose_publishes_the_port_of_a_service(service: str) -> None:
-    """By its own number, on loopback unless said otherwise, with a variable for each."""
+    """On loopback; a service by its own number, a variant by any; with a variable for each."""
     (published,) = SERVERS[service]["ports"]
     variable = f"WIRELAB_{service.upper().replace('-', '_')}_PORT"
-    protocol = "udp" if service == "udp-time" else "tcp"
-    port = PORTS[service]
-    bind, rest = published.split(":${WIRELAB_" if published.startswith("127") else ":$", 1)
-    assert bind in ("127.0.0.1", "${WIRELAB_BIND:-127.0.0.1}")
-    assert variable in published
-    assert rest.endswith(f"_PORT:-{port}}}:{port}/{protocol}")
+    protocol = "udp" if spoken(service) == "udp-time" else "tcp"
+    port = PORTS[spoken(service)]
+    number = port if service in DEFAULTS else 0
+    fixed = service in VARIANTS or service == "httpbin"
+    bind = "127.0.0.1" if fixed else "${WIRELAB_BIND:-127.0.0.1}"
+    assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
 
 
-@pytest.mark.parametrize("service", SERVERS)
+@pytest.mark.parametrize("service", DEFAULTS)
 def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
     """By the name of its container, on its own port."""
     environment = COMPOSE["services"]["clients"]["environment"]
@@ -191,10 +209,50 @@ def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
 def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service: str) -> None:
     """It is the client's, made in the server's own container."""
     command = SERVERS[service]["healthcheck"]["test"]
-    assert command == ["CMD", "sh", "clients/health.sh", service]
+    assert command == ["CMD", "sh", "clients/health.sh", spoken(service)]
+    assert spoken(service) == service or service.startswith(f"{spoken(service)}-")
     assert 'python -m clients.health "$1"' in (ROOT / "clients/health.sh").read_text()
 
 
 def test_every_server_of_compose_is_known_to_the_clients() -> None:
-    """There is no other container than those and the clients' own."""
-    assert set(COMPOSE["services"]) == {*PORTS, "clients"}
+    """There is no other container than those, variants of them, and the clients' own."""
+    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients"}
+    assert not any("profiles" in block for block in DEFAULTS.values())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_differs_from_its_service_in_the_model_only(variant: str) -> None:
+    """The same image, built once, with the same rights; named after its service and model."""
+    service = DEFAULTS[spoken(variant)]
+    assert variant == f"{spoken(variant)}-{model(variant).replace('_', '-')}"
+    assert "build" not in VARIANTS[variant]
+    different = {name for name, value in VARIANTS[variant].items() if value != service.get(name)}
+    limits = {"pids_limit", "mem_limit"}
+    own = {"profiles", "command", "ports", "environment", "volumes", *limits}
+    assert different <= own
+    assert set(service) - set(VARIANTS[variant]) <= {"build", "environment", "volumes"}
+
+
+@pytest.mark.parametrize("module", RUNNABLE)
+def test_every_variant_is_a_container(module: str) -> None:
+    """Whatever can be run is a server of compose.yaml: the default one, or one of the profile."""
+    commands = [block["command"] for block in SERVERS.values()]
+    by_gunicorn = ["gunicorn", "-c", module]
+    by_python = ["python", "-m", module.removesuffix(".py").replace("/", ".")]
+    assert by_gunicorn in commands or by_python in commands
+
+
+def places(server: str) -> list[str]:
+    """Return where a server is in the compose network: its port, and its UNIX socket if any."""
+    unix = SERVERS[server].get("environment", {}).get("WIRELAB_UNIX_SOCKET")
+    return [f"{server}:{PORTS[spoken(server)]}", *([unix] if unix else [])]
+
+
+@pytest.mark.parametrize("service", {spoken(variant): None for variant in VARIANTS})
+def test_the_clients_container_is_told_where_all_variants_are(service: str) -> None:
+    """Of each model one: the default server counts as one unless its model is a variant too."""
+    told = COMPOSE["services"]["clients"]["environment"][clients.variants.variable(service)]
+    servers = {model(name): name for name in SERVERS if spoken(name) == service}
+    assert sorted(told.split()) == sorted(
+        f"{name}={place}" for name, server in servers.items() for place in places(server)
+    )

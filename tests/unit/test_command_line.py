@@ -106,6 +106,15 @@ def test_the_help_lists_all_subcommands() -> None:
         pytest.param(["object-echo"], "required: value", id="nothing to send"),
         pytest.param(["--json", "--svg", "x"], "not allowed with argument", id="two outputs"),
         pytest.param(["cidr", "10.0.0.0/8", "--at", "x"], "invalid int value: 'x'", id="no index"),
+        pytest.param(
+            ["cidr", "--all"], "unrecognized arguments: --all", id="variants of what has none"
+        ),
+        pytest.param(
+            ["kv", "--all", "keys"], "unrecognized arguments: keys", id="variants and an action"
+        ),
+        pytest.param(
+            ["tcp-echo", "--json"], "unrecognized arguments: --json", id="JSON of no comparison"
+        ),
     ],
 )
 def test_a_usage_error_has_status_2(arguments: list[str], message: str) -> None:
@@ -170,6 +179,52 @@ def test_a_bad_address_names_its_variable() -> None:
     """It is found before anything is connected to."""
     result = run([*CLIENTS, "kv", "keys"], WIRELAB_KV_ADDRESS="kv")
     message = "clients: WIRELAB_KV_ADDRESS has value 'kv'. Not a host:port\n"
+    assert (result.returncode, result.stderr) == (2, message)
+
+
+WITH_VARIANTS = ["tcp-echo", "udp-time", "rest", "kv", "object-echo", "rpc"]
+
+
+@pytest.mark.parametrize("subcommand", WITH_VARIANTS)
+def test_a_comparison_of_what_does_not_run_says_how_to_start_it(
+    subcommand: str, down: Address, environment: dict[str, str]
+) -> None:
+    """Whether nothing is known of variants, or none answers: one line, and status 1."""
+    name = f"WIRELAB_{subcommand.upper().replace('-', '_')}_VARIANTS"
+    unset = run([*CLIENTS, subcommand, "--all"], **environment)
+    how = "`make up PROFILE=variants` starts them"
+    message = f"{name} is not set, which says where the variants of {subcommand} are: {how}"
+    assert (unset.returncode, unset.stdout, unset.stderr) == (1, "", f"clients: {message}\n")
+    silent = run(
+        [*CLIENTS, subcommand, "--all", "--json"],
+        **environment,
+        **{name: f"single={down} threaded={down}"},
+    )
+    message = f"of the variants of {subcommand} none answers: {how}"
+    assert (silent.returncode, silent.stdout, silent.stderr) == (1, "", f"clients: {message}\n")
+
+
+@pytest.mark.parametrize("subcommand", WITH_VARIANTS)
+def test_a_comparison_explains_itself(subcommand: str) -> None:
+    """It is in the help of the service, and has its own, without what it has no use for."""
+    assert "\n  --all " in run([*CLIENTS, subcommand, "--help"]).stdout
+    result = run([*CLIENTS, subcommand, "--all", "--help"])
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"usage: clients {subcommand} [-h] [--all] [--json]\n")
+    assert f"Compare the variants of {subcommand} in one table.\n" in result.stdout
+
+
+def test_what_follows_two_hyphens_is_text(environment: dict[str, str]) -> None:
+    """Also where it looks like the option: here it is sent, and nobody is there."""
+    result = run([*CLIENTS, "tcp-echo", "--", "--all"], **environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith("clients: tcp-echo at ")
+
+
+def test_a_bad_address_of_a_variant_names_its_variable() -> None:
+    """As that of a service does."""
+    result = run([*CLIENTS, "kv", "--all"], WIRELAB_KV_VARIANTS="gunicorn=kv:15000 single=kv")
+    message = "clients: WIRELAB_KV_VARIANTS has value 'kv'. Not a host:port\n"
     assert (result.returncode, result.stderr) == (2, message)
 
 
