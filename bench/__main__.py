@@ -38,12 +38,10 @@ def parser() -> argparse.ArgumentParser:
         description="Measure the servers of the lab, their variants and their peers side by side.",
     )
     made.add_argument("only", nargs="*", metavar="SERVICE", help="measure these alone")
-    made.add_argument("--runs", type=number_from(1, 99), default=5, help="of each (default: 5)")
+    made.add_argument("--runs", type=number_from(1, 99), help="rounds (default: 5, or 1 if quick)")
+    made.add_argument("--seconds", type=seconds, help="of each loop (default: 1, or 0.2 if quick)")
     made.add_argument(
-        "--seconds", type=seconds, default=1.0, help="each loop of a run (default: 1)"
-    )
-    made.add_argument(
-        "--quick", action="store_true", help="once, briefly, and only what there are goals for"
+        "--quick", action="store_true", help="only what there are goals for, once and briefly"
     )
     made.add_argument(
         "--to", type=Path, default=BUILD / "results", metavar="FOLDER",
@@ -104,8 +102,8 @@ def main() -> int:
     """Measure, show the tables, write the results; 1 where a goal was not reached."""
     options = parser().parse_args()
     wanted = chosen(options)
-    if options.quick:
-        options.runs, options.seconds = 1, 0.2
+    runs = options.runs or (1 if options.quick else 5)
+    length = options.seconds or (0.2 if options.quick else 1.0)
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "authkey").write_text(secrets.token_hex(32))
     http_requests.write()
@@ -115,9 +113,9 @@ def main() -> int:
     found = {
         "began": began.isoformat(timespec="seconds"),
         "machine": machine(),
-        "runs": options.runs,
-        "seconds": options.seconds,
-        "works": list(run(wanted, options.runs, options.seconds)),
+        "runs": runs,
+        "seconds": length,
+        "works": list(run(wanted, runs, length)),
     }
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -160,16 +160,15 @@ class Load:
 
         Those that are due and cannot be made before the time is up are not answered.
         """
-        end = self.end()
-        for turn in range(len(due)):
-            due[turn] = self.start.value + (
-                (turn * self.options.clients + number) / self.options.rate
-            )
-        for turn, at in enumerate(due):
+        rate, end = self.options.rate, self.end()
+        places = range(number, math.ceil(rate * self.options.seconds), self.options.clients)
+        for turn, place in enumerate(places):
+            due[turn] = self.start.value + place / rate
+        for turn in range(len(places)):
             if (now := time.monotonic()) > end:
                 return
-            if at > now:
-                time.sleep(at - now)
+            if due[turn] > now:
+                time.sleep(due[turn] - now)
             yield turn
 
     def report(self, now: float) -> dict[str, object]:

@@ -16,6 +16,9 @@ import psutil
 from bench.tests.rpc import load, start
 from clients.addresses import Address
 from tests.helpers import LOOPBACK, closed_port, until
+from tests.processes import running
+
+CLASSIC = ["python", "-m", "bench.peers.rpc.classic"]
 
 
 @contextmanager
@@ -59,6 +62,16 @@ def test_an_open_loop_asks_no_more_often_than_it_should(key: bytes) -> None:
         report = load("classic", address, seconds=0.5, rate=200)
     assert report["mode"] == "open"
     assert 50 < report["requests"] <= 100
+
+
+def test_an_open_loop_may_have_fewer_calls_than_clients(key: bytes) -> None:
+    """What is due after the end is neither waited for nor counted."""
+    assert key
+    with running(CLASSIC) as server:
+        report = load("classic", server.address, clients=4, seconds=0.5, rate=0.1)
+    assert report["requests"] <= 1
+    assert report["latency_us"]["p50"] > 0
+    assert report["never_served"] == 0
 
 
 def stalling(seconds: float) -> Callable[[int], object]:
