@@ -7,7 +7,7 @@ SERVICE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test bench lint format lock pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test bench bench-test lint format lock pictures clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
@@ -45,8 +45,11 @@ test: .venv/ready ## run all tests; those of the containers need an engine (TEST
 
 bench: .venv/ready ## measure the servers beside their variants and peers (QUICK=1: in a minute)
 	@scripts/bench_tools.sh
-	@$(PYTHON) -m pytest -q bench/tests
 	@$(PYTHON) -m bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-test: .venv/ready ## test that what is measured is alike, and that the load sees faults
+	@scripts/bench_tools.sh
+	@$(PYTHON) -m pytest bench/tests
 
 lint: .venv/ready ## check style and types
 	@.venv/bin/ruff check

@@ -2,6 +2,8 @@
 
 Server and load each have one half of the machine's CPUs to themselves, so that neither takes the
 other's time, and a server that uses more than one CPU does not gain from the load's being slow.
+For RPC they share all: there the load is as many processes as there are clients, which work as
+hard as the server.
 """
 
 import json
@@ -43,11 +45,13 @@ class Sample:
     load_busy: float
 
 
-def halves() -> tuple[set[int], set[int]]:
+def shares(work: Work) -> tuple[set[int], set[int]]:
     """Return the CPUs for the server and those for the load."""
     cpus = sorted(os.sched_getaffinity(0))
     middle = len(cpus) // 2
-    return (set(cpus[:middle]) or set(cpus)), (set(cpus[middle:]) or set(cpus))
+    if work.load == "rpc" or not middle:
+        return set(cpus), set(cpus)
+    return set(cpus[:middle]), set(cpus[middle:])
 
 
 @contextmanager
@@ -62,7 +66,7 @@ def on(cpus: set[int]) -> Iterator[None]:
 
 
 @contextmanager
-def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
+def running(work: Work, target: Target) -> Iterator[tuple[psutil.Process, Address]]:
     """Run a server, with fresh data."""
     for file in BUILD.glob("kv.sqlite3*"):
         file.unlink()
@@ -72,7 +76,7 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
         **target.environment,
     }
     log = BUILD / "server.log"
-    with on(halves()[0]):
+    with on(shares(work)[0]):
         process = processes.start(target.command, environment, log)
     try:
         yield psutil.Process(process.pid), processes.listening(process, log)
@@ -87,7 +91,7 @@ def measure(work: Work, target: Target, seconds: float, offered: float) -> Sampl
     `offered` is the rate (requests per second) of the open loop; 0 for half of what the closed
     loop has just reached. Raises LabError where the server or the load fails.
     """
-    with running(target) as (process, where):
+    with running(work, target) as (process, where):
         if work.prepare:
             work.prepare(where)
         before = cpu_seconds(process)
@@ -119,7 +123,7 @@ def loading(
     """Load a server, and lend the report while the connections are still open."""
     environment = {"WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey")}
     log = BUILD / "load.log"
-    with on(halves()[1]):
+    with on(shares(work)[1]):
         load = processes.start(load_command(work, target, where, seconds, rate), environment, log)
     try:
         deadline = time.monotonic() + seconds + GRACE

@@ -198,10 +198,19 @@ def rpc() -> list[Work]:
         ("zerorpc", "zerorpc_server"),
         ("XML-RPC", "xml_rpc_server"),
     )
+    # It can have one thread for all connections too, which is better for many and worse for one.
+    multiplex = Target(
+        "Pyro5 multiplex",
+        "peer",
+        ("python", "-m", "bench.peers.rpc.pyro5_server"),
+        {"PYRO_SERVERTYPE": "multiplex"},
+        "pyro5_server",
+    )
     targets = (
         *ours("rpc"),
         module("the classic recipe", "bench.peers.rpc.classic", "variant", "classic"),
         *(module(name, f"bench.peers.rpc.{path}", client=path) for name, path in packages),
+        multiplex,
     )
     large = (Goal("rate", 1.5, ("grpcio",)), Goal("rate", 1.5, ("zerorpc",)))
     goals = {
@@ -211,7 +220,7 @@ def rpc() -> list[Work]:
             Goal("rate", 7, ("grpcio",)),
             Goal("rate", 1.2, ("the classic recipe",)),
         ),
-        ("add", 16): (Goal("rate", 3, tuple(name for name, _ in packages)),),
+        ("add", 16): (Goal("rate", 3, (*(name for name, _ in packages), multiplex.name)),),
         ("echo", 1): large,
         ("echo", 16): large,
     }

@@ -32,7 +32,7 @@ class Incoming:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0  # bytes received of a message that is not complete
-        self._parts: list[bytes] = []
+        self._parts = [b""]
         self._needed = HEADER.size  # bytes without which there is nothing to do
 
     def messages(self, data: bytes) -> Iterable[bytes]:
@@ -45,19 +45,22 @@ class Incoming:
         size = len(data) - HEADER.size
         if not self.size and 0 < size <= self.limit and HEADER.unpack_from(data) == (size,):
             return (data[HEADER.size :],)  # by far the most frequent case: a message, whole
-        return self._cut(data)
-
-    def _cut(self, data: bytes) -> Iterator[bytes]:
-        if self._parts and len(self._parts[-1]) < SMALL:
+        if len(self._parts[-1]) < SMALL:
             self._parts[-1] += data  # many small parts would take many times their own memory
         else:
             self._parts.append(data)
         self.size += len(data)
         if self.size < self._needed:
-            return
-        data = b"".join(self._parts)
+            return ()
+        first, *others = self._parts
+        exact = self.size == self._needed > HEADER.size
+        self._parts, self.size, self._needed = [b""], 0, HEADER.size
+        if exact:  # one message and nothing else: it is moved once, without its header
+            return (b"".join((first[HEADER.size :], *others)),)
+        return self._cut(b"".join((first, *others)))
+
+    def _cut(self, data: bytes) -> Iterator[bytes]:
         start = 0
-        self._needed = HEADER.size
         while len(data) >= start + HEADER.size:
             (size,) = HEADER.unpack_from(data, start)
             if not 0 < size <= self.limit:
@@ -71,4 +74,4 @@ class Incoming:
             yield data[start + HEADER.size : end]
             start = end
         self.size = len(data) - start
-        self._parts = [data[start:]] if self.size else []
+        self._parts = [data[start:]]

@@ -99,7 +99,7 @@ def test_sweep_in_the_container_names_addresses_of_the_compose_network(
     done = stack.run("run", "--rm", "--no-TTY", "clients", "cidr", "--sweep", capture=True)
     found = [line.split() for line in done.stdout.splitlines()[:-1]]
     given = []
-    for server in stack.running():
+    for server in stack.addresses():
         (network,) = find(server).attrs["NetworkSettings"]["Networks"].values()
         service = SPEAKS[server]
         given.append((f"{network['IPAddress']}:{PORTS[service]}", service))

@@ -68,10 +68,10 @@ def test_variants_are_added_to_what_runs(stack: Stack, engine: docker.DockerClie
 
     before = defaults()
     stack.start("variants")
-    assert set(stack.running()) == set(SPEAKS)
+    assert set(stack.addresses()) == set(SPEAKS)
     assert defaults() == before
     stack.start()
-    assert set(stack.running()) == set(SPEAKS)
+    assert set(stack.addresses()) == set(SPEAKS)
     assert defaults() == before
 
 
@@ -97,7 +97,7 @@ def test_variant_is_healthy(find: Find, variant: str) -> None:
 @pytest.fixture(scope="module", params=NATURES)
 def compared(request: pytest.FixtureRequest, stack: Stack) -> tuple[str, dict[str, Any]]:
     """Compare the variants of each service in turn."""
-    if set(stack.running()) != set(SPEAKS):
+    if set(stack.addresses()) != set(SPEAKS):
         stack.start("variants")
     status, output, errors = clients(stack, request.param, "--all", "--json")
     assert (status, errors) == (0, "")
@@ -187,4 +187,4 @@ def test_logs_shell_and_ps_know_the_variants(stack: Stack, find: Find) -> None:
     assert logs
     assert {line.split()[0] for line in logs} == {"tcp-echo-threaded-1"}
     listed = lab(stack, "ps").stdout.splitlines()
-    assert sorted(line.split()[0] for line in listed[1:]) == sorted(SPEAKS)
+    assert {line.split()[0] for line in listed} >= set(SPEAKS)

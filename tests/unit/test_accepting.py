@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,43 @@ def test_accepted_connections_hold_up_nothing(server: Any) -> None:
                 with accepted:
                     assert not accepted.getblocking()
                     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@each
+def test_a_silent_peer_is_not_reported_again(server: Any) -> None:
+    """It has our challenge, and there is nothing more to send: that it could be is no event."""
+    clients: dict[int, tuple[socket.socket, Any]] = {}
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        with socket.create_connection(listener.getsockname()) as client:
+            listener.setblocking(False)
+            server.accept(epoll, clients, listener, b"k" * 32)
+            ((descriptor, events),) = epoll.poll(1)
+            server.converse(epoll, clients, descriptor, events)
+            assert b"#CHALLENGE#" in client.recv(100)
+            assert not epoll.poll(0)
+            client.send(b"\0")
+            assert epoll.poll(1) == [(descriptor, select.EPOLLIN)]
+        clients[descriptor][0].close()
+
+
+@each
+def test_a_client_on_the_unix_socket_may_have_a_name(server: Any, tmp_path: Path) -> None:
+    """Most have none, and those of TCP have two parts."""
+    clients: dict[int, tuple[socket.socket, Any]] = {}
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        select.epoll() as epoll,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        listener.setblocking(False)
+        client.bind(str(tmp_path / "name"))
+        client.connect(str(tmp_path / "socket"))
+        server.accept(epoll, clients, listener, b"k" * 32)
+        ((accepted, session),) = clients.values()
+        accepted.close()
+        assert session.peer == "the UNIX socket"
 
 
 @each

@@ -53,6 +53,15 @@ def test_it_does_not_matter_in_which_parts_a_message_comes() -> None:
         assert incoming.size == 0
 
 
+def test_what_looks_like_a_message_in_the_middle_of_one_is_a_part_of_it() -> None:
+    """Also where it has just the bytes of a whole one."""
+    inner = encode(b"inner")
+    incoming = Incoming(LIMIT)
+    header, body = encode(inner)[:4], encode(inner)[4:]
+    assert list(incoming.messages(header)) == []
+    assert list(incoming.messages(body)) == [inner]
+
+
 def test_a_message_of_just_the_limit_is_taken() -> None:
     """The limit is the largest size that is accepted."""
     assert list(Incoming(LIMIT).messages(encode(bytes(LIMIT)))) == [bytes(LIMIT)]
@@ -71,9 +80,10 @@ def test_the_limit_can_change_between_two_messages() -> None:
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**31 - 1, 0, -1, -(2**31)])
 def test_a_size_that_will_not_be_read_is_refused_at_once(size: int) -> None:
-    """The error comes with the header, before a byte of the message."""
-    with pytest.raises(FrameError, match=rf"of {size} bytes was announced; 1 to {LIMIT}"):
-        list(Incoming(LIMIT).messages(struct.pack("!i", size)))
+    """The error comes with the header, before a byte of the message, or with all of it."""
+    for data in (b"", bytes(max(0, min(size, LIMIT + 1)))):
+        with pytest.raises(FrameError, match=rf"of {size} bytes was announced; 1 to {LIMIT}"):
+            list(Incoming(LIMIT).messages(struct.pack("!i", size) + data))
 
 
 def test_memory_is_taken_only_for_what_has_come() -> None:

@@ -20,7 +20,14 @@ from typing import Any
 import pytest
 
 from services.connection import plain_pickle
-from services.connection.plain_pickle import MAX_ALIKE, MAX_CONTAINERS, MAX_OPCODES, Refused, loads
+from services.connection.plain_pickle import (
+    MAX_ALIKE,
+    MAX_CHOSEN,
+    MAX_CONTAINERS,
+    MAX_OPCODES,
+    Refused,
+    loads,
+)
 
 PROTO4 = pickle.PROTO + b"\4"
 
@@ -170,9 +177,15 @@ def test_a_large_message_leaves_no_memory_taken() -> None:
 
 def test_threads_do_not_write_into_one_another() -> None:
     """Each has a pickler of its own."""
-    values = [[number] * 1000 for number in range(300)]
-    with ThreadPoolExecutor(8) as threads:
-        assert list(map(loads, threads.map(plain_pickle.dumps, values))) == values
+    values = [[number] * 1000 for number in range(1000)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            written = list(threads.map(plain_pickle.dumps, values))
+    finally:
+        sys.setswitchinterval(interval)
+    assert list(map(loads, written)) == values
 
 
 @pytest.mark.parametrize("protocol", BY_PROTOCOL)
@@ -319,6 +332,7 @@ def test_a_pickle_cut_short_anywhere_is_refused(protocol: int) -> None:
         pytest.param(PROTO4 + b"(]\x91.", id="a list in a frozenset"),
         pytest.param(PROTO4 + b"0N.", id="POP of nothing"),
         pytest.param(PROTO4 + b"(N00N1.", id="POP below a mark"),
+        pytest.param(PROTO4 + b"N(0t.", id="TUPLE of less than nothing"),
         pytest.param(PROTO4 + b"h\0.", id="BINGET of nothing"),
         pytest.param(PROTO4 + b"\x94.", id="MEMOIZE of nothing"),
         pytest.param(PROTO4 + pickle.SHORT_BINUNICODE + b"\1\xff.", id="text that is not UTF-8"),
@@ -456,6 +470,13 @@ def test_keys_made_to_collide_are_refused(kind: str, form: str) -> None:
         loads(data(keys))
 
 
+def test_keys_whose_hash_the_sender_chooses_are_counted() -> None:
+    """Those that differ may still be made to meet on the way to a free place."""
+    assert len(loads(plain_pickle.dumps(set(range(MAX_CHOSEN))))) == MAX_CHOSEN
+    with pytest.raises(Refused, match=f"more than {MAX_CHOSEN} keys that are not text"):
+        loads(plain_pickle.dumps(set(range(MAX_CHOSEN + 1))))
+
+
 @pytest.mark.parametrize("kind", [dict.fromkeys, set, frozenset], ids=["dict", "set", "frozenset"])
 def test_the_same_key_in_many_containers_is_no_collision(kind: Callable[[Any], Any]) -> None:
     """What is counted is counted in each dict or set for itself."""
@@ -473,7 +494,9 @@ def test_deep_nesting_is_no_recursion() -> None:
     assert depth == 100_000
 
 
-@pytest.mark.parametrize("opcode", [b"]", b"}", b"\x8f", b")\x85", b"()t", b"(\x91"])
+@pytest.mark.parametrize(
+    "opcode", [b"]", b"}", b"\x8f", b"N\x85", b"NN\x86", b"NNN\x87", b"()t", b"(\x91"]
+)
 def test_containers_are_counted(opcode: bytes) -> None:
     """An empty set is one byte on the wire and 216 in memory."""
     with pytest.raises(Refused, match=f"more than {MAX_CONTAINERS} lists"):

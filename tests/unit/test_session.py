@@ -2,6 +2,8 @@
 
 import hmac
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +17,7 @@ from services.connection.session import (
     MESSAGE_SECONDS,
     Session,
 )
+from tests.helpers import ROOT
 
 KEY = b"k" * 32
 THEIRS = CHALLENGE + bytes(20)
@@ -135,6 +138,13 @@ def test_a_stranger_may_announce_less() -> None:
     assert session.ended.startswith("FrameError: a message of 257 bytes")
 
 
+def test_who_has_the_key_may_send_more() -> None:
+    """Up to 16 MiB in a message."""
+    session = authenticated(lambda message: b"%d" % len(message))
+    session.receive(frames.encode(bytes(MAX_MESSAGE)))
+    assert messages(drain(session)) == [b"%d" % MAX_MESSAGE]
+
+
 def test_answers_made_before_a_failure_are_still_sent() -> None:
     """Only the message that failed, and what follows it, have none."""
 
@@ -150,8 +160,9 @@ def test_answers_made_before_a_failure_are_still_sent() -> None:
 
 
 def test_the_handshake_has_a_deadline(clock: list[float]) -> None:
-    """Bytes that do not complete it do not put it off."""
+    """Neither its first steps nor bytes that complete none put it off."""
     session = new_session()
+    drain(session)
     session.receive(frames.encode(bytes(16))[:-1])
     session.check_deadline(clock[0] + HANDSHAKE_SECONDS)
     assert session.ended is None
@@ -162,10 +173,12 @@ def test_the_handshake_has_a_deadline(clock: list[float]) -> None:
 def test_an_idle_client_has_none(clock: list[float]) -> None:
     """Between two messages it may be silent for as long as it likes."""
     session = authenticated()
-    session.check_deadline(clock[0] + 1e9)
+    for seconds in (0, 1e9, 2e9):
+        session.check_deadline(clock[0] + seconds)
     session.receive(frames.encode(b"hello"))
     drain(session)
-    session.check_deadline(clock[0] + 1e9)
+    for seconds in (3e9, 4e9):
+        session.check_deadline(clock[0] + seconds)
     assert session.ended is None
 
 
@@ -236,3 +249,23 @@ def test_the_time_of_a_message_stands_still_while_answers_wait(clock: list[float
     assert session.ended is None
     session.receive(frames.encode(b"second")[-1:])
     assert messages(drain(session)) == [b"SECOND"]
+
+
+def test_the_memory_of_a_message_is_used_again() -> None:
+    """Not given back to the kernel with each, and taken anew page by page: a fault for each."""
+    count = """
+import resource
+from services.connection.session import keep_memory
+keep_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+first = bytearray(1_000_000) + b"x"
+del first
+before = faults()
+for _ in range(100):
+    bytearray(1_000_000) + b"x"
+print(faults() - before)
+"""
+    command = [sys.executable, "-c", count]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000
