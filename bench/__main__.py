@@ -5,6 +5,7 @@ one hour can be compared, and so only the ratios mean something elsewhere.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import platform
@@ -105,6 +106,11 @@ def main() -> int:
     runs = options.runs or (1 if options.quick else 5)
     length = options.seconds or (0.2 if options.quick else 1.0)
     BUILD.mkdir(parents=True, exist_ok=True)
+    lock = (BUILD / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LabError("another benchmark runs, and each would measure the other too") from None
     (BUILD / "authkey").write_text(secrets.token_hex(32))
     http_requests.write()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

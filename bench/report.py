@@ -27,9 +27,9 @@ minute and measures only what there is a goal for.
   Linux {kernel}, Python {python}. Elsewhere the figures are others; the ratios should be alike.
 - The servers of one piece of work take turns, {runs} rounds there and back; every round starts a
   fresh process. A figure is the median of its rounds, a ratio the median of the rounds' ratios.
-- Server and load have half of the CPUs each. The load is one thread in C (bench/load.c). For RPC it
-  is a process for each client, with the package's own client in it (bench/rpc_load.py), and shares
-  all CPUs with the server. Either checks every answer.
+- The load is one thread in C (bench/load.c); for RPC it is a process for each client, with the
+  package's own client in it (bench/rpc_load.py). It checks every answer. Neither server nor load is
+  bound to a CPU.
 - *requests/s*: a closed loop of {seconds:g} s, in which each client sends again as soon as it is
   answered. *of ours*: the same, compared with our default server.
 - *p50, p99, p99.9*: latencies in an open loop at a fixed rate, half of what our default server
@@ -103,7 +103,7 @@ def rows(work: dict[str, Any]) -> list[list[str]]:
         [
             server["name"] + (" (default)" if server["kind"] == "default" else ""),
             f"{server['rate']:,.0f}",
-            f"{server['rate'] / own:.2f}",
+            f"{server['rate'] / own:.2f}" if own else "",
             *(latency(server, part) for part in ("p50", "p99", "p999")),
             f"{server['never_served']:g}",
             f"{server['memory']:.1f}",

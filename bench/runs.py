@@ -1,13 +1,9 @@
 """One run: a server is started, loaded in a closed and in an open loop, looked at and stopped.
 
-Server and load each have one half of the machine's CPUs to themselves, so that neither takes the
-other's time, and a server that uses more than one CPU does not gain from the load's being slow.
-For RPC they share all: there the load is as many processes as there are clients, which work as
-hard as the server.
+Nothing is bound to a CPU: server and load run where the kernel puts them, as they do elsewhere.
 """
 
 import json
-import os
 import re
 import sys
 import time
@@ -45,28 +41,8 @@ class Sample:
     load_busy: float
 
 
-def shares(work: Work) -> tuple[set[int], set[int]]:
-    """Return the CPUs for the server and those for the load."""
-    cpus = sorted(os.sched_getaffinity(0))
-    middle = len(cpus) // 2
-    if work.load == "rpc" or not middle:
-        return set(cpus), set(cpus)
-    return set(cpus[:middle]), set(cpus[middle:])
-
-
 @contextmanager
-def on(cpus: set[int]) -> Iterator[None]:
-    """Have what is started in here run on these CPUs."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def running(work: Work, target: Target) -> Iterator[tuple[psutil.Process, Address]]:
+def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
     """Run a server, with fresh data."""
     for file in BUILD.glob("kv.sqlite3*"):
         file.unlink()
@@ -76,8 +52,7 @@ def running(work: Work, target: Target) -> Iterator[tuple[psutil.Process, Addres
         **target.environment,
     }
     log = BUILD / "server.log"
-    with on(shares(work)[0]):
-        process = processes.start(target.command, environment, log)
+    process = processes.start(target.command, environment, log)
     try:
         yield psutil.Process(process.pid), processes.listening(process, log)
     finally:
@@ -91,7 +66,7 @@ def measure(work: Work, target: Target, seconds: float, offered: float) -> Sampl
     `offered` is the rate (requests per second) of the open loop; 0 for half of what the closed
     loop has just reached. Raises LabError where the server or the load fails.
     """
-    with running(work, target) as (process, where):
+    with running(target) as (process, where):
         if work.prepare:
             work.prepare(where)
         before = cpu_seconds(process)
@@ -123,8 +98,7 @@ def loading(
     """Load a server, and lend the report while the connections are still open."""
     environment = {"WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey")}
     log = BUILD / "load.log"
-    with on(shares(work)[1]):
-        load = processes.start(load_command(work, target, where, seconds, rate), environment, log)
+    load = processes.start(load_command(work, target, where, seconds, rate), environment, log)
     try:
         deadline = time.monotonic() + seconds + GRACE
         while not (found := REPORT.search(log.read_text())):
