@@ -69,7 +69,7 @@ def rates(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> No
     axes.bar_label(bars, labels, fontsize=8)
     axes.set_title(work["what"])
     axes.set_xlabel("requests per second")
-    axes.set_xlim(0, 1.45 * max(server["rate"] for server in servers))
+    axes.set_xlim(0, 1.45 * max(1.0, *(server["rate"] for server in servers)))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
@@ -83,6 +83,7 @@ def latencies(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -
         axes.plot([middle], [row], "o", color=colour, markersize=7)
     axes.set_yticks(range(len(servers)), [server["name"] for server in servers])
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(
         f"ms at {work['offered']:,.0f} requests/s: p50 to p99.9, dot p99\n"
         "(orange: could not keep up)"

@@ -28,8 +28,11 @@ minute and measures only what there is a goal for.
 - The servers of one piece of work take turns, {runs} rounds there and back; every round starts a
   fresh process. A figure is the median of its rounds, a ratio the median of the rounds' ratios.
 - The load is one thread in C (bench/load.c); for RPC it is a process for each client, with the
-  package's own client in it (bench/rpc_load.py). It checks every answer. Neither server nor load is
-  bound to a CPU.
+  package's own client in it (bench/rpc_load.py). It checks every answer. Server and load run
+  where the kernel puts them; with a single client they share one CPU, as only one of them has
+  something to do at a time, and two CPUs would mostly show how long an idle one takes to wake up.
+  (The load in C does not sleep while it waits for a request to be due. There the server has to
+  wait for its turn, so with a single client those latencies are too long by a time slice or more.)
 - *requests/s*: a closed loop of {seconds:g} s, in which each client sends again as soon as it is
   answered. *of ours*: the same, compared with our default server.
 - *p50, p99, p99.9*: latencies in an open loop at a fixed rate, half of what our default server

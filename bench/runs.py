@@ -1,9 +1,12 @@
 """One run: a server is started, loaded in a closed and in an open loop, looked at and stopped.
 
-Nothing is bound to a CPU: server and load run where the kernel puts them, as they do elsewhere.
+Server and load run where the kernel puts them, as they do elsewhere. With a single client they
+share one CPU: only one of them has something to do at a time, and on two CPUs most of what is
+measured would be how the machine wakes up an idle one.
 """
 
 import json
+import os
 import re
 import sys
 import time
@@ -42,6 +45,18 @@ class Sample:
 
 
 @contextmanager
+def cpus_for(work: Work) -> Iterator[None]:
+    """Have what is started in here run on the CPUs for `work`."""
+    all_of_them = os.sched_getaffinity(0)
+    if work.connections == 1:
+        os.sched_setaffinity(0, {min(all_of_them)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
+@contextmanager
 def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
     """Run a server, with fresh data."""
     for file in BUILD.glob("kv.sqlite3*"):
@@ -66,7 +81,7 @@ def measure(work: Work, target: Target, seconds: float, offered: float) -> Sampl
     `offered` is the rate (requests per second) of the open loop; 0 for half of what the closed
     loop has just reached. Raises LabError where the server or the load fails.
     """
-    with running(target) as (process, where):
+    with cpus_for(work), running(target) as (process, where):
         if work.prepare:
             work.prepare(where)
         before = cpu_seconds(process)
