@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("only", nargs="*", metavar="SERVICE", help="measure these alone")
     made.add_argument("--runs", type=number_from(1, 99), help="rounds (default: 5, or 1 if quick)")
-    made.add_argument("--seconds", type=seconds, help="of each loop (default: 1, or 0.2 if quick)")
+    made.add_argument("--seconds", type=seconds, help="of each loop (default: 1, or 0.1 if quick)")
     made.add_argument(
         "--quick", action="store_true", help="only what there are goals for, once and briefly"
     )
@@ -104,7 +104,7 @@ def main() -> int:
     options = parser().parse_args()
     wanted = chosen(options)
     runs = options.runs or (1 if options.quick else 5)
-    length = options.seconds or (0.2 if options.quick else 1.0)
+    length = options.seconds or (0.1 if options.quick else 1.0)
     BUILD.mkdir(parents=True, exist_ok=True)
     lock = (BUILD / "lock").open("w")
     try:
