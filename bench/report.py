@@ -24,15 +24,18 @@ page, its pictures and [benchmark.json](benchmark.json). `make bench QUICK=1` ta
 minute and measures only what there is a goal for.
 
 - All of it comes from one run on one machine ({began}): {cpus} CPUs ({cpu}), {memory_gib} GiB,
-  Linux {kernel}, Python {python}. Elsewhere the figures are others; the ratios should be alike.
+  Linux {kernel}, Python {python}. Elsewhere the figures are others.
 - The servers of one piece of work take turns, {runs} rounds there and back; every round starts a
   fresh process. A figure is the median of its rounds, a ratio the median of the rounds' ratios.
+  The column *rounds* shows how far these are apart: where that is much, a ratio near its goal
+  decides nothing.
 - The load is one thread in C (bench/load.c); for RPC it is a process for each client, with the
   package's own client in it (bench/rpc_load.py). It checks every answer. Server and load run
   where the kernel puts them; with a single client they share one CPU, as only one of them has
   something to do at a time, and two CPUs would mostly show how long an idle one takes to wake up.
-  (The load in C does not sleep while it waits for a request to be due. There the server has to
-  wait for its turn, so with a single client those latencies are too long by a time slice or more.)
+  (The load in C does not sleep while it waits for a request to be due. A server that the kernel
+  puts on the same CPU has to wait for its turn: with a single client always, with more of them now
+  and then, which makes the open loop's p99 too long by a time slice of some ms.)
 - *requests/s*: a closed loop of {seconds:g} s, in which each client sends again as soon as it is
   answered. *of ours*: the same, compared with our default server.
 - *p50, p99, p99.9*: latencies in an open loop at a fixed rate, half of what our default server
@@ -44,8 +47,8 @@ minute and measures only what there is a goal for.
 - *MiB*: of all processes of the server with the connections open, shared pages counted once (PSS).
 - *CPUs*: how many are busy during the closed loop. Where the server's figure is near 1.0 and its
   model has one thread, the server is the limit; where it is not and the load's is, the load is.
-  **C** is a server that does little but what the kernel asks for: the load gets that much out of
-  it, so the load is not what limits the others.
+  **C** is a server that does little but what the kernel asks for. It costs about as much as the
+  load does, so the two limit each other, and what is slower than C is not limited by the load.
 
 ## Goals
 
