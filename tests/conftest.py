@@ -1,11 +1,24 @@
 """What all tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
+import docker
 import pytest
 
+from scripts import authkey
+from scripts.lab import engine_answers
+
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of tests/hostile."""
+    group = parser.getgroup("hostile", "tests/hostile")
+    group.addoption("--seed", type=int, default=None, help="of what is random")
+    group.addoption("--soak", type=float, default=0.0, help="minutes for the long tests")
+    group.addoption("--reliability", type=Path, help="write what was measured to this file")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +27,42 @@ def _no_settings() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
     yield
     os.environ.update(kept)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs an engine where there is none; with CI=true that is a failure."""
+    if os.environ.get("CI") != "true" and not engine_answers():
+        for item in items:
+            if "engine" in getattr(item, "fixturenames", ()):
+                item.add_marker(
+                    pytest.mark.skip(reason="no Docker engine: scripts/engine.sh check")
+                )
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    """Connect to the engine."""
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a key that no other run has."""
+    file = tmp_path_factory.mktemp("secrets") / "authkey"
+    authkey.ensure(file)
+    return file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the containers' logs below a failure."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and made:
+        logs = made.run("logs", "--tail", "15", capture=True).stdout
+        report.sections.append(("containers", logs))
+    return report

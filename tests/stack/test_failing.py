@@ -10,8 +10,7 @@ import docker
 import pytest
 
 from scripts.stack import ROOT, Stack
-from tests.stack.conftest import SERVICES, new_stack
-from tests.stack.engine import container_of, lab, left
+from tests.engine import SERVICES, container_of, lab, left, new_stack
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from clients import kv
 from clients.addresses import Address
 from clients.connections import connect, exchange
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
-from tests.stack.engine import container_of, left, run_in
+from tests.engine import SERVICES, container_of, left, run_in
+from tests.stack.conftest import SPEAKS, VARIANTS, Find
 
 State = dict[str, Any]
 

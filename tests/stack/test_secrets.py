@@ -9,8 +9,8 @@ import docker
 import pytest
 
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
-from tests.stack.engine import run_in
+from tests.engine import SERVICES, run_in
+from tests.stack.conftest import SPEAKS, VARIANTS, Find
 
 WITH_KEY = ["object-echo", "rpc"]
 

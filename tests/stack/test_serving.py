@@ -16,8 +16,8 @@ from clients import exercise, udp_time
 from clients.addresses import PORTS, Address
 from clients.checks import Check
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, SPEAKS, Find
-from tests.stack.engine import run_in
+from tests.engine import SERVICES, run_in
+from tests.stack.conftest import SPEAKS, Find
 
 ON_HOST = [
     pytest.param(service, check, id=f"{service}: {check.what}")

@@ -8,8 +8,8 @@ import pytest
 from docker.models.containers import Container
 
 from scripts.stack import ROOT, Stack
-from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
-from tests.stack.engine import run_in
+from tests.engine import SERVICES, run_in
+from tests.stack.conftest import SPEAKS, VARIANTS, Find
 
 
 @pytest.fixture(scope="session")

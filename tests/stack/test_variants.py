@@ -7,8 +7,8 @@ import docker
 import pytest
 
 from scripts.stack import Stack
-from tests.stack.conftest import SERVICES, SPEAKS, VARIANTS, Find
-from tests.stack.engine import container_of, lab, run_in
+from tests.engine import SERVICES, container_of, lab, run_in
+from tests.stack.conftest import SPEAKS, VARIANTS, Find
 
 MANY = "50 connections at once: timed out"
 STRINGS = (

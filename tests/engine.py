@@ -1,5 +1,6 @@
-"""Short ways to ask the engine, and to run the lab."""
+"""Stacks for tests, and short ways to ask the engine and to run the lab."""
 
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,23 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from scripts.stack import ROOT, Stack
+from scripts.stack import ROOT, Stack, base_image, port_variable, services
+
+SERVICES = [service.name for service in services({})]
+
+
+def new_stack(key_file: Path, **settings: str) -> Stack:
+    """Return a stack of its own project, on ports that the engine picks."""
+    ports = {port_variable(service): "0" for service in SERVICES}
+    return Stack(
+        f"wirelab-test-{secrets.token_hex(4)}",
+        {
+            **ports,
+            "WIRELAB_AUTHKEY_FILE": str(key_file),
+            "PYTHON_IMAGE": base_image(),
+            **settings,
+        },
+    )
 
 
 def container_of(engine: docker.DockerClient, stack: Stack, service: str) -> Container:
