@@ -33,9 +33,6 @@ minute and measures only what there is a goal for.
   package's own client in it (bench/rpc_load.py). It checks every answer. Server and load run
   where the kernel puts them; with a single client they share one CPU, as only one of them has
   something to do at a time, and two CPUs would mostly show how long an idle one takes to wake up.
-  (The load in C does not sleep while it waits for a request to be due. A server that the kernel
-  puts on the same CPU has to wait for its turn: with a single client always, with more of them now
-  and then, which makes the open loop's p99 too long by a time slice of some ms.)
 - *requests/s*: a closed loop of {seconds:g} s, in which each client sends again as soon as it is
   answered. *of ours*: the same, compared with our default server.
 - *p50, p99, p99.9*: latencies in an open loop at a fixed rate, half of what our default server
