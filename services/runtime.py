@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 Address = tuple[str, int]
 
+TICK_SECONDS = 0.5
 CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 
@@ -103,6 +104,10 @@ def main(serve: Callable[[Address], object], default_port: int) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
+        # A signal breaks off a call that waits. One that comes just before that call does not,
+        # and Python would handle it when the call returns: with a silent client, never.
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
         serve((host, port))
     except Stop as stop:
         log.info("stopped by %s", stop)
@@ -112,6 +117,8 @@ def main(serve: Callable[[Address], object], default_port: int) -> NoReturn:
         if not unresolved and error.errno not in CANNOT_LISTEN:
             raise
         sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     raise AssertionError("serve() runs until it is stopped")
 
 

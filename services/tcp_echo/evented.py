@@ -14,6 +14,7 @@ from services import runtime
 from services.tcp_echo.transform import transform
 
 CHUNK = 64 * 1024  # bytes; also all that the server ever holds for one connection
+SEND_BUFFER = 64 * 1024  # bytes that the kernel holds for one
 ACCEPTS = 64  # connections in one go: those that are there already have their turn in between
 RETRY_SECONDS = 0.5
 VANISHED_SECONDS = runtime.setting("WIRELAB_VANISHED_SECONDS", "60", runtime.positive)
@@ -66,6 +67,8 @@ def set_options(listener: socket.socket) -> None:
     listener.setblocking(False)
     # Nagle's algorithm would hold back a short answer until the one before is acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # The kernel would let the buffer of a peer that reads nothing grow to 4 MiB: tcp(7), tcp_wmem.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     # A peer that vanishes (no power, no network) sends no FIN. The kernel asks after one that is
     # silent, and gives up on one that acknowledges nothing (tcp(7)).
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

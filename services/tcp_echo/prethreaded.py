@@ -33,7 +33,8 @@ def serve(address: runtime.Address) -> None:
         for _ in range(WORKERS):
             Thread(target=server.serve_forever, daemon=True).start()
         log.info("listening on %s:%d", *server.server_address)
-        signal.pause()  # signals come to the main thread, and the one that is to stop us raises
+        while True:
+            signal.pause()  # signals come to the main thread, and the one that is to stop us raises
 
 
 class Server(TCPServer):

@@ -4,7 +4,7 @@ import re
 import time
 from functools import lru_cache
 
-LONGEST = 65  # bytes to receive of a request: enough to tell that it is too long for an ID
+LONGEST = 64 + 1 + 24  # bytes to receive of a request: a reply, which is to be recognised
 ID = re.compile(rb"[ -~]{1,64}")
 ANSWER = re.compile(rb".*\d\d:\d\d:\d\d \d{4}", re.DOTALL)
 

@@ -23,8 +23,10 @@ from clients.addresses import Address, host_and_port
 from clients.checks import WrongAnswer, expect
 from clients.connections import connect, exchange
 from clients.rpc import RPCProxy
+from clients.tcp_echo import returned
+from clients.udp_time import TimeClient
 from services.connection.handshake import authkey
-from tests.helpers import ROOT, receive
+from tests.helpers import ROOT
 
 PAUSE = 0.05  # seconds between two requests of a client
 REQUESTS = 10  # with each connection; the next are made with another
@@ -102,24 +104,20 @@ def tcp_echo(address: Address, late: float) -> Iterator[Ask]:
     with closing(socket.create_connection(address, late)) as stream:
 
         def ask(word: str) -> None:
-            stream.sendall(word.encode())
-            expect("the echo", receive(stream, len(word)), word.encode())
+            expect("the echo", returned(stream, word.encode()), word.encode())
 
         yield ask
 
 
 @contextmanager
 def udp_time(address: Address, late: float) -> Iterator[Ask]:
-    """Have the time told, under an ID."""
-    with socket.socket(type=socket.SOCK_DGRAM) as peer:
-        peer.connect(address)
-        peer.settimeout(late)
+    """Have the time told, under an ID; what is lost is sent again, as any client must."""
+    attempts = 20
+    with TimeClient(address, late / 50, attempts, ceiling=late / attempts) as client:
 
-        def ask(word: str) -> None:
-            peer.send(word.encode())
-            answer = peer.recv(200).decode()
-            expect("the ID", answer[:-25], word)
-            time.strptime(answer[-24:])
+        def ask(_word: str) -> None:
+            client.ask()
+            expect("replies that are not ours", client.statistics.forged, 0)
 
         yield ask
 
@@ -197,6 +195,7 @@ class Client(threading.Thread):
     def __init__(self, number: int, service: str, address: Address | str, late: float) -> None:
         super().__init__(daemon=True)
         self.took: list[float] = []  # seconds, of each request that was answered
+        self.answered: list[float] = []  # when each of them was, on the monotonic clock
         self.failures: list[str] = []
         self.wrong: list[str] = []
         self.stopping = threading.Event()
@@ -212,7 +211,8 @@ class Client(threading.Thread):
                 with self._conversation(*self._arguments) as ask:  # type: ignore[arg-type]
                     for _ in range(REQUESTS):
                         ask(f"{self._number}-{len(self.took)}")
-                        self.took.append(time.monotonic() - began)
+                        self.answered.append(time.monotonic())
+                        self.took.append(self.answered[-1] - began)
                         if self.stopping.wait(PAUSE):
                             return
                         began = time.monotonic()

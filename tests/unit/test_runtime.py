@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,8 @@ from services.runtime import SettingError, Stop, one_of, port_number, setting
 @pytest.fixture(autouse=True)
 def _signal_handlers() -> Iterator[None]:
     """Put back the handlers that `main` replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    replaced = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    handlers = {number: signal.getsignal(number) for number in replaced}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -103,6 +105,31 @@ def test_a_signal_ends_serve_and_the_process_with_status_0(number: signal.Signal
     with pytest.raises(SystemExit) as caught:
         runtime.main(serve, 1)
     assert (caught.value.code, stopped) == (0, [number.name])
+
+
+def test_a_signal_that_breaks_off_nothing_ends_serve_all_the_same() -> None:
+    """It came between two calls, or to another thread, and the next call waits for ever."""
+    here, there = socket.socketpair()
+    waited: list[str] = []
+
+    def for_ever() -> None:
+        waited.append("for ever")
+        there.close()
+
+    def tell() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def serve(_address: runtime.Address) -> None:
+        threading.Timer(0.1, tell).start()  # sooner, and it might come before the call
+        here.recv(1)
+
+    with here, there:
+        ever = threading.Timer(5, for_ever)
+        ever.start()
+        with pytest.raises(SystemExit) as caught:
+            runtime.main(serve, 1)
+        ever.cancel()
+    assert (caught.value.code, waited) == (0, [])
 
 
 def test_a_second_signal_does_not_break_off_the_clean_up() -> None:

@@ -1,0 +1,287 @@
+"""udp-time: a network that loses half of everything, forgers, loops and floods."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from random import Random
+
+import docker
+from docker.models.containers import Container
+
+from clients.addresses import Address
+from clients.udp_time import TimeClient
+from services.udp_time import reply
+from tests.helpers import LOOPBACK, resident, until
+from tests.hostile.good import good_clients
+from tests.hostile.machine import machine, published, succeed
+from tests.hostile.reliability import Row
+from tests.processes import running
+
+KIB, MIB = 1024, 1024 * 1024
+REQUESTS = 1000
+CLIENTS = 20  # at the same time
+ATTEMPTS = 20
+PORT = 20000
+LOSSY = ("-m", "statistic", "--mode", "random", "--probability", "0.3", "-j", "DROP")
+FLOOD = 100_000  # datagrams
+
+
+def command(variant: str) -> list[str]:
+    """Return how a variant is started."""
+    return ["python3", "-m", f"services.udp_time.{variant}"]
+
+
+def asked_once(address: Address) -> int:
+    """Ask some times as who trusts the network: once, and wait a while. Return the answers."""
+    answers = 0
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(0.1)
+        for _ in range(REQUESTS // CLIENTS):
+            client.sendto(b"", address)
+            with suppress(TimeoutError):
+                client.recv(100)
+                answers += 1
+    return answers
+
+
+def asked(address: Address) -> tuple[list[int], int]:
+    """Ask some times; return how many attempts each request took, and the replies not ours."""
+    took = []
+    with TimeClient(address, 0.03, ATTEMPTS, ceiling=0.1) as client:
+        for _ in range(REQUESTS // CLIENTS):
+            before = client.statistics.sent
+            with suppress(TimeoutError):
+                client.ask()
+                took.append(client.statistics.sent - before)
+    return took, client.statistics.forged
+
+
+def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str) -> None:
+    """A network that loses 30 % each way delays 1,000 requests, and loses none."""
+    with (
+        machine(engine, tools_image, command("raw_loop")) as server,
+        ThreadPoolExecutor(CLIENTS) as threads,
+    ):
+        for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
+            succeed(server, "iptables", "-A", chain, "-p", "udp", side, str(PORT), *LOSSY)
+        everyone = [published(server, f"{PORT}/udp")] * CLIENTS
+        outcomes = list(threads.map(asked, everyone))
+        once = sum(threads.map(asked_once, everyone))
+    attempts = [number for took, _ in outcomes for number in took]
+    foreign = sum(forged for _, forged in outcomes)
+    measured.limit(f"1,000 of 1,000 within {ATTEMPTS} attempts each, no reply to another's request")
+    measured.default(
+        f"{len(attempts)} of {REQUESTS}, {sum(attempts) / len(attempts):.1f} attempts each"
+        f" and at most {max(attempts)}, {foreign} replies to another's request"
+    )
+    measured.naive("a client that asks once", f"{once} of {REQUESTS}")
+    assert len(attempts) == REQUESTS
+    assert foreign == 0
+    assert once < 0.7 * REQUESTS
+
+
+class Meddler:
+    """A time server behind a network that does everything at once.
+
+    The datagram number N that comes to it is answered with `time.ctime(N)`, so that whoever has
+    taken a wrong answer can be told. Before and after the answer come forged ones and old ones;
+    now and then it is kept back until the next.
+    """
+
+    def __init__(self, server: socket.socket, stranger: socket.socket, random: Random) -> None:
+        self.forged = 0
+        self._server = server
+        self._stranger = stranger
+        self._random = random
+        self._number = 0
+        self._kept: list[bytes] = []
+
+    def step(self) -> None:
+        """Take a datagram, and answer it and others."""
+        request, peer = self._server.recvfrom(2048)
+        self._number += 1
+        answer = request + b" " + time.ctime(self._number).encode()
+        forged = self.forgeries(request)
+        self.forged += len(forged) + 1
+        for datagram in forged:
+            self._server.sendto(datagram, peer)
+        self._stranger.sendto(request + b" " + time.ctime(0).encode(), peer)
+        for datagram in self._kept:
+            self._server.sendto(datagram, peer)
+        self._kept = [answer]
+        if self._random.random() < 0.8:
+            self._server.sendto(answer, peer)
+
+    def forgeries(self, request: bytes) -> list[bytes]:
+        """Return answers of a wrong time, by one who has not seen the request's ID."""
+        wrong = time.ctime(0).encode()
+        guess = b"%016x-%d" % (self._random.getrandbits(64), self._number)
+        return [
+            wrong,
+            guess + b" " + wrong,
+            request[:-1] + b" " + wrong,
+            request + b"0 " + wrong,
+            (request + b" " + wrong)[: self._random.randrange(len(request) + 25)],
+            request + b" " + b"\xff" * 24,
+            request + b" Thu Jan 99 00:00:00 1970",
+            b"",
+        ]
+
+
+@contextmanager
+def meddled(seed: int) -> Iterator[tuple[Address, Meddler]]:
+    """Run a meddler."""
+    stopping = threading.Event()
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as server,
+        socket.socket(type=socket.SOCK_DGRAM) as stranger,
+    ):
+        server.bind((LOOPBACK, 0))
+        server.settimeout(0.05)
+        meddler = Meddler(server, stranger, Random(seed))  # noqa: S311 - to be repeated
+
+        def serve() -> None:
+            while not stopping.is_set():
+                with suppress(TimeoutError):
+                    meddler.step()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield Address(*server.getsockname()), meddler
+        finally:
+            stopping.set()
+            thread.join()
+
+
+def test_forged(measured: Row, seed: int) -> None:
+    """Of forged replies, duplicates and late ones around each of 1,000 answers, none is taken.
+
+    The forgers know the server's address and the client's, and send what looks right; they do not
+    know the ID, which is 64 random bits. Who does know it sends from elsewhere.
+    """
+    wrong = 0
+    with meddled(seed) as (address, meddler), TimeClient(address, 0.02, ATTEMPTS, 0.1) as client:
+        for _ in range(REQUESTS):
+            before = client.statistics.sent
+            told = client.ask().text
+            own = range(before + 1, client.statistics.sent + 1)
+            wrong += told not in [time.ctime(number) for number in own]
+    measured.limit("0 wrong answers taken")
+    measured.default(
+        f"{wrong} taken of {meddler.forged} forged, {client.statistics.late} late and"
+        f" {client.statistics.duplicate} twice"
+    )
+    assert wrong == 0
+    assert client.statistics.late > 100
+
+    taken = 0
+    with meddled(seed) as (address, _), socket.socket(type=socket.SOCK_DGRAM) as naive:
+        naive.settimeout(5)
+        for number in range(REQUESTS):
+            naive.sendto(b"time", address)
+            answer, _ = naive.recvfrom(100)
+            taken += answer[-24:].decode(errors="replace") != time.ctime(number + 1)
+    measured.naive("a client that takes what comes first", f"{taken} of {REQUESTS} answers wrong")
+    assert taken > 0
+
+
+def test_size(measured: Row, seed: int) -> None:
+    """No answer is more than 32 bytes longer than its question, whatever that is."""
+    random = Random(seed)  # noqa: S311 - to be repeated
+    questions = [b"x" * size for size in (*range(100), 1000, 60 * KIB)]
+    questions += [random.randbytes(random.randrange(100)) for _ in range(1000)]
+    questions += [random.randbytes(60 * KIB) for _ in range(10)]
+    questions = [question for question in questions if reply.reply(question)]
+    longest = 0
+    with (
+        running(command("raw_loop")) as server,
+        socket.socket(type=socket.SOCK_DGRAM) as client,
+    ):
+        client.settimeout(5)
+        client.connect(server.address)
+        for question in questions:
+            client.send(question)
+            longest = max(longest, len(client.recv(64 * KIB)) - len(question))
+    measured.limit("at most 32 bytes more")
+    measured.default(f"at most {longest} bytes more, of {len(questions)} questions of up to 60 KiB")
+    assert longest <= 32
+
+
+def received(container: Container) -> int:
+    """Return how many datagrams have been taken in a container: /proc/net/snmp, InDatagrams."""
+    counts = re.findall(r"^Udp: (\d+)", succeed(container, "cat", "/proc/net/snmp"), re.MULTILINE)
+    return int(counts[0])
+
+
+def test_loops(measured: Row, engine: docker.DockerClient, tools_image: str) -> None:
+    """A datagram forged to be from the server's own port, or another's, has one answer, not more.
+
+    It is the oldest attack on servers of this kind (CERT advisory CA-1996-01): the answer to a
+    forged question is a question to the next one, and so on for ever.
+    """
+    sizes = [0, 1, 24, 39, 40, 41, 63, 64, 65, 89, 1000, 60_000]
+    forger = ["python3", "-m", "tests.hostile.forger"]
+    with machine(engine, tools_image, command("raw_loop")) as server:
+        with machine(engine, tools_image, command("evented"), server, WIRELAB_PORT="20001"):
+            before = received(server)
+            for size in sizes:
+                for source in ("20000", "20001"):
+                    succeed(server, *forger, source, "20000", str(size))
+            sent = 2 * len(sizes)
+            until(lambda: received(server) >= before + 2 * sent)
+            count = received(server) - before - sent
+        measured.limit("1 datagram for each that is forged")
+        measured.default(f"{count} datagrams after {sent} forged ones")
+        assert count == sent
+
+        garrulous = ["python3", "-m", "tests.hostile.garrulous"]
+        with (
+            machine(engine, tools_image, [*garrulous, "20002"], server),
+            machine(engine, tools_image, [*garrulous, "20003"], server),
+        ):
+            before = received(server)
+            succeed(server, *forger, "20002", "20003", "0")
+            time.sleep(1)
+            count = received(server) - before - 1
+    measured.naive(
+        "a server that answers everything", f"{count} datagrams within a second after 1 forged one"
+    )
+    assert count > 1000
+
+
+def flood(address: Address, seed: int) -> float:
+    """Send junk almost without pause; return how many seconds it took."""
+    random = Random(seed)  # noqa: S311 - to be repeated
+    junk = [random.randbytes(random.randrange(1500)) for _ in range(1000)]
+    junk[::100] = [random.randbytes(60 * KIB)] * 10
+    began = time.monotonic()
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.connect(address)
+        for number in range(FLOOD):
+            client.send(junk[number % len(junk)])
+            if number % 500 == 0:
+                time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_flood(measured: Row, seed: int) -> None:
+    """100,000 junk datagrams within seconds are answered or lost, and clients ask again."""
+    for variant in ("raw_loop", "threaded"):
+        with running(command(variant)) as server:
+            before = resident(server.process.pid)
+            with good_clients("udp-time", server.address) as good:
+                took = flood(server.address, seed)
+                growth = resident(server.process.pid) - before
+        figures = f"{good.outcome}, {growth / MIB:.1f} MiB more, in {took:.1f} s"
+        if variant == "raw_loop":
+            measured.limit("100 %, at most 1 MiB more")
+            measured.default(figures)
+            assert good.outcome.all_well, good.outcome.failures
+            assert growth <= MIB
+        else:
+            measured.naive(variant, figures)
