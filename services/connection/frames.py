@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 HEADER = struct.Struct("!i")
 SMALL = 4096  # bytes
+TURN = 64  # messages
 
 
 class FrameError(ValueError):
@@ -31,16 +32,23 @@ class Incoming:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.size = 0  # bytes received of a message that is not complete
+        self.size = 0  # bytes received and not yet given out
         self._parts = [b""]
         self._needed = HEADER.size  # bytes without which there is nothing to do
+
+    @property
+    def more(self) -> bool:
+        """Whether there may be another message in what has been received already."""
+        return self.size >= self._needed
 
     def messages(self, data: bytes) -> Iterable[bytes]:
         """Add what has been received, and yield each message that is now complete.
 
-        A length is checked when it has arrived, before a byte of its message is waited for, and
-        memory is taken only for what has come. Raises FrameError for a length that is negative,
-        zero (no pickle and no step of the handshake is empty) or over the limit of the moment.
+        At most a TURN of them, so that others may have theirs: when the last of these has been
+        taken, `more` says whether to come back, with no data, for the next. A length is checked
+        when it has arrived, before a byte of its message is waited for, and memory is taken only
+        for what has come. Raises FrameError for a length that is negative, zero (no pickle and no
+        step of the handshake is empty) or over the limit of the moment.
         """
         size = len(data) - HEADER.size
         if not self.size and 0 < size <= self.limit and HEADER.unpack_from(data) == (size,):
@@ -61,7 +69,9 @@ class Incoming:
 
     def _cut(self, data: bytes) -> Iterator[bytes]:
         start = 0
-        while len(data) >= start + HEADER.size:
+        for _ in range(TURN):
+            if len(data) < start + HEADER.size:
+                break
             (size,) = HEADER.unpack_from(data, start)
             if not 0 < size <= self.limit:
                 raise FrameError(

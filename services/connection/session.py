@@ -8,11 +8,24 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import AuthenticationError
 
+from services import runtime
 from services.connection import frames, handshake
 
+SMALLEST, LARGEST = 4096, 2**31 - 1  # bytes; the latter is what a length of 32 bits can say
+
+
+def message_size(text: str) -> int:
+    """Parse the size of the largest message, in bytes."""
+    if text.isascii() and text.isdigit() and SMALLEST <= int(text) <= LARGEST:
+        return int(text)
+    raise ValueError(f"a number of bytes ({SMALLEST} to {LARGEST})")
+
+
 HANDSHAKE_SECONDS = 5.0
-MESSAGE_SECONDS = 30.0
-MAX_MESSAGE = 16 * 1024 * 1024  # bytes
+# For a message from its first byte to its last, and for an answer until some of it is taken.
+MESSAGE_SECONDS = runtime.setting("WIRELAB_SILENCE_SECONDS", "30", runtime.positive)
+MAX_MESSAGE = runtime.setting("WIRELAB_MAX_MESSAGE", str(16 * 1024 * 1024), message_size)  # bytes
+MOST_HELD = 2 * MAX_MESSAGE  # bytes, for all connections of a server together
 
 
 def keep_memory() -> None:
@@ -29,13 +42,17 @@ class Session:
     """The server's side of one connection, from its first challenge on.
 
     `answer` turns each message into the one to send back. `unsent` holds what is to be sent;
-    nothing should be received while it is not empty. `ended` says why the connection is to be
-    closed, once `unsent` has been offered to the peer; None while it goes on.
+    nothing should be received while it is not empty. When it is, and the session has `more` to
+    do, it is to `go_on` in its next turn, instead of receiving. `held` is how many bytes it keeps
+    of messages and answers. `ended` says why the connection is to be closed, once `unsent` has
+    been offered to the peer; None while it goes on.
     """
 
     def __init__(self, peer: str, key: bytes, answer: Callable[[bytes], bytes]) -> None:
         self.peer = peer
         self.ended: str | None = None
+        self.more = False
+        self.held = 0
         self._answer = answer
         self._authenticated = False
         self._handshake = handshake.server(key)
@@ -48,6 +65,13 @@ class Session:
         if not data:
             self.ended = "closed by the client"
             return
+        self._take(data)
+
+    def go_on(self) -> None:
+        """Put into `unsent` what the next of the messages received before call for."""
+        self._take(b"")
+
+    def _take(self, data: bytes) -> None:
         replies: list[bytes] = []
         try:
             for message in self._incoming.messages(data):
@@ -59,6 +83,9 @@ class Session:
         except Exception as error:  # noqa: BLE001 - one peer's failure is not the others'
             self.ended = f"{type(error).__name__}: {error}"
         self.unsent = b"".join(replies)
+        waiting = self._incoming.size
+        self.more = waiting > 0 and self._incoming.more
+        self.held = waiting + len(self.unsent)
 
     def sent(self, count: int) -> None:
         """Take note that the first `count` bytes of `unsent` have been sent."""
@@ -66,6 +93,7 @@ class Session:
             self.unsent = memoryview(self.unsent)[count:]
         else:
             self.unsent = b""
+            self.held = self._incoming.size
         if self._authenticated:
             self._deadline = math.inf
 

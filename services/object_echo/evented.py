@@ -15,12 +15,14 @@ from pathlib import Path
 
 from services import runtime
 from services.connection import handshake
-from services.connection.session import Session, keep_memory
+from services.connection.session import MOST_HELD, Session, keep_memory
 from services.object_echo.echo import echo
 
 CHUNK = 256 * 1024  # bytes
+UNSENT = 128 * 1024  # bytes that the kernel keeps for a peer which it cannot send on yet
 ACCEPTS = 64  # connections in one go: those that are there already have their turn in between
 SWEEP_SECONDS = 0.25
+VANISHED_SECONDS = runtime.setting("WIRELAB_VANISHED_SECONDS", "60", runtime.positive)
 
 Clients = dict[int, tuple[socket.socket, Session]]  # by descriptor
 
@@ -33,9 +35,11 @@ def serve(address: runtime.Address) -> None:
     unix_path = runtime.setting("WIRELAB_UNIX_SOCKET", "", str)
     keep_memory()
     clients: Clients = {}
+    held = 0  # bytes, for all of them together
     with ExitStack() as stack:
         epoll = stack.enter_context(select.epoll())
         tcp = stack.enter_context(socket.create_server(address, backlog=1024))
+        set_options(tcp)
         listeners = {tcp.fileno(): tcp}
         log.info("listening on %s:%d", *tcp.getsockname()[:2])
         if unix_path:
@@ -49,14 +53,31 @@ def serve(address: runtime.Address) -> None:
         while True:
             for descriptor, events in epoll.poll(SWEEP_SECONDS):
                 if descriptor in clients:
-                    converse(epoll, clients, descriptor, events)
-                else:
+                    held += converse(epoll, clients, descriptor, events)
+                    if held > MOST_HELD:
+                        held = make_room(clients)
+                elif descriptor in listeners:  # and not a client that had to make room just now
                     accept(epoll, clients, listeners[descriptor], key)
             if (now := time.monotonic()) > next_sweep:
-                sweep(clients, now)
+                held = sweep(clients, now)
                 for descriptor in listeners:
                     epoll.modify(descriptor, select.EPOLLIN)
                 next_sweep = now + SWEEP_SECONDS
+
+
+def set_options(listener: socket.socket) -> None:
+    """Set what each connection inherits from its listener."""
+    # Nagle's algorithm would hold back a short answer until the one before is acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # What a peer does not read waits here, where it is counted, rather than in the kernel.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    # A peer that vanishes (no power, no network) sends no FIN. The kernel asks after one that is
+    # silent, and gives up on one that acknowledges nothing (tcp(7)).
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, VANISHED_SECONDS // 2))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, VANISHED_SECONDS // 6))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000)
 
 
 @contextmanager
@@ -94,8 +115,6 @@ def accept(epoll: select.epoll, clients: Clients, listener: socket.socket, key: 
                 return
             continue
         client.setblocking(False)
-        if listener.family != socket.AF_UNIX:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         name = "{}:{}".format(*peer) if isinstance(peer, tuple) else "the UNIX socket"
         session = Session(name, key, echo)
         log.info("connection from %s", session.peer)
@@ -103,11 +122,17 @@ def accept(epoll: select.epoll, clients: Clients, listener: socket.socket, key: 
         clients[client.fileno()] = client, session
 
 
-def converse(epoll: select.epoll, clients: Clients, descriptor: int, events: int) -> None:
-    """Receive if nothing waits to be sent, and send what the kernel takes."""
+def converse(epoll: select.epoll, clients: Clients, descriptor: int, events: int) -> int:
+    """Receive if nothing waits to be answered or sent, and send what the kernel takes.
+
+    Returns by how many bytes what is held for the client has grown.
+    """
     client, session = clients[descriptor]
+    before = session.held
     try:
-        if not session.unsent:
+        if session.more and not session.unsent:
+            session.go_on()  # others have had their turn
+        elif not session.unsent:
             session.receive(client.recv(CHUNK))
         if session.unsent:
             session.sent(client.send(session.unsent))
@@ -117,18 +142,36 @@ def converse(epoll: select.epoll, clients: Clients, descriptor: int, events: int
         session.ended = str(error)
     if session.ended:
         hang_up(clients, descriptor)
-        return
-    wanted = select.EPOLLOUT if session.unsent else select.EPOLLIN
+        return -before
+    wanted = select.EPOLLOUT if session.unsent or session.more else select.EPOLLIN
     if events != wanted:
         epoll.modify(descriptor, wanted)
+    return session.held - before
 
 
-def sweep(clients: Clients, now: float) -> None:
-    """Hang up on the peers whose time for the handshake, or for a message, is up."""
+def make_room(clients: Clients) -> int:
+    """Hang up on whoever holds the most, until there is room for all; return what they hold."""
+    held = {descriptor: session.held for descriptor, (_, session) in clients.items()}
+    while sum(held.values()) > MOST_HELD:
+        most = max(held, key=held.__getitem__)
+        clients[most][1].ended = f"it held {held.pop(most)} bytes, and there is no room for all"
+        hang_up(clients, most)
+    return sum(held.values())
+
+
+def sweep(clients: Clients, now: float) -> int:
+    """Hang up on the peers whose time for the handshake, or for a message, is up.
+
+    Returns how many bytes are held for the others.
+    """
+    held = 0
     for descriptor, (_, session) in list(clients.items()):
         session.check_deadline(now)
         if session.ended:
             hang_up(clients, descriptor)
+        else:
+            held += session.held
+    return held
 
 
 def hang_up(clients: Clients, descriptor: int) -> None:

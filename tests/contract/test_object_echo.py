@@ -228,6 +228,35 @@ def test_a_message_announced_as_too_large_closes_the_connection(where: Where, ke
     assert object_echo.echo(where, "served") == "served"
 
 
+@evented
+@pytest.mark.parametrize("service", ["object_echo", "rpc"])
+def test_the_largest_message_is_a_setting(
+    variant: str, service: str, key_file: Path, key: bytes
+) -> None:
+    """One byte more closes the connection, and a size that cannot be is refused at the start."""
+    start = ["python", "-m", f"services.{service}.{variant}"]
+    around = len(plain_pickle.dumps("x" * 4000)) - 4000
+    largest = plain_pickle.dumps("x" * (5000 - around))
+    with running(start, WIRELAB_MAX_MESSAGE="5000") as server:
+        with stock(server.address, key) as c:
+            c.send_bytes(largest)
+            assert c.recv_bytes()
+            c.send_bytes(largest + b"x")
+            with pytest.raises((EOFError, ConnectionResetError)):
+                c.recv_bytes()
+        until(lambda: any("1 to 5000 are accepted" in line for line in server.log))
+    for value in ("4095", "2147483648", "16 MiB"):
+        line = refuses_to_start(
+            start,
+            WIRELAB_PORT="0",
+            WIRELAB_AUTHKEY_FILE=str(key_file),
+            WIRELAB_MAX_MESSAGE=value,
+        )
+        assert line == (
+            f"WIRELAB_MAX_MESSAGE has value {value!r}. Not a number of bytes (4096 to 2147483647)"
+        )
+
+
 @threaded
 def test_memory_is_reserved_for_whatever_is_announced(
     server: Server, where: Where, key: bytes

@@ -213,6 +213,45 @@ class Pid:
         return os.getpid, ()
 
 
+UNPICKLABLE = """
+import sys
+from importlib import import_module
+from services import runtime
+from services.rpc.functions import register
+
+@register
+def a_generator():
+    return (number for number in range(3))
+
+@register
+def an_error():
+    raise ValueError(lambda: 0)
+
+runtime.main(import_module(f"services.rpc.{sys.argv[1]}").serve, default_port=0)
+"""
+
+
+def test_what_cannot_be_pickled_leaves_the_connection_usable(
+    variant: str, key_file: Path, key: bytes
+) -> None:
+    """A result or an exception, for either form of client."""
+    assert key_file.exists()
+    with running(["python", "-c", UNPICKLABLE, variant]) as server:
+        with RPCProxy(server.address, key) as proxy:
+            with pytest.raises(ValueError, match="a generator is not plain data"):
+                proxy.a_generator()
+            with pytest.raises(ValueError, match="<function"):
+                proxy.an_error()
+            assert proxy.add(2, 3) == 5
+        with Client((server.address.host, server.address.port), authkey=key) as connection:
+            twice = TwiceProxy(connection)
+            with pytest.raises(ValueError, match="a generator is not plain data"):
+                twice.a_generator()
+            with pytest.raises(ValueError, match="<function"):
+                twice.an_error()
+            assert twice.add(2, 3) == 5
+
+
 UNPICKLED: dict[str, tuple[bytes, str]] = {  # and the error of whoever unpickles it
     "a function": (pickle.dumps(len), "TypeError"),
     "a call": (pickle.dumps(("none such", (Pid(),), {})), "NameError"),

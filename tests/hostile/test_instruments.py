@@ -115,7 +115,7 @@ def test_a_crowd_says_what_became_of_it() -> None:
 
 def test_a_crowd_drips_and_comes_again() -> None:
     """A member that drips goes on, and one that was cut off is replaced."""
-    heard = []
+    heard: list[bytes] = []
 
     def listen(stream: socket.socket) -> None:
         heard.extend(stream.recv(100) for _ in range(4))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from services.connection.frames import TURN, encode
+from services.connection.session import Session
 from services.object_echo import evented as object_echo
 from services.rpc import evented as rpc
 from services.tcp_echo import evented as tcp_echo
@@ -22,10 +24,11 @@ each = pytest.mark.parametrize("server", [rpc, object_echo], ids=lambda m: m.__n
 
 @each
 def test_accepted_connections_hold_up_nothing(server: Any) -> None:
-    """No call on one blocks the loop, and no short answer waits for an acknowledgement."""
+    """No call on one blocks the loop, no short answer waits, and who vanishes is noticed."""
     clients: dict[int, tuple[socket.socket, Any]] = {}
     with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
         listener.setblocking(False)
+        server.set_options(listener)
         with (
             socket.create_connection(listener.getsockname()),
             socket.create_connection(listener.getsockname()),
@@ -36,6 +39,65 @@ def test_accepted_connections_hold_up_nothing(server: Any) -> None:
                 with accepted:
                     assert not accepted.getblocking()
                     assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                    unsent = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+                    assert unsent == server.UNSENT
+                    assert noticed_after(accepted) == (60, 60)
+
+
+def noticed_after(connection: socket.socket) -> tuple[int, float]:
+    """Return after how many seconds a peer that is silent, and one that owes an answer, is lost."""
+    assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    idle, interval, probes, unanswered = (
+        connection.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (
+            socket.TCP_KEEPIDLE,
+            socket.TCP_KEEPINTVL,
+            socket.TCP_KEEPCNT,
+            socket.TCP_USER_TIMEOUT,
+        )
+    )
+    return idle + probes * interval, unanswered / 1000
+
+
+@each
+def test_whoever_holds_the_most_makes_room(server: Any) -> None:
+    """One after the other, until what is held for all is no more than it may be."""
+    mib = 1024 * 1024
+    held = {1: mib, 2: server.MOST_HELD, 3: 2 * mib, 4: server.MOST_HELD - 2 * mib}
+    clients: dict[int, tuple[socket.socket, Any]] = {
+        number: (socket.socket(), SimpleNamespace(held=size, peer="peer", ended=None))
+        for number, size in held.items()
+    }
+    streams = {number: stream for number, (stream, _) in clients.items()}
+    assert server.make_room(clients) == 3 * mib
+    assert list(clients) == [1, 3]
+    assert streams[2].fileno() == streams[4].fileno() == -1
+    assert server.make_room(clients) == 3 * mib
+    for stream in streams.values():
+        stream.close()
+
+
+@each
+def test_a_turn_is_bounded(server: Any) -> None:
+    """What one peer has sent at once is answered in parts; others are looked at in between."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, select.epoll() as epoll:
+        ours.setblocking(False)
+        session = Session("peer", b"k" * 32, bytes.upper)
+        session.unsent = b""
+        session._authenticated = True
+        session._incoming.limit = 100
+        clients = {ours.fileno(): (ours, session)}
+        epoll.register(ours, select.EPOLLIN)
+        theirs.sendall(encode(b"x") * 3 * TURN + encode(b"y")[:-1])
+        for turn in range(1, 4):
+            ((descriptor, events),) = epoll.poll(1)
+            server.converse(epoll, clients, descriptor, events)
+            assert theirs.recv(64 * 1024) == encode(b"X") * TURN, turn
+        theirs.sendall(b"y")
+        while ready := epoll.poll(0):
+            server.converse(epoll, clients, *ready[0])
+        assert theirs.recv(100) == encode(b"Y")
 
 
 @each
@@ -113,17 +175,7 @@ def test_a_connection_of_tcp_echo_inherits_its_options() -> None:
         with accepted:
             assert not accepted.getblocking()
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            idle, interval, probes, unanswered = (
-                accepted.getsockopt(socket.IPPROTO_TCP, option)
-                for option in (
-                    socket.TCP_KEEPIDLE,
-                    socket.TCP_KEEPINTVL,
-                    socket.TCP_KEEPCNT,
-                    socket.TCP_USER_TIMEOUT,
-                )
-            )
-            assert (idle + probes * interval, unanswered) == (60, 60_000)
+            assert noticed_after(accepted) == (60, 60)
 
 
 def test_without_a_free_descriptor_tcp_echo_stops_listening_for_a_moment() -> None:

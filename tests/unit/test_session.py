@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain
 
 import pytest
 
 from services.connection import frames
+from services.connection.frames import TURN
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
 from services.connection.session import (
     HANDSHAKE_SECONDS,
@@ -97,11 +99,35 @@ def test_one_byte_at_a_time_is_enough() -> None:
     assert messages(sent)[2:] == [b"HELLO"]
 
 
-def test_messages_sent_without_waiting_are_answered_in_order() -> None:
-    """One receive may bring many."""
+@pytest.mark.parametrize("count", [1, 2, TURN - 1, TURN, TURN + 1, 5 * TURN, 5 * TURN + 1])
+def test_messages_sent_without_waiting_are_answered_in_order(count: int) -> None:
+    """One receive may bring many; those of others have their turn in between."""
     session = authenticated()
-    session.receive(b"".join(frames.encode(b"m%d" % n) for n in range(100)))
-    assert messages(drain(session)) == [b"M%d" % n for n in range(100)]
+    session.receive(b"".join(frames.encode(b"m%d" % n) for n in range(count)))
+    turns = [messages(drain(session))]
+    while session.more:
+        session.go_on()
+        turns.append(messages(drain(session)))
+    assert list(chain(*turns)) == [b"M%d" % n for n in range(count)]
+    assert max(map(len, turns)) <= TURN
+    assert session.held == 0
+
+
+def test_what_it_holds_is_counted() -> None:
+    """Of a message that is not complete, of those that wait, and of an answer until all is sent."""
+    session = authenticated()
+    assert session.held == 0
+    whole = frames.encode(bytes(10_000))
+    session.receive(whole[:5000])
+    assert session.held == 5000
+    session.receive(whole[5000:])
+    assert session.held == len(whole)
+    session.sent(len(whole) - 1)
+    assert session.held == len(whole), "the memory of an answer is free when all of it is sent"
+    session.sent(1)
+    assert session.held == 0
+    session.receive(frames.encode(b"x") * (TURN + 2))
+    assert session.held == (TURN + 2) * len(frames.encode(b"x"))
 
 
 def test_fin_ends_it() -> None:

@@ -1,0 +1,135 @@
+"""Messages that mean harm: pickles that run code, that take memory or time, and mutated ones."""
+
+import pickle
+import struct
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from services.connection import frames
+
+MIB = 1024 * 1024
+
+
+def text(value: str) -> bytes:
+    """Return the opcode that pushes a short text."""
+    return pickle.SHORT_BINUNICODE + bytes([len(value.encode())]) + value.encode()
+
+
+def programs(folder: str) -> list[bytes]:
+    """Return pickles that make a folder, or would have something else of the server's called."""
+    mkdir = pickle.GLOBAL + b"os\nmkdir\n"
+    path = text(folder)
+    call = path + pickle.TUPLE1 + pickle.REDUCE
+    line = pickle.UNICODE + folder.encode() + b"\n"
+    return [
+        pickle.PROTO + b"\4" + mkdir + call + pickle.STOP,
+        pickle.PROTO + b"\4" + text("os") + text("mkdir") + pickle.STACK_GLOBAL + call + b".",
+        mkdir + pickle.MARK + line + pickle.TUPLE + pickle.REDUCE + pickle.STOP,
+        pickle.MARK + line + pickle.INST + b"os\nmkdir\n" + pickle.STOP,
+        pickle.MARK + mkdir + path + pickle.OBJ + pickle.STOP,
+        pickle.GLOBAL + b"pathlib\nPath\n" + path + pickle.TUPLE1 + pickle.NEWOBJ + pickle.STOP,
+        pickle.EMPTY_DICT + mkdir + call + pickle.NONE + pickle.SETITEM + pickle.STOP,
+        pickle.NONE + mkdir + call + pickle.POP + pickle.STOP,
+        pickle.EXT1 + b"\1" + call + pickle.STOP,
+        pickle.PERSID + folder.encode() + b"\n" + pickle.STOP,
+        path + pickle.BINPERSID + pickle.STOP,
+        pickle.GLOBAL
+        + b"services.runtime\nStop\n"
+        + pickle.EMPTY_DICT
+        + pickle.BUILD
+        + pickle.STOP,
+    ]
+
+
+def memo_bomb(index: int) -> bytes:
+    """Return nine bytes for which `pickle.loads` makes room for twice `index` pointers."""
+    return pickle.PROTO + b"\4" + pickle.NONE + pickle.LONG_BINPUT + struct.pack("<I", index) + b"."
+
+
+def hash_bomb(levels: int) -> bytes:
+    """Return a dict with one key: a tuple that has the one before twice, and so on."""
+    key = pickle.EMPTY_TUPLE + (pickle.DUP + pickle.TUPLE2) * levels
+    return pickle.EMPTY_DICT + key + pickle.NONE + pickle.SETITEM + pickle.STOP
+
+
+def hash_bomb_by_memo(levels: int) -> bytes:
+    """Return the same without DUP, which no pickler writes."""
+    key = pickle.EMPTY_TUPLE + pickle.MEMOIZE
+    for level in range(levels):
+        key += pickle.BINGET + bytes([level]) + pickle.TUPLE2 + pickle.MEMOIZE
+    return pickle.EMPTY_DICT + key + pickle.NONE + pickle.SETITEM + pickle.STOP
+
+
+BOMBS = [
+    memo_bomb(2**27),  # 2 GiB
+    hash_bomb(26),
+    hash_bomb_by_memo(26),
+    pickle.MARK * MIB,
+    pickle.EMPTY_SET * MIB,  # 216 MiB, if nobody counts
+    pickle.EMPTY_LIST * (MIB - 1) + pickle.STOP,
+    pickle.BINUNICODE8 + struct.pack("<Q", 2**62) + b"x.",
+    pickle.BYTEARRAY8 + struct.pack("<Q", 2**40) + b"x.",
+    pickle.LONG4 + struct.pack("<I", 2**31 - 1) + b".",
+]
+
+# Lengths that announce too much or nothing; -1 is followed by one of 64 bits.
+LENGTHS = [
+    struct.pack("!i", 2**31 - 1),
+    struct.pack("!i", 0),
+    struct.pack("!i", -2),
+    struct.pack("!iQ", -1, 2**40),
+    struct.pack("!iQ", -1, 4) + b"N.",
+]
+
+VALUES: list[Any] = [
+    ["hello", 42, -(2**70), 0.1, {"a": (1, 2, 3, 4)}, [None, True, ()]],
+    ("add", (2, 3), {}),
+    ("echo", ([1, (2.5, None)],), {}),
+    ("sub", ([1, 2], 4), {"x": 3}),
+    {number: str(number) for number in range(20)},
+    [[["shared"]] * 3, {"k": {"k": {}}}, float("nan"), "é€😀" * 10, "x" * 300],
+]
+BINARY: list[Any] = [
+    {(1, 2): [b"bytes"], "set": {1, 2}, "f": frozenset({"x"})},
+    [b"x" * 300, b"", {b"key": [b"value"]}, pickle.dumps(("add", (2, 3), {}))],
+]
+SPLICES = b"(N]}).0128abhtsuqrjK\x85\x86\x87\x8a\x8c\x8f\x90\x91\x94\x95cRioP\x81\x82\x93"
+
+
+def mutated(random: Random, folder: str) -> Iterator[bytes]:
+    """Yield messages without end: valid ones and programs with changes, and opcodes at random."""
+    valid = [
+        pickle.dumps(value, protocol) for protocol in (2, 3, 4, 5) for value in VALUES + BINARY
+    ]
+    opcodes = [
+        value for name, value in vars(pickle).items() if name.isupper() and type(value) is bytes
+    ]
+    named = programs(folder)
+    while True:
+        kind = random.random()
+        if kind < 0.15:
+            yield b"".join(random.choices(opcodes, k=random.randint(1, 30))) + pickle.STOP
+            continue
+        data = bytearray(random.choice(named if kind < 0.3 else valid))
+        for _ in range(random.randint(0, 4)):
+            at = random.randrange(len(data))
+            match random.randrange(5):
+                case 0:
+                    data[at] = random.randrange(256)
+                case 1:
+                    data.insert(at, random.choice(SPLICES))
+                case 2 if len(data) > 1:
+                    del data[at]
+                case 3:
+                    data[at:at] = random.choice(valid)[: random.randint(1, 40)]
+                case 4:
+                    del data[max(1, at) :]
+        yield bytes(data)
+
+
+def broken_frame(random: Random) -> bytes:
+    """Return the end of a stream: a header that lies, or a message that stops in the middle."""
+    message = pickle.dumps(random.choice(VALUES), 4)
+    size = random.choice((0, -1, -2, 2**31 - 1, len(message) - 1, len(message) + 1, 2**24 + 1))
+    return (frames.HEADER.pack(size) + message)[: random.randint(1, len(message) + 4)]
