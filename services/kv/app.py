@@ -17,6 +17,7 @@ from services.kv.faults import Fault, Kind
 from services.kv.store import Store
 
 ABSENT = xml_rpc.marshal(None)
+LONGEST_NAME = 16 * 1024  # characters; `keys` has to return all names in one answer
 
 Client = TypeVar("Client")
 Call = Callable[[], str]
@@ -116,7 +117,7 @@ class KeyValueServer:
         return method, partial(self._calls[method], *arguments)
 
     def _check_arguments(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Raise Fault unless `method` takes these arguments; a name has to be a string."""
+        """Raise Fault unless `method` takes these arguments; a name is a string of some length."""
         try:
             bound = self._signatures[method].bind(*arguments)
         except TypeError as error:
@@ -124,6 +125,10 @@ class KeyValueServer:
         name = bound.arguments.get("name", "")
         if not isinstance(name, str):
             raise Fault(Kind.BAD_ARGUMENT, f"{method}: the name {name!r:.100} is not a string")
+        if len(name) > LONGEST_NAME:
+            raise Fault(
+                Kind.BAD_ARGUMENT, f"{method}: the name is longer than {LONGEST_NAME} characters"
+            )
 
 
 def response_to(call: Call) -> bytes:

@@ -34,4 +34,4 @@ class Fault(xmlrpc.client.Fault):
     """A fault of one of the kinds, with what in particular is wrong."""
 
     def __init__(self, kind: Kind, detail: str = "") -> None:
-        super().__init__(int(kind), f"{TEXT[kind]}: {detail}" if detail else TEXT[kind])
+        super().__init__(int(kind), f"{TEXT[kind]}: {detail:.200}" if detail else TEXT[kind])

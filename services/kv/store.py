@@ -36,8 +36,13 @@ class Store:
         self._writer = connect(path)
         self._writer.execute(SCHEMA)
         # A killed process may have left a commit that is written and not synced: it would be read,
-        # and to write the same once more is nothing to be synced to SQLite. A checkpoint syncs.
-        self._writer.execute("PRAGMA wal_checkpoint")
+        # and to write the same once more is nothing to be synced to SQLite. A checkpoint syncs, and
+        # does so before it finds that the disk is full.
+        try:
+            self._writer.execute("PRAGMA wal_checkpoint")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
         self._reader = connect(path)
         self._failure = ""  # why the group that is being written has failed
 

@@ -14,10 +14,13 @@ what makes it fast (Lowe, "Testing for linearizability", Concurrency and Computa
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
+from random import Random
 from typing import Any, NamedTuple
 
+NAMES = [f"register {number}" for number in range(6)]
+ENOUGH = 200_000
 MISSING = "no such key"  # the value of a name that has none, and the answer that says so
 
 
@@ -60,6 +63,23 @@ def apply(operation: Operation, value: Any) -> tuple[Any, Any]:
     raise ValueError(operation)
 
 
+def calls(
+    random: Random, new: Iterator[int], seen: Mapping[str, Any]
+) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Yield calls at random: each writes what is `new`, and compares with what was `seen` last."""
+    while True:
+        name = random.choice(NAMES)
+        method = random.choices(["get", "set", "delete", "compare_and_set"], [40, 20, 5, 35])[0]
+        match method:
+            case "set":
+                yield name, method, (next(new),)
+            case "compare_and_set":
+                held = seen.get(name, MISSING)
+                yield name, method, (None if held == MISSING else held, next(new))
+            case _:
+                yield name, method, ()
+
+
 def violations(history: Iterable[Operation]) -> list[str]:
     """Return the names whose history is not linearizable."""
     by_name: dict[str, list[Operation]] = defaultdict(list)
@@ -69,13 +89,17 @@ def violations(history: Iterable[Operation]) -> list[str]:
 
 
 def linearizable(operations: Iterable[Operation]) -> bool:
-    """Whether the history of one name, which has no value at first, is linearizable."""
+    """Whether the history of one name, which has no value at first, is found to be linearizable.
+
+    Where it is, the search comes to about as many points as there are operations. Where it is not,
+    there can be very many to try: it gives up after ENOUGH.
+    """
     by_call = sorted(operations, key=lambda operation: operation.called)
     answered = [operation for operation in by_call if operation.answered < inf]
     lost = [each for each in by_call if each.answered == inf and each.method != "get"]
     found = [Point()]
     seen = set(found)
-    while found:
+    while found and len(seen) < ENOUGH:
         point = found.pop()
         if point.first == len(answered):
             return True
@@ -91,7 +115,8 @@ def after(point: Point, answered: list[Operation], lost: list[Operation]) -> Ite
     first, beyond, taken, value = point
     earliest = inf  # answer of those that are not done: whoever was called later comes after it
     candidates = []
-    for number, operation in enumerate(answered[first : first + WINDOW]):
+    for number in range(len(answered) - first):
+        operation = answered[first + number]
         if operation.called > earliest:
             break
         if not beyond >> number & 1:

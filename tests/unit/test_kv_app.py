@@ -115,6 +115,16 @@ def test_a_call_that_is_refused_harms_no_other(store: Store, statements: list[st
     assert store.names() == ["a"]
 
 
+def test_a_name_has_some_length_at_most(store: Store) -> None:
+    """All of them are returned together; and a text does not repeat what a client has sent."""
+    found = together(store, ("set", "n" * 16_384, 1), ("set", "n" * 16_385, 2), ("s" * 20_000,))
+    assert found[0] is None
+    assert found[1] == (-32602, "bad argument: set: the name is longer than 16384 characters")
+    assert found[2][0] == Kind.NO_SUCH_METHOD
+    assert len(found[2][1]) < 300
+    assert len(store.names()) == 1
+
+
 def test_a_write_too_large_for_the_disk_fails_alone(store: Store) -> None:
     """SQLite undoes the whole transaction for it; the others are written all the same."""
     store._writer.execute("PRAGMA max_page_count = 1")

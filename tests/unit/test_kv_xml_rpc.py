@@ -35,6 +35,8 @@ def struct(*members: str) -> str:
     return f"<value><struct>{inner}</struct></value>"
 
 
+ATTRIBUTES = "<value a='' b=''/>"
+
 VALUES: dict[str, Any] = {
     "nil": None,
     "int": -(2**31),
@@ -101,6 +103,7 @@ def test_a_cdata_section_keeps_what_a_reference_would_break() -> None:
         pytest.param("<value><int>ten</int></value>", Kind.NOT_XML_RPC, id="no int"),
         pytest.param("<value><boolean>2</boolean></value>", Kind.NOT_XML_RPC, id="no boolean"),
         pytest.param("<value><double>x</double></value>", Kind.NOT_XML_RPC, id="no double"),
+        pytest.param("<value><float>nan</float></value>", Kind.NOT_XML_RPC, id="no float"),
         pytest.param("<value><base64>x</base64></value>", Kind.NOT_XML_RPC, id="no base64"),
         pytest.param(
             "<value><dateTime.iso8601>&lt;b&gt;</dateTime.iso8601></value>",
@@ -123,6 +126,78 @@ def test_what_would_not_come_back_unchanged_is_refused(value: str, kind: Kind) -
     assert fault.faultCode == kind
     for internal in ("Error", "class", "Fault", "Traceback", "xmlrpc", "<"):
         assert internal not in fault.faultString
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("<value>a<nil/></value>", id="text before a value"),
+        pytest.param("<value><nil/>a</value>", id="text after a value"),
+        pytest.param("<value><string>a<i4>1</i4>b</string></value>", id="an element in text"),
+        pytest.param("<value><i4>1</i4><i4>2</i4></value>", id="two in one"),
+        pytest.param("<value></value><value></value>", id="two arguments in one"),
+        pytest.param("<i4>1</i4>", id="a type without a value"),
+        pytest.param("<value><array><value/></array></value>", id="array without data"),
+        pytest.param(struct().replace("><", "><member><value/></member><"), id="no name"),
+        pytest.param(struct().replace("><", "><member><name/><name/></member><"), id="two names"),
+        pytest.param(struct().replace("><", ">a<"), id="text in a struct"),
+        pytest.param("<a/>", id="an element of nobody"),
+    ],
+)
+def test_what_is_out_of_place_is_refused(value: str) -> None:
+    """The library would take it, and make something else of it than was meant."""
+    fault = refusal(call(value))
+    assert fault.faultCode == Kind.NOT_XML_RPC
+    assert "out of place" in fault.faultString
+
+
+def test_two_calls_in_one_are_refused() -> None:
+    """Nobody can tell which of the methods it would be."""
+    assert refusal(call("<value/>").replace(b"<params>", b"<methodName/><params>")).faultCode == (
+        Kind.NOT_XML_RPC
+    )
+
+
+def test_a_prefix_of_a_type_is_no_matter() -> None:
+    """Some clients write their extensions so, and declare the prefix."""
+    body = call("<value><ex:nil/></value>").replace(b"<methodCall>", b"<methodCall xmlns:ex='x'>")
+    assert xml_rpc.parse_call(body) == ("set", (None,))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(
+            f"<value><array><data>{'<value/>' * 10_000}</data></array></value>",
+            "more than 10000 elements",
+            id="elements",
+        ),
+        pytest.param(
+            f"<value><array><data>{ATTRIBUTES * 4_000}</data></array></value>",
+            "more than 10000 elements",
+            id="attributes",
+        ),
+        pytest.param(f"<value {'a' * 50_000}=''/>", "longer than 16384 bytes", id="a tag"),
+        pytest.param("\r" * 100_001, "more than 100000 carriage returns", id="line ends"),
+        pytest.param(f"<{'a' * 50_000}/>", "longer than 16384 bytes", id="a name"),
+        pytest.param(
+            f"<value><double>{'1' * 1_000_000}x</double></value>", "of its type", id="digits"
+        ),
+        pytest.param(
+            f"<value><base64>A{' ' * 1_000_000}!</base64></value>", "of its type", id="blanks"
+        ),
+    ],
+)
+def test_what_would_take_long_to_read_is_refused(value: str, text: str) -> None:
+    """Everybody else waits meanwhile; of these some would take hours."""
+    assert text in refusal(call(value)).faultString
+
+
+def test_a_call_may_have_as_much_text_as_it_likes() -> None:
+    """Also of many lines, and with line ends that have to be written as references."""
+    text = "a\r\n" * 100_000 + "b\n" * 300_000
+    body = xmlrpc.client.dumps((text,), "set").encode()
+    assert xml_rpc.parse_call(body) == ("set", (text,))
 
 
 @pytest.mark.parametrize(
