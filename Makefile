@@ -4,13 +4,15 @@ PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m scripts.lab
 PROFILE ?=
 SERVICE ?=
+MINUTES ?= 10
+SEED ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test bench bench-test lint format lock pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability bench bench-test lint format lock audit pictures clean distclean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-10s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
 
 up: .venv/ready ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
 	@$(LAB) up --profile=$(PROFILE)
@@ -43,6 +45,14 @@ test: .venv/ready ## run all tests; those of the containers need an engine (TEST
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
+soak: .venv/ready ## run the tests that gain by it for longer (MINUTES=10; SEED=7: the same again)
+	@$(LAB) prepare
+	@$(PYTHON) -m pytest tests/hostile -m soak --soak=$(MINUTES) $(if $(SEED),--seed=$(SEED)) --timeout=0 -s
+
+reliability: .venv/ready ## run the hostile tests and write what they measure into docs/reliability.md
+	@$(LAB) prepare
+	@$(PYTHON) -m pytest tests/hostile --reliability=docs/reliability.md
+
 bench: .venv/ready ## measure the servers beside their variants and peers (QUICK=1: in a minute)
 	@scripts/bench_tools.sh
 	@$(PYTHON) -m bench $(if $(QUICK),--quick) $(ARGS)
@@ -62,6 +72,9 @@ format: .venv/ready ## put the code in its style
 
 lock: .venv/ready ## pin the newest versions of all packages, with their hashes
 	@scripts/lock.sh
+
+audit: .venv/ready ## report known vulnerabilities of all locked packages, as PyPI or OSV know them
+	@scripts/audit.sh
 
 pictures: .venv/ready ## draw the pictures of the README from compose.yaml and the running lab
 	@$(PYTHON) -m scripts.pictures

@@ -31,7 +31,7 @@ from scripts.stack import (
     services,
 )
 
-OWN_BASE = "wirelab-base:trixie"
+OWN_IMAGES = ("wirelab-base:trixie", "wirelab-tools:trixie")
 NO_ENGINE = 3  # engine.sh: none answers, and none can be installed here
 
 console = Console(stderr=True, highlight=False)
@@ -160,8 +160,9 @@ def distclean(_options: argparse.Namespace) -> int:
         check_own(Stack())
         with step("removing containers, volumes and images"):
             Stack().down(volumes=True, images=True)
-            with suppress(LabError):
-                docker("image", "rm", OWN_BASE)
+            for image in OWN_IMAGES:
+                with suppress(LabError):  # it may never have been made, or another lab uses it
+                    docker("image", "rm", image)
             here = f"label=com.docker.compose.project.working_dir={ROOT}"
             others_run = bool(docker("ps", "--quiet", "--filter", here))
         script("engine.sh", "down")

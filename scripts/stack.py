@@ -159,7 +159,7 @@ class Stack:
         """Run `docker compose`; raises LabError with what it said when it fails."""
         done = self.run(*arguments, capture=capture)
         if done.returncode:
-            what = next(word for word in arguments if word in COMPOSE_COMMANDS)
+            what = next((word for word in arguments if word in COMPOSE_COMMANDS), arguments[0])
             # Of a build, the step that failed: all that went well stands above a line of dashes.
             _, _, step = (done.stdout or "").partition("------\n")
             raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())

@@ -1,4 +1,7 @@
-"""The containers as the engine reports them: what each may do, and with how much."""
+"""The containers as the engine reports them: what each may do, and with how much.
+
+Which control of the CIS Docker Benchmark each test holds: cis.py, and docs/security.md.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from scripts.stack import ROOT, Stack
+from scripts.stack import ROOT, Stack, base_image, services
 from tests.engine import SERVICES, run_in
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 
@@ -45,21 +48,39 @@ def test_file_system_is_read_only(container: Container) -> None:
 
 
 def test_has_no_capabilities(container: Container) -> None:
-    """All capabilities are dropped, and none can be gained by a set-uid program."""
+    """All capabilities are dropped, none is added, and none can be gained by a set-uid program."""
     assert container.attrs["HostConfig"]["CapDrop"] == ["ALL"]
-    assert "no-new-privileges:true" in container.attrs["HostConfig"]["SecurityOpt"]
+    assert not container.attrs["HostConfig"]["CapAdd"]
     assert container.attrs["HostConfig"]["Privileged"] is False
     _, status = run_in(container, "cat", "/proc/self/status")
     assert "CapBnd:\t0000000000000000\n" in status
     assert "NoNewPrivs:\t1\n" in status
 
 
-def test_is_limited(container: Container) -> None:
-    """Processes and memory have a limit, and so have the logs."""
+def test_is_confined(container: Container, engine: docker.DockerClient) -> None:
+    """The engine's own profiles for system calls, and of AppArmor where it is, are not disabled."""
+    assert container.attrs["HostConfig"]["SecurityOpt"] == ["no-new-privileges:true"]
+    with_apparmor = "name=apparmor" in engine.info()["SecurityOptions"]
+    assert container.attrs["AppArmorProfile"] == ("docker-default" if with_apparmor else "")
+    _, status = run_in(container, "cat", "/proc/self/status")
+    assert "Seccomp:\t2\n" in status  # a filter: proc(5)
+
+
+def test_is_limited(container: Container, engine: docker.DockerClient) -> None:
+    """Processes, memory, processor time and descriptors have a limit, and so have the logs."""
     service = container.labels["com.docker.compose.service"]
     assert container.attrs["HostConfig"]["PidsLimit"] == (128 if service in VARIANTS else 64)
     larger = SPEAKS.get(service) in ("object-echo", "rpc") or service == "tcp-echo-forked"
     assert container.attrs["HostConfig"]["Memory"] == (256 if larger else 128) * 1024 * 1024
+    shares = (
+        512 if engine.info()["CPUShares"] else 0
+    )  # an engine without root may have none to give
+    assert container.attrs["HostConfig"]["CpuShares"] == shares
+    assert container.attrs["HostConfig"]["Ulimits"] == [
+        {"Name": "nofile", "Soft": 16384, "Hard": 16384}
+    ]
+    assert run_in(container, "sh", "-c", "ulimit -n") == (0, "16384\n")
+    assert container.attrs["HostConfig"]["CgroupParent"] == ""
     assert container.attrs["HostConfig"]["LogConfig"] == {
         "Type": "json-file",
         "Config": {"max-size": "1m", "max-file": "3"},
@@ -73,15 +94,19 @@ def test_has_an_init(container: Container) -> None:
     assert container.attrs["Config"]["StopTimeout"] == 5
 
 
-def test_shares_nothing_with_the_host(container: Container) -> None:
+def test_shares_nothing_with_the_host(container: Container, stack: Stack) -> None:
     """No namespace, device or folder of the host is in the container, but for the key's file."""
     host = container.attrs["HostConfig"]
-    assert (host["PidMode"], host["UTSMode"], host["Devices"]) == ("", "", None)
+    assert (host["PidMode"], host["UTSMode"], host["UsernsMode"]) == ("", "", "")
+    assert host["Devices"] is None
     assert host["IpcMode"] in ("private", "shareable")
-    assert not host["NetworkMode"].startswith(("host", "container"))
-    bound = [mount for mount in container.attrs["Mounts"] if mount["Type"] == "bind"]
+    assert list(container.attrs["NetworkSettings"]["Networks"]) == [f"{stack.project}_default"]
+    assert host["NetworkMode"] == f"{stack.project}_default"
+    mounts = container.attrs["Mounts"]
+    bound = [mount for mount in mounts if mount["Type"] == "bind"]
     assert all(mount["Destination"] == "/run/secrets/authkey" for mount in bound)
     assert all(mount["RW"] is False for mount in bound)
+    assert not any("shared" in mount["Propagation"] for mount in mounts)
 
 
 @pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
@@ -92,6 +117,24 @@ def test_server_restarts_and_is_checked(find: Find, service: str) -> None:
     assert container.attrs["Config"]["Healthcheck"]["Test"] == [
         "CMD", "sh", "clients/health.sh", SPEAKS[service]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("service", [*SERVICES, *VARIANTS])
+def test_publishes_its_port_on_loopback_only(find: Find, service: str) -> None:
+    """One port, which compose.yaml names, above those that only root may have."""
+    (declared,) = [found.port for found in services({}, "*") if found.name == service]
+    inside = f"{declared.target}/{declared.protocol}"
+    found = find(service).attrs["NetworkSettings"]["Ports"]
+    published = {port: bindings for port, bindings in found.items() if bindings}
+    assert list(published) == [inside]
+    (binding,) = published[inside]
+    assert binding["HostIp"] == "127.0.0.1"
+    assert min(int(binding["HostPort"]), declared.target) > 1023
+
+
+def test_clients_publish_nothing(one_off: Container) -> None:
+    """They call, and are not called."""
+    assert not one_off.attrs["HostConfig"]["PortBindings"]
 
 
 SOCKETS = ("object-echo", "object-echo-threaded", "rpc-threaded", "clients")
@@ -144,3 +187,30 @@ def test_image_has_no_pip_and_only_its_own_service(
     others = {name.replace("-", "_") for name in SERVICES} - own
     assert not others & set(listing)
     assert "pip" not in listing
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "clients"])
+def test_image_has_no_set_uid_programs_and_no_sshd(
+    engine: docker.DockerClient, stack: Stack, service: str
+) -> None:
+    """Nobody in an image gets another user's rights, and nobody logs in."""
+    found = engine.containers.run(
+        f"{stack.project}-{service}",
+        ["/", "-xdev", "-type", "f", "(", "-perm", "/6000", "-o", "-name", "sshd", ")"],
+        entrypoint="find", user="0", remove=True,
+    )  # fmt: skip
+    assert found == b""
+
+
+@pytest.mark.parametrize("service", [*SERVICES, "clients"])
+def test_image_is_built_of_copies_only(
+    engine: docker.DockerClient, stack: Stack, service: str
+) -> None:
+    """On top of the base, nothing is added from elsewhere, and no package lists are updated."""
+    of_the_base = len(engine.images.get(base_image()).history())
+    history = engine.images.get(f"{stack.project}-{service}").history()
+    steps = [str(step["CreatedBy"]) for step in history[:-of_the_base]]
+    assert len([step for step in steps if step.startswith("COPY ")]) >= 4
+    assert [
+        step for step in steps if re.search(r"^ADD |\b(apt|apt-get|apk|pip install)\b", step)
+    ] == []

@@ -1,12 +1,15 @@
 """What `make test` and pytest make of failures, of a missing engine and of warnings."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.lab import OWN_IMAGES
+from scripts.stack import SCRIPTS
 from tests.helpers import ROOT
 
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
@@ -52,3 +55,19 @@ def test_a_warning_is_an_error(tmp_path: Path) -> None:
     warning = tmp_path / "test_warning.py"
     warning.write_text("import warnings\n\n\ndef test_it():\n    warnings.warn('x')\n")
     assert outcome([*PYTEST, "-c", "pyproject.toml", str(warning)]).returncode == 1
+
+
+def test_distclean_knows_every_image_that_a_script_makes() -> None:
+    """Those of the stack go with the stack; the others have names of their own."""
+    made = [
+        name
+        for script in SCRIPTS.glob("*.sh")
+        for name in re.findall(r"^\w+=(wirelab-\S+)$", script.read_text(), re.MULTILINE)
+    ]
+    assert sorted(made) == sorted(OWN_IMAGES)
+
+
+def test_soak_is_not_cut_short() -> None:
+    """Its tests get the minutes asked for, its seed, and no limit of time."""
+    command = outcome(["make", "-n", "-o", ".venv/ready", "soak", "MINUTES=3", "SEED=7"]).stdout
+    assert "-m pytest tests/hostile -m soak --soak=3 --seed=7 --timeout=0" in command

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Reports the known vulnerabilities of the packages in all lock files, as PyPI knows them or else
+# OSV. Exit codes: 0 none is known; 1 some are, or there is no service to ask.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+
+cd "$(dirname "$0")/.."
+tool=build/audit/bin/pip-audit
+
+# In an environment of its own: none of this is needed to run or to test anything.
+install_tool() {
+    .venv/bin/python -m venv --clear build/audit
+    build/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+        --requirement requirements/audit.txt
+    touch $tool
+}
+
+audit() {
+    $tool --vulnerability-service "$@" --disable-pip --strict --progress-spinner off
+}
+
+# A service that does not know of this one is none: a mirror that has packages only, say.
+knows() {
+    echo 'requests==2.19.0' >"$tmp/old.txt"
+    audit "$1" --aliases on --no-deps --requirement "$tmp/old.txt" >"$tmp/said" 2>&1 || true
+    grep -q CVE-2018-18074 "$tmp/said" || { echo "$1: $(tail -n 1 "$tmp/said")" >&2 && return 1; }
+}
+
+answering() {
+    local service
+    for service in pypi osv; do
+        if knows $service; then
+            echo $service
+            return
+        fi
+    done
+    return 1
+}
+
+begin
+if [[ ! $tool -nt requirements/audit.txt ]]; then
+    step "installing pip-audit" install_tool
+fi
+service=$(answering) ||
+    fail 1 "nothing is known of the packages: neither PyPI nor OSV answers from here with vulnerabilities"
+files=(requirements/*.txt)
+echo "asking $service about ${files[*]}" >&2
+audit "$service" "${files[@]/#/--requirement=}" || exit 1

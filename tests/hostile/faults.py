@@ -1,0 +1,109 @@
+"""What befalls containers: each fault of `FAULTS` is done to some services, and then over.
+
+A fault returns when it was over for each of them, on the monotonic clock: when the engine had the
+container started, when the command to go on was given, or, where the restart policy is to bring the
+server back, already when it was killed.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import docker
+
+from scripts.stack import Stack
+from tests.engine import container_of, run_in
+from tests.helpers import until
+
+PAUSED = 5.0  # seconds
+CUT_OFF = 1.0
+
+Ended = dict[str, float]
+Fault = Callable[[Stack, docker.DockerClient, list[str]], Ended]
+
+
+def compose(stack: Stack, *arguments: str) -> None:
+    """Run `docker compose`, and fail if it does."""
+    done = stack.run(*arguments, capture=True)
+    assert done.returncode == 0, done.stderr
+
+
+def stop(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Stop the servers with SIGTERM, and start them again."""
+    compose(stack, "stop", *names)
+    compose(stack, "start", *names)
+    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+
+
+def restart(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Have the engine stop and start them."""
+    compose(stack, "restart", *names)
+    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+
+
+def kill(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Kill the containers: to the engine they are stopped by hand then, and stay so until asked."""
+    compose(stack, "kill", *names)
+    compose(stack, "start", *names)
+    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+
+
+def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Kill the server processes with SIGKILL: the restart policy has to bring them back."""
+
+    def crashed(name: str) -> float:
+        container = container_of(engine, stack, name)
+        before = container.attrs["RestartCount"]
+        # Process 1 is the init; the server is its child, the oldest.
+        run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
+
+        def restarted() -> bool:
+            time.sleep(0.2)  # an engine that is asked all the time takes longer to restart anything
+            container.reload()
+            return bool(container.attrs["RestartCount"] == before + 1)
+
+        until(restarted, 30)
+        return moment(engine, stack, name, "FinishedAt")
+
+    with ThreadPoolExecutor(len(names)) as each:
+        return dict(zip(names, each.map(crashed, names), strict=True))
+
+
+def pause(stack: Stack, _engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Stop all their processes where they are, and let them go on after a while."""
+    compose(stack, "pause", *names)
+    time.sleep(PAUSED)
+    over = time.monotonic()
+    compose(stack, "unpause", *names)
+    return dict.fromkeys(names, over)
+
+
+def cut_off(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Take them out of their network, and put them back under their names."""
+    network = engine.networks.get(f"{stack.project}_default")
+    containers = {name: container_of(engine, stack, name) for name in names}
+    for container in containers.values():
+        network.disconnect(container)
+    time.sleep(CUT_OFF)
+    ended = {}
+    for name, container in containers.items():
+        ended[name] = time.monotonic()
+        network.connect(container, aliases=[name])
+    return ended
+
+
+FAULTS: dict[str, Fault] = {
+    "stop and start": stop,
+    "restart": restart,
+    "docker kill and start": kill,
+    "kill -9 of the server": crash,
+    f"pause of {PAUSED:.0f} s": pause,
+    "no network for a second": cut_off,
+}
+
+
+def moment(engine: docker.DockerClient, stack: Stack, name: str, what: str) -> float:
+    """Return when the container of a service last started or ended, by the engine's clock."""
+    state = container_of(engine, stack, name).attrs["State"]
+    return datetime.fromisoformat(state[what]).timestamp() - time.time() + time.monotonic()

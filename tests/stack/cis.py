@@ -1,0 +1,137 @@
+"""The controls of the CIS Docker Benchmark on images and containers, and how the lab meets them.
+
+`python -m tests.stack.cis > docs/security.md` writes the page; a test holds the two together.
+"""
+
+from typing import NamedTuple
+
+VERSION = "1.6.0"
+SECTIONS = {
+    "4": (12, "Container images and build files"),
+    "5": (32, "Container runtime"),
+}  # fmt: skip
+
+INTRODUCTION = f"""\
+# What a container of the lab may do
+
+The containers are held to the [CIS Docker Benchmark](https://www.cisecurity.org/benchmark/docker),
+version {VERSION}, sections 4 and 5: all that is said of images and containers. Each control is
+listed once. Most are asserted, by the tests named, against what the engine reports of every
+container and image, variants included; the others say why they are not.
+
+What the protocols themselves lack is another matter: [what neither can give
+you](../services/object_echo/README.md#what-neither-can-give-you). What the servers withstand is
+measured: [reliability.md](reliability.md).
+"""
+
+
+class Control(NamedTuple):
+    """One control: what it asks for, what the lab does about it, and the test that holds that."""
+
+    number: str
+    asks: str
+    here: str
+    test: str | None = None
+
+
+CONTROLS = [
+    Control("4.1", "a user of its own", "the user 10001, who is nobody on the host",
+            "test_runs_as_nobody_in_particular"),
+    Control("4.2", "trusted base images",
+            "not asserted: which base is the choice of whoever builds. It is the official image of"
+            " Python, or made here of the distribution's signed packages; `PYTHON_IMAGE` takes one"
+            " with a digest"),
+    Control("4.3", "no unnecessary packages", "the packages of the lock file, and no pip",
+            "test_image_has_its_own_code_and_packages_and_no_root"),
+    Control("4.4", "images scanned, and rebuilt with patches",
+            "not asserted, as it takes the network: `make audit` names the locked packages with"
+            " known vulnerabilities, and `make lock` takes newer ones"),
+    Control("4.5", "content trust", "not applicable: the images are neither pushed nor pulled"),
+    Control("4.6", "a health check in the image",
+            "not so, on purpose: the checks stand in `compose.yaml`, where all else about a"
+            " container stands, and 5.27 is asserted"),
+    Control("4.7", "no update of package lists as a step of its own",
+            "no step of a build updates them", "test_image_is_built_of_copies_only"),
+    Control("4.8", "no set-uid and set-gid programs", "none is left",
+            "test_image_has_no_set_uid_programs_and_no_sshd"),
+    Control("4.9", "COPY rather than ADD", "COPY", "test_image_is_built_of_copies_only"),
+    Control("4.10", "no secrets in the build",
+            "the key is mounted when a container starts, and is not in settings, logs or history",
+            "test_key_is_not_in_what_the_engine_shows"),
+    Control("4.11", "verified packages only", "pip takes only what has a hash in the lock file",
+            "test_images_get_packages_by_hash_only"),
+    Control("4.12", "signed artefacts validated",
+            "not applicable: nothing is fetched but packages, by their hashes"),
+    Control("5.1", "no swarm mode where it is not needed",
+            "not applicable: the engine is the user's, and the lab uses no swarm"),
+    Control("5.2", "an AppArmor profile, where there is AppArmor",
+            "the engine's own, never unconfined", "test_is_confined"),
+    Control("5.3", "SELinux options, where there is SELinux",
+            "the engine's own, never disabled", "test_is_confined"),
+    Control("5.4", "few capabilities", "none at all", "test_has_no_capabilities"),
+    Control("5.5", "not privileged", "not privileged", "test_has_no_capabilities"),
+    Control("5.6", "no folders of the host", "none; of its files the key, read-only",
+            "test_shares_nothing_with_the_host"),
+    Control("5.7", "no sshd", "there is none in the images",
+            "test_image_has_no_set_uid_programs_and_no_sshd"),
+    Control("5.8", "no privileged ports", "all ports are above 1023",
+            "test_publishes_its_port_on_loopback_only"),
+    Control("5.9", "only the ports needed", "the one of `compose.yaml`",
+            "test_publishes_its_port_on_loopback_only"),
+    Control("5.10", "not the host's network", "a network of the stack's own",
+            "test_shares_nothing_with_the_host"),
+    Control("5.11", "a limit on memory", "128 or 256 MiB", "test_is_limited"),
+    Control("5.12", "a CPU priority", "half of the default", "test_is_limited"),
+    Control("5.13", "a read-only root", "read-only, but for a /tmp of 16 MiB in memory",
+            "test_file_system_is_read_only"),
+    Control("5.14", "traffic from one interface of the host", "127.0.0.1, unless `WIRELAB_BIND`"
+            " says otherwise", "test_publishes_its_port_on_loopback_only"),
+    Control("5.15", "restarts on failure, five at most",
+            "otherwise, on purpose: `unless-stopped`. A server comes back however often it is"
+            " killed; the engine itself waits longer after each quick failure, up to a minute",
+            "test_server_restarts_and_is_checked"),
+    Control("5.16", "not the host's processes", "its own", "test_shares_nothing_with_the_host"),
+    Control("5.17", "not the host's IPC", "its own", "test_shares_nothing_with_the_host"),
+    Control("5.18", "no devices of the host", "none", "test_shares_nothing_with_the_host"),
+    Control("5.19", "ulimits of its own", "16,384 descriptors", "test_is_limited"),
+    Control("5.20", "mounts not propagated as shared", "private",
+            "test_shares_nothing_with_the_host"),
+    Control("5.21", "not the host's UTS namespace", "its own", "test_shares_nothing_with_the_host"),
+    Control("5.22", "the seccomp profile", "the engine's own, never disabled", "test_is_confined"),
+    Control("5.23", "no privileged `docker exec`",
+            "not applicable: no setting; `make shell` does without"),
+    Control("5.24", "no `docker exec` as root",
+            "not applicable: no setting; `make shell` is the container's user"),
+    Control("5.25", "the engine's cgroup", "the engine's", "test_is_limited"),
+    Control("5.26", "no additional privileges", "`no-new-privileges`", "test_has_no_capabilities"),
+    Control("5.27", "a health check", "one exchange in the server's own protocol",
+            "test_server_restarts_and_is_checked"),
+    Control("5.28", "the latest version of an image",
+            "not applicable: each `make up` builds what stands in the folder"),
+    Control("5.29", "a limit on processes", "64, of variants 128", "test_is_limited"),
+    Control("5.30", "not the default bridge", "a network of the stack's own",
+            "test_shares_nothing_with_the_host"),
+    Control("5.31", "not the host's user namespace", "whatever the engine has set up",
+            "test_shares_nothing_with_the_host"),
+    Control("5.32", "no socket of the engine", "not mounted", "test_shares_nothing_with_the_host"),
+]  # fmt: skip
+
+
+def document() -> str:
+    """Return the page."""
+    parts = [INTRODUCTION]
+    for section, (_, title) in SECTIONS.items():
+        rows = [row(control) for control in CONTROLS if control.number.split(".")[0] == section]
+        heading = "| control | asks for | here | held by |\n|---|---|---|---|"
+        parts.append("\n".join([f"## {section} {title}\n", heading, *rows, ""]))
+    return "\n".join(parts)
+
+
+def row(control: Control) -> str:
+    """Return the line of a control."""
+    held = f"`{control.test}`" if control.test else "-"
+    return f"| {control.number} | {control.asks} | {control.here} | {held} |"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,32 @@
+"""The lock files: every package of an image is one exact version, with its hashes."""
+
+import re
+
+import pytest
+
+from tests.helpers import ROOT
+
+LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+INSTALLS = re.compile(r"\b(apt|apt-get|apk|dnf|npm|pip|uv)\b.* (install|add) |\b(curl|wget) ")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_package_is_locked_with_its_hashes(name: str) -> None:
+    """One version, and at least one hash; nothing else stands in a lock file."""
+    text = (ROOT / f"requirements/{name}.txt").read_text().replace("\\\n", " ")
+    locked = re.compile(
+        r"[\w.-]+(\[[\w,-]+\])?==[\w.!+-]+( ; .+?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    )
+    assert text
+    assert [line for line in text.splitlines() if not locked.fullmatch(line)] == []
+
+
+def test_images_get_packages_by_hash_only() -> None:
+    """One step of the Dockerfile installs, what has a hash, and it resolves and builds nothing."""
+    commands = [line for line in DOCKERFILE.splitlines() if not line.startswith("#")]
+    installing = [line for line in commands if INSTALLS.search(line)]
+    assert len(installing) == 1
+    for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "-r requirements.txt"):
+        assert option in installing[0]
+    assert [line for line in commands if line.startswith("ADD ")] == []
