@@ -1,8 +1,7 @@
 """What befalls containers: each fault of `FAULTS` is done to some services, and then over.
 
 A fault returns when it was over for each of them, on the monotonic clock: when the engine had the
-container started, when the command to go on was given, or, where the restart policy is to bring the
-server back, already when it was killed.
+container started, or when the command to go on was given.
 """
 
 import time
@@ -33,20 +32,20 @@ def stop(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
     """Stop the servers with SIGTERM, and start them again."""
     compose(stack, "stop", *names)
     compose(stack, "start", *names)
-    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+    return {name: started(engine, stack, name) for name in names}
 
 
 def restart(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
     """Have the engine stop and start them."""
     compose(stack, "restart", *names)
-    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+    return {name: started(engine, stack, name) for name in names}
 
 
 def kill(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
     """Kill the containers: to the engine they are stopped by hand then, and stay so until asked."""
     compose(stack, "kill", *names)
     compose(stack, "start", *names)
-    return {name: moment(engine, stack, name, "StartedAt") for name in names}
+    return {name: started(engine, stack, name) for name in names}
 
 
 def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
@@ -64,7 +63,7 @@ def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
             return bool(container.attrs["RestartCount"] == before + 1)
 
         until(restarted, 30)
-        return moment(engine, stack, name, "FinishedAt")
+        return started(engine, stack, name)
 
     with ThreadPoolExecutor(len(names)) as each:
         return dict(zip(names, each.map(crashed, names), strict=True))
@@ -93,17 +92,18 @@ def cut_off(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ende
     return ended
 
 
+CRASH = "kill -9 of the server"
 FAULTS: dict[str, Fault] = {
     "stop and start": stop,
     "restart": restart,
     "docker kill and start": kill,
-    "kill -9 of the server": crash,
+    CRASH: crash,
     f"pause of {PAUSED:.0f} s": pause,
     "no network for a second": cut_off,
 }
 
 
-def moment(engine: docker.DockerClient, stack: Stack, name: str, what: str) -> float:
-    """Return when the container of a service last started or ended, by the engine's clock."""
+def started(engine: docker.DockerClient, stack: Stack, name: str) -> float:
+    """Return when the container of a service was last started, by the engine's clock."""
     state = container_of(engine, stack, name).attrs["State"]
-    return datetime.fromisoformat(state[what]).timestamp() - time.time() + time.monotonic()
+    return datetime.fromisoformat(state["StartedAt"]).timestamp() - time.time() + time.monotonic()

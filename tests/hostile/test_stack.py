@@ -23,7 +23,7 @@ from clients.addresses import Address
 from scripts.stack import Stack, port_variable
 from tests.engine import SERVICES, container_of, left, new_stack
 from tests.helpers import LOOPBACK, until
-from tests.hostile.faults import FAULTS, Ended, compose
+from tests.hostile.faults import CRASH, FAULTS, Ended, compose
 from tests.hostile.good import CONVERSATIONS, PAUSE, Client
 from tests.hostile.reliability import Row
 
@@ -211,13 +211,17 @@ def test_served_again_after_every_fault(
     monkeypatch.setenv("WIRELAB_AUTHKEY_FILE", str(key_file))
     worst = dict.fromkeys(FAULTS, 0.0)
     times: Counter[str] = Counter()
+    restarting = 0.0
     began = time.monotonic()
     print(f"\nseed {seed}")
     with Everybody(stack.addresses()) as everybody:
         everybody.served_again(dict.fromkeys(SERVICES, began))
         for kind, names in faults(Random(seed)):  # noqa: S311 - to be had again
             before = everybody.failures()
+            start = time.monotonic()
             ended = FAULTS[kind](stack, engine, names)
+            if kind == CRASH:
+                restarting = max(restarting, max(ended.values()) - start)
             took = everybody.served_again(ended)
             after = everybody.failures()
             lost = everybody.writer.lost()
@@ -248,6 +252,7 @@ def test_served_again_after_every_fault(
     measured.default(
         f"{everybody.answers} answers and {written} writes, none wrong or lost; again after "
         + ", ".join(f"{seconds:.1f} s ({kind})" for kind, seconds in worst.items())
+        + f"; the restart policy took up to {restarting:.1f} s"
     )
     lost_in_memory = forgotten(stack)
     measured.naive("single, in memory", f"{lost_in_memory} of {WRITES} writes lost in a restart")
