@@ -8,6 +8,8 @@ FROM ${PYTHON_IMAGE} AS python
 RUN python3 -m venv --without-pip /venv
 # The file system is read-only at run time, so what is not compiled now is compiled at each start.
 RUN python3 -m compileall -q "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+# Nobody in these images changes into somebody else.
+RUN find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 WORKDIR /app
 
@@ -35,6 +37,7 @@ COPY --from=code /app/clients clients
 COPY --from=code /app/services/*.py services/
 COPY --from=code /app/services/__pycache__ services/__pycache__
 COPY --from=code /app/services/connection services/connection
+COPY --from=code /app/services/http services/http
 # A fresh named volume takes its owner from the folder that it is mounted on.
 RUN install -d -o 10001 -g 10001 /data /run/wirelab
 USER 10001:10001

@@ -1,21 +1,17 @@
 """How gunicorn runs the WSGI servers; each one's gunicorn.conf.py imports this and adds to it.
 
-One process accepts connections and hands each request to a pool of threads; between two requests
-a connection waits in a selector and costs no thread. The settings are described at
-https://docs.gunicorn.org/en/stable/settings.html.
+One process has all connections; a thread has a request only once all of it is there, and is free
+again before the answer is sent. What limits a request is in services/http. The settings are
+described at https://docs.gunicorn.org/en/stable/settings.html.
 """
 
-import socket
-import struct
 from pathlib import Path
-from typing import Any
 
 from services import runtime
 
-SILENCE_SECONDS = runtime.setting("WIRELAB_SILENCE_SECONDS", "10", runtime.positive)
-
 workers = 1
-worker_class = "gthread"
+worker_class = "services.http.wsgi.Worker"
+worker_connections = 10_000  # which are accepted at a time; the kernel's queue holds more
 threads = 8
 keepalive = 5  # seconds that a connection may be idle between requests
 graceful_timeout = 1  # seconds; a container has two to stop, idle clients or not
@@ -27,10 +23,6 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 # No proxy stands in front, so nobody may claim to be one by headers.
 forwarded_allow_ips = ""
-
-limit_request_line = 4094  # bytes
-limit_request_fields = 64
-limit_request_field_size = 8190  # bytes
 
 # gunicorn's own two logs go where every other log goes: to the root logger, thus to stdout.
 runtime.start_logging()
@@ -46,16 +38,5 @@ logconfig_dict = {
         "httpbin.core": {"level": "ERROR"},
     },
 }
+logger_class = "services.http.access_log.AccessLog"
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s bytes %(M)s ms'
-
-
-def when_ready(arbiter: Any) -> None:
-    """Limit how long a thread waits for the next bytes of a request.
-
-    gunicorn's threads read without a limit: eight clients that send half a request and fall
-    silent would hold all of them for ever. On Linux an accepted connection inherits the receive
-    timeout of its listener (socket(7), SO_RCVTIMEO).
-    """
-    for listener in arbiter.LISTENERS:
-        timeval = struct.pack("ll", SILENCE_SECONDS, 0)
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)

@@ -4,5 +4,4 @@ from services import runtime
 from services.gunicorn_settings import *  # noqa: F403
 
 wsgi_app = "services.rest.app:application"
-logger_class = "services.rest.access_log.AccessLog"
 bind = "{}:{}".format(*runtime.address(8080))

@@ -21,6 +21,7 @@ from multipart import (  # type: ignore[import-untyped]
 from services.rest.problems import Problem
 
 MAX_FIELDS = 256
+MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 
 Params = dict[str, str | list[str]]
 Files = dict[str, list[MultipartPart]]
@@ -145,7 +146,13 @@ def collected(fields: list[tuple[str, str]]) -> Params:
 def parameter(environ: WSGIEnvironment, name: str) -> str:
     """Return the one value of the parameter `name`; without it, raise a 400 Problem."""
     value = environ["params"].get(name)
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= MAX_LENGTH:
         return value
-    fault = "missing" if value is None else "given more than once"
+    match value:
+        case None:
+            fault = "missing"
+        case str():
+            fault = "too long"
+        case _:
+            fault = "given more than once"
     raise Problem(HTTPStatus.BAD_REQUEST, f"The parameter {name!r} is {fault}.")

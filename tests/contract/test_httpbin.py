@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from http.client import HTTPResponse
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
 from urllib import parse, request
 
+import psutil
 import pytest
 import requests
 
@@ -23,6 +25,7 @@ from clients import http_requests, http_urllib, httpbin
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer
 from clients.http_messages import CHUNK, LONGEST_WAIT, Answer, Wanted
+from tests.helpers import reset, until
 from tests.processes import Server, running
 
 ROOT = Path(__file__).parents[2]
@@ -664,14 +667,83 @@ def test_a_stop_waits_for_no_client(sent: bytes, answered: bool) -> None:
         assert server.stop(2.0) == 0
 
 
-def test_silent_clients_hold_no_thread_for_ever() -> None:
-    """With a half request in every thread of gunicorn, the next client is still served."""
-    with running(COMMAND, WIRELAB_SILENCE_SECONDS="1") as server, ExitStack() as clients:
-        for _ in range(8):
+def test_silent_clients_hold_no_thread() -> None:
+    """With more half requests than there are threads, the next client is served at once."""
+    with running(COMMAND) as server, ExitStack() as clients:
+        for _ in range(20):
             client = clients.enter_context(socket.create_connection(server.address, TIMEOUT))
             client.sendall(b"GET /get HTTP/1.1\r\nHos")
 
+        httpbin.health(server.address, 2.0)
+
+
+def exchange(server: Server, sent: bytes) -> HTTPResponse:
+    """Send a request as it is, and return the answer, of which the head has been read."""
+    with socket.create_connection(server.address, TIMEOUT) as client:
+        client.sendall(sent)
+        response = HTTPResponse(client)
+        response.begin()
+        return response
+
+
+def test_an_answer_is_sent_as_it_is_made(server: Server) -> None:
+    """Its first byte is there long before its last is made."""
+    began = time.monotonic()
+    with exchange(
+        server, b"GET /drip?numbytes=2&duration=1&delay=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+    ) as response:
+        assert response.read(1) == b"*"
+        first = time.monotonic() - began
+        assert response.read(1) == b"*"
+        assert time.monotonic() - began - first > 0.25
+
+
+@pytest.mark.parametrize("how", ["goes on", "resets"])
+def test_a_client_that_does_not_wait_for_its_answer_costs_nothing(how: str) -> None:
+    """There is something to be heard of it all the time, and nothing to be done about it."""
+    with running(COMMAND) as server, ExitStack() as clients:
         httpbin.health(server.address, TIMEOUT)
+        (worker,) = psutil.Process(server.process.pid).children()
+        client = clients.enter_context(socket.create_connection(server.address, TIMEOUT))
+        client.sendall(b"GET /delay/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        httpbin.health(server.address, TIMEOUT)  # so the other request is being answered
+        before = sum(worker.cpu_times()[:2])
+        if how == "goes on":
+            client.sendall(b"GET /status/204 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(CHUNK).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert client.recv(CHUNK).startswith(b"HTTP/1.1 204 NO CONTENT\r\n")
+        else:
+            reset(client)
+            until(lambda: '"GET /delay/1 HTTP/1.1"' in "".join(server.log))
+        assert sum(worker.cpu_times()[:2]) - before < 0.4
+        httpbin.health(server.address, TIMEOUT)
+
+
+def test_lines_are_sent_in_chunks(server: Server) -> None:
+    """An answer whose length is not known beforehand has no other end."""
+    with exchange(server, b"GET /stream/3 HTTP/1.1\r\nHost: x\r\n\r\n") as response:
+        assert response.headers["Transfer-Encoding"] == "chunked"
+        assert [json.loads(line)["id"] for line in response.read().splitlines()] == [0, 1, 2]
+
+
+def test_a_body_in_chunks_arrives_whole(server: Server) -> None:
+    """And the answer shows how it came."""
+    head = b"POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with exchange(server, head + b"5\r\nHello\r\n7;x=y\r\n, world\r\n0\r\n\r\n") as response:
+        seen = json.loads(response.read())
+
+    assert seen["data"] == "Hello, world"
+    assert seen["headers"]["Transfer-Encoding"] == "chunked"
+
+
+def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
+    """A MiB is as much as is taken, whatever the path; the sender gets to read why."""
+    answer: Answer = http_requests.post_form(
+        f"http://{server.address}", "/post", {"a": "x" * 1024 * 1024}, TIMEOUT
+    )
+
+    assert (answer.status, answer.header("Content-Type")) == (413, "application/problem+json")
+    assert answer.json()["detail"] == "A body may have at most 1048576 bytes."
 
 
 # ---- the recipe's transcripts ----

@@ -171,6 +171,13 @@ def test_a_body_of_just_the_limit_is_taken(address: Address) -> None:
     assert rest.request(address, "POST", "/hello", body, {"Content-Type": FORM}).status == 200
 
 
+@pytest.mark.parametrize(("length", "status"), [(64 * 1024, 200), (64 * 1024 + 1, 400)])
+def test_a_parameter_has_a_longest_length(address: Address, length: int, status: int) -> None:
+    """A page may be many times as long: in place of each quotation mark it has six characters."""
+    body = b"name=" + length * b'"'
+    assert rest.request(address, "POST", "/hello", body, {"Content-Type": FORM}).status == status
+
+
 def test_a_chunked_body_is_counted_or_refused(address: Address, variant: str) -> None:
     """A body without a length is read up to the limit; wsgiref cannot read one, and says so."""
     chunk = b"400\r\n" + 1024 * b"x" + b"\r\n"
@@ -213,7 +220,9 @@ def test_a_head_answer_has_no_body_on_the_wire(address: Address) -> None:
     """Nothing comes after the empty line, for a greeting as for an error."""
     for path in (b"/hello?name=x", b"/nothing"):
         with socket.create_connection(address, 5) as connection:
-            connection.sendall(b"HEAD " + path + b" HTTP/1.1\r\nConnection: close\r\n\r\n")
+            connection.sendall(
+                b"HEAD " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
         assert answer.endswith(b"\r\n\r\n")
         assert answer.count(b"\r\n\r\n") == 1
@@ -257,17 +266,18 @@ def test_one_silent_client_holds_up_the_single_server_until_it_leaves(said: byte
             client.close()
 
 
-def test_silent_clients_hold_no_thread_for_ever() -> None:
-    """With a half request in every thread of gunicorn, the next client is still served."""
-    command = ["gunicorn", "-c", "services/rest/gunicorn.conf.py"]
-    with running(command, WIRELAB_SILENCE_SECONDS="1") as server, ExitStack() as clients:
-        for _ in range(7):
-            client = clients.enter_context(socket.create_connection(server.address, 5))
-            client.sendall(b"GET /hel")
-        late = clients.enter_context(socket.create_connection(server.address, 5))
-        late.sendall(b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
-        rest.health(server.address, timeout=5)
-        assert late.recv(4096).startswith(b"HTTP/1.1 408 ")
+def test_silent_clients_hold_no_thread() -> None:
+    """With more half requests than there are threads, the next client is served at once."""
+    form = b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nname"
+    with running(GUNICORN, WIRELAB_SILENCE_SECONDS="1") as server, ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(server.address, 5)) for _ in range(20)
+        ]
+        for number, client in enumerate(clients):
+            client.sendall((b"GET /hel", form)[number % 2])
+        rest.health(server.address, timeout=0.5)
+        for client in clients:
+            assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -289,7 +299,7 @@ def test_a_bad_setting_is_one_clear_line(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "logger", ["services.rest.access_log.AccessLog", "gunicorn.glogging.Logger"]
+    "logger", ["services.http.access_log.AccessLog", "gunicorn.glogging.Logger"]
 )
 def test_gunicorn_logs_requests_to_stdout(logger: str) -> None:
     """A line for each, by our logger the same as by gunicorn's own."""
