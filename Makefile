@@ -45,7 +45,7 @@ test: .venv/ready ## run all tests; those of the containers need an engine (TEST
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
-soak: .venv/ready ## run the tests that gain by it for longer (MINUTES=10; SEED=7: the same again)
+soak: .venv/ready ## fuzz the servers, then kill, pause and cut them off for MINUTES=10 (SEED=7: again so)
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/hostile -m soak --soak=$(MINUTES) $(if $(SEED),--seed=$(SEED)) --timeout=0 -s
 

@@ -156,6 +156,9 @@ def rest() -> list[Work]:
     )
     bare = Target(BARE, "floor", (*gunicorn, "bench.peers.rest.bare:application"))
     servers = (
+        Target(
+            "ours under gthread", "peer", ("gunicorn", "-c", "bench/peers/rest/gthread.conf.py")
+        ),
         module("ours under granian", "bench.peers.rest.granian_server"),
         module("ours under waitress", "bench.peers.rest.waitress_server"),
     )

@@ -60,7 +60,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> float:
-    """Return how many minutes the long tests are given; 0 where it is not `make soak` that asks."""
+    """Return the minutes of `make soak`, or 0: the faults last so long, other tests do more."""
     return float(request.config.getoption("--soak"))
 
 

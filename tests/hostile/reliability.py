@@ -2,9 +2,7 @@
 
 import os
 import platform
-import sys
 from dataclasses import dataclass, field
-from itertools import groupby
 
 INTRODUCTION = """\
 # What holds, and by how much
@@ -16,8 +14,8 @@ same attack, so that one sees what the mechanism buys. "Good clients" are 20 wel
 that talk to the server all through the attack, each with several connections one after the other.
 
 `make test` runs all of these tests; `make reliability` does, and writes this page; `make soak`
-runs those that gain by it for longer. Nothing here was written by hand but this text and what
-stands below the tables. The figures are of one machine: {machine}.
+kills, pauses and cuts off the servers for longer. Nothing here was written by hand but this text
+and what stands below the tables. The figures are of one machine: {machine}.
 """
 
 LIMITS = """\
@@ -59,26 +57,31 @@ class Row:
 
 
 def document(rows: list[Row]) -> str:
-    """Return the page."""
-    cores = os.cpu_count()
-    machine = (
-        f"{platform.system()} {platform.release()}, {cores} cores, Python {sys.version.split()[0]}"
-    )
+    """Return the page: a section for each file of tests, and in it the tests as they stand."""
+    release = platform.release().partition("-")[0]
+    machine = f"Linux {release}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    sections: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        sections.setdefault(row.section, {}).setdefault(row.test, []).append(row)
     parts = [INTRODUCTION.format(machine=machine)]
-    for section, found in groupby(sorted(rows, key=lambda row: row.test), lambda row: row.section):
-        parts.append(f"## {section}\n\n{table(list(found))}")
+    parts += [f"## {section}\n\n{table(tests)}" for section, tests in sections.items()]
     return "\n".join([*parts, LIMITS])
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows as Markdown; a promise that several servers make is said once."""
-    lines = ["| promise | demanded | default | naive |", "|---|---|---|---|"]
-    before = ""
-    for row in rows:
-        file, _, name = row.test.partition("::")
-        promise = f"{row.promise} ([{name}](../{file}))" if row.test != before else ""
-        before = row.test
-        label = f"{row.case}: " if row.case else ""
-        cells = [promise, row.demand, label + row.by_default, "<br>".join(row.by_naive) or "-"]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+def table(tests: dict[str, list[Row]]) -> str:
+    """Return rows as Markdown; what several servers promise, or several are asked, is said once."""
+    lines = ["| promise | demanded | of | default | naive |", "|---|---|---|---|---|"]
+    for test, rows in tests.items():
+        file, _, name = test.partition("::")
+        before: list[str] = []
+        for row in rows:
+            said = [f"{row.promise} ([{name}](../{file}))", row.demand]
+            cells = [
+                *([""] * 2 if said == before else said),
+                row.case,
+                row.by_default,
+                "<br>".join(row.by_naive),
+            ]
+            before = said
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
