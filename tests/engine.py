@@ -3,6 +3,8 @@
 import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -25,6 +27,18 @@ def new_stack(key_file: Path, **settings: str) -> Stack:
             **settings,
         },
     )
+
+
+@contextmanager
+def up(stack: Stack, engine: docker.DockerClient) -> Iterator[None]:
+    """Build and start a stack; remove all of it at the end, also when the start fails."""
+    try:
+        stack.build()
+        stack.start()
+        yield
+    finally:
+        stack.down(volumes=True, images=True)
+    assert left(engine, stack) == []
 
 
 def container_of(engine: docker.DockerClient, stack: Stack, service: str) -> Container:

@@ -53,14 +53,18 @@ def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
 
     def crashed(name: str) -> float:
         container = container_of(engine, stack, name)
-        before = container.attrs["RestartCount"]
+        before = container.attrs
         # Process 1 is the init; the server is its child, the oldest.
         run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
 
         def restarted() -> bool:
             time.sleep(0.2)  # an engine that is asked all the time takes longer to restart anything
             container.reload()
-            return bool(container.attrs["RestartCount"] == before + 1)
+            # The engine counts the restart first, and then starts the container.
+            return bool(
+                container.attrs["RestartCount"] == before["RestartCount"] + 1
+                and container.attrs["State"]["StartedAt"] != before["State"]["StartedAt"]
+            )
 
         until(restarted, 30)
         return started(engine, stack, name)

@@ -129,18 +129,22 @@ def test_every_answer_fits_one_order_of_all_calls(
     tmp_path: Path, measured: Row, seed: int, soak: float
 ) -> None:
     """8 clients and 10 kills in 10,000 calls, and one order of the calls explains every answer."""
-    more = 1 + int(0.3 * soak)
-    history = recorded("gunicorn", tmp_path / "kv.sqlite3", seed, 10_200 * more, 10 * more)
-    wrong = violations(history)
-    answered = len(history) - lost(history)
+    # Others, rather than a longer one: there, the search may have too much to try.
+    histories = [
+        recorded("gunicorn", tmp_path / f"kv{number}.sqlite3", seed + number, 10_200, 10)
+        for number in range(1 + int(0.3 * soak))
+    ]
+    wrong = [name for history in histories for name in violations(history)]
+    unanswered = sum(map(lost, histories))
+    answered = sum(map(len, histories)) - unanswered
     measured.limit("linearizable")
     measured.default(
-        f"{answered} answers, {lost(history)} lost in {10 * more} kills,"
-        f" {len(wrong)} of {len(NAMES)} registers wrong"
+        f"{answered} answers, {unanswered} lost in {10 * len(histories)} kills,"
+        f" {len(wrong)} of {len(histories) * len(NAMES)} registers wrong"
     )
     forgetful = recorded("single", tmp_path / "none", seed, 1000, 4)
     measured.naive("single", f"{len(violations(forgetful))} of {len(NAMES)} registers wrong")
-    assert answered >= 10_000
-    assert lost(history)
+    assert answered >= 10_000 * len(histories)
+    assert unanswered
     assert wrong == []
     assert violations(forgetful)

@@ -21,7 +21,7 @@ import pytest
 import clients.kv
 from clients.addresses import Address
 from scripts.stack import Stack, port_variable
-from tests.engine import SERVICES, container_of, left, new_stack
+from tests.engine import SERVICES, container_of, new_stack, up
 from tests.helpers import LOOPBACK, until
 from tests.hostile.faults import CRASH, FAULTS, Ended, compose
 from tests.hostile.good import CONVERSATIONS, PAUSE, Client
@@ -63,13 +63,8 @@ def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
     numbers = free_ports(len(SERVICES))
     ports = {port_variable(name): str(n) for name, n in zip(SERVICES, numbers, strict=True)}
     made = new_stack(key_file, **ports)
-    try:
-        made.build()
-        made.start()
+    with up(made, engine):
         yield made
-    finally:
-        made.down(volumes=True, images=True)
-    assert left(engine, made) == []
 
 
 class Writer(threading.Thread):

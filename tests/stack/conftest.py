@@ -9,7 +9,7 @@ from docker.models.containers import Container
 
 from clients.addresses import Address, variable
 from scripts.stack import Stack, services
-from tests.engine import container_of, containers_of, left, new_stack
+from tests.engine import container_of, containers_of, new_stack, up
 
 SPEAKS = {service.name: service.speaks for service in services({}, "*")}
 VARIANTS = [service.name for service in services({}, "*") if service.profiles]
@@ -21,13 +21,8 @@ Find = Callable[[str], Container]
 def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
     """Build and start the stack; remove all of it at the end, also when the start fails."""
     made = new_stack(key_file)
-    try:
-        made.build()
-        made.start()
+    with up(made, engine):
         yield made
-    finally:
-        made.down(volumes=True, images=True)
-    assert left(engine, made) == []
 
 
 @pytest.fixture
