@@ -20,8 +20,8 @@ import pytest
 
 import clients.kv
 from clients.addresses import Address
-from scripts.stack import Stack, port_variable
-from tests.engine import SERVICES, container_of, new_stack, up
+from scripts.stack import LabError, Stack, port_variable
+from tests.engine import SERVICES, container_of, left, new_stack, up
 from tests.helpers import LOOPBACK, until
 from tests.hostile.faults import CRASH, FAULTS, Ended, compose
 from tests.hostile.good import CONVERSATIONS, PAUSE, Client
@@ -63,8 +63,16 @@ def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
     numbers = free_ports(len(SERVICES))
     ports = {port_variable(name): str(n) for name, n in zip(SERVICES, numbers, strict=True)}
     made = new_stack(key_file, **ports)
-    with up(made, engine):
-        yield made
+    try:
+        with up(made, engine):
+            yield made
+    except LabError as error:
+        # When containers are killed and cut off again and again, the engine loses count now and
+        # then of those in the network, and keeps it, empty, until it is restarted itself
+        # (moby/moby#17217): here once in some hundreds of faults.
+        if "has active endpoints" not in str(error):
+            raise
+        assert left(engine, made) == [f"{made.project}_default"]
 
 
 class Writer(threading.Thread):
