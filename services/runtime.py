@@ -1,37 +1,41 @@
 """What every server shares: settings from the environment, logging, a graceful stop.
 
-There are no sockets here: every socket call of a server stands in that server's own file.
+There are no sockets here: every socket call of a server stands in its driver.
 """
 
+import ctypes
 import errno
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from types import FrameType
+from contextlib import ExitStack
+from threading import Thread, Timer
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
 Address = tuple[str, int]
 
-TICK_SECONDS = 0.5
 CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+PR_SET_PDEATHSIG = 1  # prctl(2), and linux/prctl.h
+OLD_NAMES = {  # of settings, by the names that they have now
+    "WIRELAB_SILENCE_TIMEOUT": "WIRELAB_SILENCE_SECONDS",
+    "WIRELAB_VANISHED_TIMEOUT": "WIRELAB_VANISHED_SECONDS",
+}
+
+at_exit = ExitStack()  # what a server has to undo when it stops, such as the file of a UNIX socket
+
+log = logging.getLogger("runtime")
 
 
 class SettingError(SystemExit):
     """A setting has a value that cannot be used; the message names both.
 
-    A SystemExit, so that wherever it is raised, at import or in a gunicorn configuration, the
-    process ends with that one line on stderr and status 1, and without a traceback.
-    """
-
-
-class Stop(BaseException):
-    """Raised in the main thread by SIGTERM or SIGINT; its text is the signal's name.
-
-    Not an `Exception`, so that a server's own `except Exception` lets it through.
+    A SystemExit, so that wherever it is raised, also in a gunicorn configuration, the process
+    ends with that one line on stderr and status 1, and without a traceback.
     """
 
 
@@ -40,8 +44,11 @@ def setting(
 ) -> T:
     """Return the environment variable `name`, parsed; unset and empty both mean `default`.
 
-    `parse` raises ValueError with a text that completes "Not ...".
+    `parse` raises ValueError with a text that completes "Not ...". Raises SettingError for a value
+    that cannot be used, and for a variable that is set under the name that it had before.
     """
+    if (old := OLD_NAMES.get(name)) and environ.get(old):
+        raise SettingError(f"{old} is not a setting any more. Set {name} instead")
     value = environ.get(name) or default
     try:
         return parse(value)
@@ -98,32 +105,51 @@ def main(serve: Callable[[Address], object], default_port: int) -> NoReturn:
 
     Where it cannot listen it ends with status 1 and one line on stderr that says why.
     """
-    log = logging.getLogger("runtime")
-    host, port = address(default_port)
     start_logging()
+    host, port = address(default_port)
+    # A Python signal handler runs between two bytecodes, so one that a signal calls just before
+    # recv() or accept() has to wait until that returns: with a silent client, for ever. Therefore
+    # no handler here: the signals are blocked, in this thread and in all that it starts, and stay
+    # pending until sigwait(3) takes one of them in a thread that does nothing else.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    os.register_at_fork(after_in_child=_become_child(os.getpid()))
+    Thread(target=_wait_for_signal, name="signals", daemon=True).start()
     try:
-        signal.signal(signal.SIGTERM, _stop)
-        signal.signal(signal.SIGINT, _stop)
-        # A signal breaks off a call that waits. One that comes just before that call does not,
-        # and Python would handle it when the call returns: with a silent client, never.
-        signal.signal(signal.SIGALRM, lambda *_: None)
-        signal.setitimer(signal.ITIMER_REAL, TICK_SECONDS, TICK_SECONDS)
-        serve((host, port))
-    except Stop as stop:
-        log.info("stopped by %s", stop)
-        sys.exit(0)
+        with at_exit:
+            serve((host, port))
     except OSError as error:
         unresolved = error.errno is not None and error.errno < 0  # socket.gaierror
         if not unresolved and error.errno not in CANNOT_LISTEN:
             raise
         sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     raise AssertionError("serve() runs until it is stopped")
 
 
-def _stop(signum: int, _frame: FrameType | None) -> None:
-    # A second signal would break off the clean-up that the first one started.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Stop(signal.Signals(signum).name)
+def _wait_for_signal() -> NoReturn:
+    """End the process at the first signal, whatever its other threads are waiting for."""
+    number = signal.sigwait(STOP_SIGNALS)
+    # The log may be a pipe that nobody reads: to write to it would then be to wait for ever.
+    overdue = Timer(1.0, os._exit, (0,))
+    overdue.daemon = True
+    overdue.start()
+    at_exit.close()
+    log.info("stopped by %s", signal.Signals(number).name)
+    os._exit(0)  # sys.exit() would end this thread alone
+
+
+def _become_child(parent: int) -> Callable[[], None]:
+    """Return what makes a forked process one that signals end, as they do by default.
+
+    The thread that waits for signals exists in the parent only. When the parent ends, however it
+    does, the kernel sends SIGTERM to its children (prctl(2), PR_SET_PDEATHSIG).
+    """
+    prctl = ctypes.CDLL(None).prctl
+
+    def become_child() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended before it had children to signal
+            os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+    return become_child

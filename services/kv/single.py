@@ -5,7 +5,6 @@ client that connects and says nothing. What is kept is gone with the process.
 """
 
 import logging
-import signal
 import sys
 from typing import Any
 from xmlrpc.client import dumps
@@ -76,14 +75,9 @@ def form(value: Any) -> str:
 
 
 class Server(SimpleXMLRPCServer):
-    """The listener; the kernel's queue holds those who wait, and it stops when it should."""
+    """The listener; the kernel's queue holds those who wait."""
 
     request_queue_size = 1024
-
-    def service_actions(self) -> None:
-        """Stop, if the signal came during a call: xmlrpc.server catches all that a call raises."""
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # since the first signal
-            raise runtime.Stop("SIGTERM")
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log what ended a connection before there was an answer to send."""

@@ -1,7 +1,6 @@
 """The same application under `wsgiref`: one thread, one connection and one request at a time."""
 
 import logging
-import signal
 import socket
 import sys
 import time
@@ -37,12 +36,7 @@ class Handler(WSGIRequestHandler):
 
 
 class Server(WSGIServer):
-    """The listener; it stops when it should, and closes in the order that keeps the answer."""
-
-    def service_actions(self) -> None:
-        """Stop, if the signal came during a request: wsgiref catches all that a request raises."""
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # since the first signal
-            raise runtime.Stop("SIGTERM")
+    """The listener; it closes in the order that keeps the answer."""
 
     def shutdown_request(self, request: Any) -> None:
         """Send FIN, then read what the client is still sending (RFC 9112, 9.6).

@@ -1,10 +1,7 @@
 """TCP echo, a process for each connection: `socketserver.ForkingTCPServer`."""
 
 import logging
-import os
-import signal
 import sys
-from contextlib import suppress
 from socketserver import BaseRequestHandler, ForkingTCPServer
 from typing import Any
 
@@ -12,7 +9,6 @@ from services import runtime
 from services.tcp_echo.transform import transform
 
 CHUNK = 64 * 1024  # bytes
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("tcp-echo")
 
@@ -35,34 +31,6 @@ class Server(ForkingTCPServer):
     # With so many children the parent waits until one of them ends, and accepts nobody. The
     # default is 40.
     max_children = 256
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Fork, with signals held back: one that came right now would leave a child unnoted."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        try:
-            super().process_request(request, client_address)  # the child never returns from it
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Become a process of its own, then serve the connection: this runs in the child.
-
-        It ends by a signal as any process does, where the parent's handler would have it clean up
-        what is the parent's. It closes its copy of the listener, which would keep the port in use
-        should the child outlive a parent that was killed.
-        """
-        for number in STOPPING:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-        self.socket.close()
-        super().finish_request(request, client_address)
-
-    def server_close(self) -> None:
-        """Have the children end too; the inherited method waits for them, however long it takes."""
-        for child in self.active_children or ():
-            with suppress(ProcessLookupError):  # it ended, and the signal came before we noted that
-                os.kill(child, signal.SIGTERM)
-        super().server_close()
 
     def handle_error(self, _request: Any, _peer: Any) -> None:
         """Log what ended a connection before its time; the inherited method prints a traceback."""

@@ -1,7 +1,6 @@
 """TCP echo, a fixed pool of threads: each accepts a connection and serves it to its end."""
 
 import logging
-import signal
 import socket
 import sys
 from socketserver import BaseRequestHandler, TCPServer
@@ -30,11 +29,10 @@ def serve(address: runtime.Address) -> None:
         server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.server_bind()
         server.server_activate()
-        for _ in range(WORKERS):
-            Thread(target=server.serve_forever, daemon=True).start()
         log.info("listening on %s:%d", *server.server_address)
-        while True:
-            signal.pause()  # signals come to the main thread, and the one that is to stop us raises
+        for _ in range(WORKERS - 1):
+            Thread(target=server.serve_forever, daemon=True).start()
+        server.serve_forever()
 
 
 class Server(TCPServer):

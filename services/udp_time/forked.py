@@ -1,15 +1,12 @@
 """UDP time, a process for each datagram: `socketserver.ForkingUDPServer`."""
 
 import logging
-import signal
 import sys
 from socketserver import BaseRequestHandler, ForkingUDPServer
 from typing import Any
 
 from services import runtime
 from services.udp_time.reply import LONGEST, reply
-
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("udp-time")
 
@@ -30,17 +27,6 @@ class Server(ForkingUDPServer):
     # With so many children the parent waits until one of them ends, which is soon. Datagrams that
     # come meanwhile wait in the socket's buffer; what does not fit there is lost.
     max_children = 40
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Fork, with signals held back: in the child one would run the parent's handler.
-
-        The child never returns from here. It keeps them held back, and ends by itself at once.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        try:
-            super().process_request(request, client_address)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log why there is no answer; the inherited method prints a traceback."""

@@ -4,23 +4,25 @@ import errno
 import os
 import signal
 import socket
-import threading
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 
 import pytest
 
+from scripts import processes
 from services import runtime
-from services.runtime import SettingError, Stop, one_of, port_number, setting
+from services.runtime import SettingError, one_of, port_number, setting
+from tests.helpers import ROOT, until
 
 
 @pytest.fixture(autouse=True)
-def _signal_handlers() -> Iterator[None]:
-    """Put back the handlers that `main` replaces."""
-    replaced = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
-    handlers = {number: signal.getsignal(number) for number in replaced}
+def _signal_mask() -> Iterator[None]:
+    """Put back the mask that `main` changes."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,15 @@ def test_what_is_no_port_number_is_refused(text: str) -> None:
         port_number(text)
 
 
+@pytest.mark.parametrize("new", runtime.OLD_NAMES)
+def test_an_old_name_of_a_setting_is_an_error_that_names_the_new_one(new: str) -> None:
+    """Whoever has set it would else find it ignored."""
+    old = runtime.OLD_NAMES[new]
+    with pytest.raises(SettingError) as caught:
+        setting(new, "1", runtime.positive, {old: "5"})
+    assert caught.value.code == f"{old} is not a setting any more. Set {new} instead"
+
+
 def test_a_choice_is_one_of_those_listed() -> None:
     """The error lists them."""
     assert one_of("none", "upper")("upper") == "upper"
@@ -87,67 +98,121 @@ def test_a_bad_log_level_names_those_there_are(monkeypatch: pytest.MonkeyPatch) 
         runtime.start_logging()
 
 
+SERVE = """
+import os, signal, socket, sys, threading, time
+from services import runtime
+
+def tell(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+def serve(address):
+{body}
+
+runtime.main(serve, 1)
+"""
+
+
+def served(body: str) -> "subprocess.CompletedProcess[str]":
+    """Run a server that does what `body` says, which is to stop by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", SERVE.format(body=textwrap.indent(textwrap.dedent(body), "    "))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
-def test_a_signal_ends_serve_and_the_process_with_status_0(number: signal.Signals) -> None:
-    """It arrives as Stop, which no `except Exception` holds up."""
-    stopped = []
-
-    def serve(_address: runtime.Address) -> None:
-        try:
-            os.kill(os.getpid(), number)
-            signal.sigtimedwait([], 5)
-        except Exception:  # noqa: BLE001 - what a careless server does
-            pytest.fail("caught")
-        except Stop as stop:
-            stopped.append(str(stop))
-            raise
-
-    with pytest.raises(SystemExit) as caught:
-        runtime.main(serve, 1)
-    assert (caught.value.code, stopped) == (0, [number.name])
+def test_a_signal_ends_the_process_with_status_0(number: signal.Signals) -> None:
+    """Whatever `serve` waits for, and however careless its `except` is."""
+    done = served(f"""
+        here, there = socket.socketpair()
+        while True:
+            try:
+                tell({int(number)})
+                here.recv(1)
+            except BaseException:
+                pass
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"stopped by {number.name}\n")
 
 
-def test_a_signal_that_breaks_off_nothing_ends_serve_all_the_same() -> None:
-    """It came between two calls, or to another thread, and the next call waits for ever."""
-    here, there = socket.socketpair()
-    waited: list[str] = []
-
-    def for_ever() -> None:
-        waited.append("for ever")
-        there.close()
-
-    def tell() -> None:
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-
-    def serve(_address: runtime.Address) -> None:
-        threading.Timer(0.1, tell).start()  # sooner, and it might come before the call
+def test_a_signal_that_interrupts_nothing_ends_the_process_all_the_same() -> None:
+    """It comes while the server waits in the kernel, for ever."""
+    done = served("""
+        here, there = socket.socketpair()
+        threading.Timer(0.1, tell, [signal.SIGTERM]).start()
         here.recv(1)
-
-    with here, there:
-        ever = threading.Timer(5, for_ever)
-        ever.start()
-        with pytest.raises(SystemExit) as caught:
-            runtime.main(serve, 1)
-        ever.cancel()
-    assert (caught.value.code, waited) == (0, [])
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_second_signal_does_not_break_off_the_clean_up() -> None:
-    """What the first one started runs to its end."""
-    cleaned = []
+def test_what_a_server_has_to_undo_is_undone_once() -> None:
+    """Also when more signals come while that is done."""
+    done = served("""
+        def undo():
+            tell(signal.SIGTERM, signal.SIGINT)
+            time.sleep(0.1)
+            print("undone", flush=True)
 
-    def serve(_address: runtime.Address) -> None:
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
+        runtime.at_exit.callback(undo)
+        tell(signal.SIGTERM)
+        signal.sigtimedwait([], 5)
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("undone") == 1
+    assert done.stdout.count("stopped by") == 1
+
+
+def test_a_log_that_nobody_reads_does_not_hold_up_the_stop() -> None:
+    """The pipe is full, and to write to it is to wait."""
+    done = served("""
+        out, into = os.pipe()
+        os.dup2(into, 1)
+        os.set_blocking(into, False)
+        with open(into, "wb", buffering=0, closefd=False) as pipe:
+            while pipe.write(bytes(4096)):
+                pass
+        os.set_blocking(into, True)
+        tell(signal.SIGTERM)
+        signal.sigtimedwait([], 5)
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_ends_by_a_signal_as_any_process_does() -> None:
+    """The thread that waits for signals is the parent's alone."""
+    done = served("""
+        if not (child := os.fork()):
             signal.sigtimedwait([], 5)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGINT)
-            cleaned.append("up")
+            os._exit(1)
+        time.sleep(0.1)
+        os.kill(child, signal.SIGTERM)
+        print("status", os.waitpid(child, 0)[1], flush=True)
+        tell(signal.SIGTERM)
+        signal.sigtimedwait([], 5)
+    """)
+    assert f"status {int(signal.SIGTERM)}\n" in done.stdout
 
-    with pytest.raises(SystemExit) as caught:
-        runtime.main(serve, 1)
-    assert (caught.value.code, cleaned) == (0, ["up"])
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_child_ends_with_its_parent(how: signal.Signals) -> None:
+    """However that ends: it would keep the port in use, or serve on."""
+    done = served(f"""
+        if not (child := os.fork()):
+            signal.sigtimedwait([], 5)
+            os._exit(1)
+        time.sleep(0.1)
+        print("child", child, flush=True)
+        os.kill(os.getpid(), {int(how)})
+        signal.sigtimedwait([], 5)
+    """)
+    child = int(done.stdout.split("child ")[1].split()[0])
+    until(lambda: not processes.alive(child), 2)
 
 
 def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
