@@ -1,34 +1,21 @@
-"""What the asyncio peers share: a stop by signal."""
+"""What the asyncio peers share: the loop runs until the process ends."""
 
 import asyncio
-import signal
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from services import runtime
 
 
 def run(
-    listen: Callable[[runtime.Address], Awaitable[object]],
+    listen: Callable[[runtime.Address], Coroutine[Any, Any, object]],
     address: runtime.Address,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> NoReturn:
-    """Await `listen(address)`, and serve until SIGTERM or SIGINT.
+) -> None:
+    """Await `listen(address)`, and serve until the process ends.
 
     `loop_factory` makes the event loop; without one it is asyncio's own.
     """
-    stopped = asyncio.Event()
-
-    async def serve() -> None:
-        # What the runtime's own handler raises would be lost: the loop logs the exceptions of the
-        # callback it is in, and goes on.
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, stopped.set)
-        loop.add_signal_handler(signal.SIGINT, stopped.set)
-        serving = await listen(address)
-        await stopped.wait()
-        del serving
-
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(serve())
-    raise runtime.Stop("a signal")
+        _listener: object = runner.run(listen(address))  # referred to, so that it is not closed
+        runner.get_loop().run_forever()

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -19,9 +18,11 @@ def become(
 ) -> NoReturn:
     """Become the program `command(host, port)`; port 0 becomes a free one.
 
-    A process of ours stays behind, and logs where the program listens when that has answered
-    `request`.
+    Not under runtime.main: the program would inherit that the signals are blocked. It is stopped
+    by them as it would be anywhere. A process of ours stays behind until it has logged where the
+    program listens, which is when that has answered `request`.
     """
+    runtime.start_logging()
     with socket.socket() as holder:
         # Sockets may share a port if all of them set this, and only one listens (socket(7)). So
         # until it does, nobody else is given the port.
@@ -36,7 +37,6 @@ def become(
             os._exit(0)
         os.waitpid(child, 0)
         arguments = command(host, port)
-        signal.setitimer(signal.ITIMER_REAL, 0)  # the program would inherit it, and die of it
         os.execvp(arguments[0], arguments)  # noqa: S606 - there is no shell
 
 

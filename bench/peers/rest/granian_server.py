@@ -6,10 +6,7 @@ from bench.peers import programs
 from services import runtime
 from services.gunicorn_settings import threads
 
-
-def serve(address: runtime.Address) -> None:
-    """Become granian."""
-    programs.become(command, address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def command(host: str, port: int) -> list[str]:
@@ -22,4 +19,4 @@ def command(host: str, port: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    runtime.main(serve, default_port=8080)
+    programs.become(command, runtime.address(8080), REQUEST)

@@ -4,8 +4,6 @@ As many threads as our gunicorn has. waitress logs no requests.
 """
 
 import logging
-import signal
-import sys
 
 from waitress import create_server
 
@@ -17,7 +15,7 @@ log = logging.getLogger("waitress")
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer requests until a signal."""
+    """Answer requests."""
     host, port = address
     server = create_server(
         application,
@@ -25,13 +23,10 @@ def serve(address: runtime.Address) -> None:
         port=port,
         threads=threads,
         connection_limit=2000,
-        asyncore_use_poll=True,  # select(2) knows no descriptor above 1023
+        asyncore_use_poll=True,  # select(2) takes no descriptor above 1023
     )
-    # What the runtime's handler raises would be lost, if it came during a callback of waitress.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     log.info("listening on %s:%d", *server.socket.getsockname())
     server.run()
-    raise runtime.Stop("SIGTERM")
 
 
 if __name__ == "__main__":

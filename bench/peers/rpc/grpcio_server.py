@@ -45,10 +45,7 @@ def serve(address: runtime.Address) -> None:
     port = server.add_insecure_port("{}:{}".format(*address))
     server.start()
     log.info("listening on %s:%d", host, port)
-    try:
-        server.wait_for_termination()
-    finally:
-        server.stop(grace=None)
+    server.wait_for_termination()
 
 
 @contextmanager

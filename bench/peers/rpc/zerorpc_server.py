@@ -1,11 +1,9 @@
 """zerorpc: MessagePack over ZeroMQ, and a greenlet for each call."""
 
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import gevent
 import zerorpc
 
 from bench.peers.rpc import Functions, add, echo
@@ -20,12 +18,8 @@ def serve(address: runtime.Address) -> None:
     """Serve all connections in one thread."""
     with closing(zerorpc.Server({"add": add, "echo": echo}, heartbeat=HEARTBEAT)) as server:
         (binding,) = server.bind("tcp://{}:{}".format(*address))
-        # What the runtime's own handler raises would end the greenlet that it happens to be in.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, server.stop)
         log.info("listening on %s", binding.addr.removeprefix("tcp://"))
         server.run()
-    raise runtime.Stop("a signal")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ log = logging.getLogger("asyncio-protocol")
 
 
 def serve(address: runtime.Address) -> None:
-    """Serve connections until a signal."""
+    """Serve connections."""
     event_loop.run(listen, address)
 
 
@@ -23,7 +23,7 @@ async def listen(address: runtime.Address) -> asyncio.Server:
 
 
 class Echo(asyncio.Protocol):
-    """A connection; after its FIN the transport sends what it still holds, and closes."""
+    """A connection; after its FIN the transport sends what is buffered, and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -38,7 +38,7 @@ class Echo(asyncio.Protocol):
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on reading."""
+        """Resume reading."""
         self.transport.resume_reading()
 
 

@@ -13,7 +13,7 @@ log = logging.getLogger("asyncio-streams")
 
 
 def serve(address: runtime.Address) -> None:
-    """Serve connections until a signal."""
+    """Serve connections."""
     event_loop.run(listen, address)
 
 

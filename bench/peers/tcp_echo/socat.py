@@ -3,14 +3,9 @@
 from bench.peers import programs
 from services import runtime
 
-# Where the kernel calls a pipe writable it promises room for this much (pipe(7)). With more at a
-# time socat, which is the pipe's reader as well, waits for itself: seen with its default of 8192.
+# A pipe that is writable has room for this much (pipe(7)). With more at a time socat, which is also
+# the reader of the pipe, waits for itself: seen with its default of 8192.
 PIPE_BUF = 4096  # bytes
-
-
-def serve(address: runtime.Address) -> None:
-    """Become socat."""
-    programs.become(command, address, b"x")
 
 
 def command(host: str, port: int) -> list[str]:
@@ -20,4 +15,4 @@ def command(host: str, port: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    runtime.main(serve, default_port=20000)
+    programs.become(command, runtime.address(20000), b"x")

@@ -8,7 +8,7 @@ from services import runtime
 
 
 def serve(address: runtime.Address) -> None:
-    """Serve connections until a signal."""
+    """Serve connections."""
     event_loop.run(listen, address, uvloop.new_event_loop)
 
 

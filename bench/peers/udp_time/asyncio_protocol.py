@@ -12,7 +12,7 @@ log = logging.getLogger("asyncio-protocol")
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams until a signal."""
+    """Answer datagrams."""
     event_loop.run(listen, address)
 
 

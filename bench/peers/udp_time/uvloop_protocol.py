@@ -8,7 +8,7 @@ from services import runtime
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams until a signal."""
+    """Answer datagrams."""
     event_loop.run(listen, address, uvloop.new_event_loop)
 
 
