@@ -1,7 +1,7 @@
 """The benchmark: `make bench`, or `python -m bench --help`.
 
-Everything is measured in one run of this program, in turn and repeated: what one machine does in
-one hour can be compared, and so only the ratios mean something elsewhere.
+Everything is measured in one run of this program, alternating and repeated: what one machine does
+in one hour can be compared, and so only the ratios mean something elsewhere.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,65 +25,154 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from bench import BUILD, http_requests, report, results
 from bench.runs import Sample, measure
-from bench.works import Work, works
-from clients.options import number_from, seconds
-from scripts.stack import LabError
+from bench.workloads import Workload, commands, workloads
+from clients.options import number_from, parsed, seconds
+from scripts import processes
+from scripts.stack import ROOT, LabError
+
+EXAMPLES = """\
+examples:
+  python -m bench --quick                       a first look, in a minute
+  python -m bench tcp-echo udp-time             two services, every server of theirs
+  python -m bench rpc --beside ../before        is my change slower than that checkout?
+  python -m bench --to docs/benchmark           new figures for the documentation
+
+Each server is started afresh in every round, loaded in a closed and in an open loop, and stopped.
+A goal (or the comparison with another checkout) is decided when the 95 % confidence interval of
+its ratio is on one side of the bound, which takes six rounds or more. benchmark.md explains the
+figures.
+"""
 
 console = Console(stderr=True, highlight=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line, however long, as it is."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def checkout(text: str) -> Path:
+    """Return the folder of a checkout of this repository."""
+    if not Path(text, "compose.yaml").is_file() or not Path(text, "services").is_dir():
+        raise ValueError
+    return Path(text).resolve()
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="python -m bench",
+        usage="python -m bench [SERVICE ...] [options]",
         description="Measure the servers of the lab, their variants and their peers side by side.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("only", nargs="*", metavar="SERVICE", help="measure these alone")
-    made.add_argument("--runs", type=number_from(1, 99), help="rounds (default: 5, or 1 if quick)")
-    made.add_argument("--seconds", type=seconds, help="of each loop (default: 1, or 0.1 if quick)")
+    known = ", ".join(dict.fromkeys(workload.service for workload in workloads()))
     made.add_argument(
-        "--quick", action="store_true", help="only what there are goals for, once and briefly"
+        "only", nargs="*", metavar="SERVICE", help=f"measure only these (default: all of {known})"
     )
+    made.add_argument(
+        "--runs", type=number_from(1, 99), metavar="N",
+        help="rounds that every server is measured in (default: 5, or 1 if quick)",
+    )  # fmt: skip
+    made.add_argument(
+        "--limit", type=number_from(1, 99), metavar="N",
+        help="rounds after which an undecided goal stays undecided"
+        " (default: three times --runs, or the same if quick)",
+    )  # fmt: skip
+    made.add_argument(
+        "--seconds", type=seconds, metavar="S", help="of each loop (default: 1, or 0.1 if quick)"
+    )
+    made.add_argument(
+        "--quick", action="store_true", help="measure only what goals are about, once and briefly"
+    )
+    made.add_argument(
+        "--beside", type=parsed("a checkout of this repository", checkout), metavar="FOLDER",
+        help="measure our servers alternating with those of the same names in another checkout",
+    )  # fmt: skip
     made.add_argument(
         "--to", type=Path, default=BUILD / "results", metavar="FOLDER",
-        help="where to write benchmark.json, benchmark.md and the pictures (default: build/bench)",
+        help="where to write benchmark.json, benchmark.md and the pictures"
+        " (default: build/bench/results)",
     )  # fmt: skip
     return made
 
 
-def chosen(options: argparse.Namespace) -> list[Work]:
-    """Return the works to do."""
-    known = list(dict.fromkeys(work.service for work in works()))
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command line; a wrong one ends the program with one line."""
+    made = parser()
+    options = made.parse_args(words)
+    known = list(dict.fromkeys(workload.service for workload in workloads()))
     for service in options.only:
         if service not in known:
-            raise LabError(f"no benchmark of {service!r}; there are {', '.join(known)}")
-    wanted = [work for work in works() if work.service in (options.only or known)]
+            made.error(f"argument SERVICE: {service!r} is not one of {', '.join(known)}")
+    options.seconds = options.seconds or (0.1 if options.quick else 1.0)
+    options.runs = options.runs or (1 if options.quick else 5)
+    options.limit = options.limit or options.runs * (1 if options.quick else 3)
+    if options.limit < options.runs:
+        made.error(f"argument --limit: {options.limit} is less than the {options.runs} of --runs")
+    if options.to.exists() and not options.to.is_dir():
+        made.error(f"argument --to: {str(options.to)!r} is not a folder")
+    if options.to.resolve().is_relative_to(ROOT / "docs") and (notes := unpublishable(options)):
+        made.error(f"argument --to: {str(options.to)!r} is for publication, and {notes[0]}")
+    return options
+
+
+def unpublishable(options: argparse.Namespace) -> list[str]:
+    """Return the reasons why what is measured is not for publication."""
+    reasons = []
+    if options.seconds < report.SHORTEST:
+        reasons.append(f"loops of {options.seconds:g} s are too short: take {report.SHORTEST:g} s")
+    if options.beside:
+        reasons.append(f"the servers called beside are those of {options.beside}")
+    elif options.quick or options.only:
+        reasons.append("not every server is measured")
+    return reasons
+
+
+def chosen(options: argparse.Namespace) -> list[Workload]:
+    """Return the workloads to run."""
+    wanted = [each for each in workloads() if each.service in options.only or not options.only]
     if options.quick:
-        wanted = [work.for_goals() for work in wanted if work.goals]
+        wanted = [workload.for_goals() for workload in wanted if workload.goals]
+    if options.beside:
+        for service in dict.fromkeys(workload.service for workload in wanted):
+            missing = commands(service).keys() - commands(service, options.beside).keys()
+            for name in sorted(missing):
+                say(f"{service}: {options.beside} has no {name}, which is left out")
+        wanted = [workload.beside(options.beside) for workload in wanted]
     return wanted
 
 
-def run(wanted: list[Work], runs: int, length: float) -> Iterator[dict[str, Any]]:
-    """Do each piece of work, and yield what was found.
+def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run the workloads, and yield what was found.
 
-    The servers have their turns one after the other, and back again in the next round, so that a
-    machine that gets slower favours none.
+    The servers are measured one after the other, and in the opposite order in the next round, so
+    that a machine that gets slower favours none. When each has had its rounds, those go on that
+    undecided goals are about.
     """
+    wanted = chosen(options)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.description}")
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=sum(len(work.targets) for work in wanted) * runs)
-        for work in wanted:
-            samples: dict[str, list[Sample]] = {target.name: [] for target in work.targets}
-            offered = 0.0
-            for turn in range(runs):
-                for target in work.targets[:: -1 if turn % 2 else 1]:
-                    progress.update(task, description=f"{work.name}: {target.name}")
-                    sample = measure(work, target, length, offered)
+        total = sum(len(workload.targets) for workload in wanted) * options.runs
+        task = progress.add_task("", total=total)
+        for workload in wanted:
+            samples: dict[str, list[Sample]] = {target.name: [] for target in workload.targets}
+            targets, offered = workload.targets, 0.0
+            for number in range(options.limit):
+                if number >= options.runs:
+                    targets = results.undecided(workload, samples)
+                    total += len(targets)
+                    progress.update(task, total=total)
+                for target in targets[:: -1 if number % 2 else 1]:
+                    progress.update(task, description=f"{workload.name}: {target.name}")
+                    sample = measure(workload, target, options.seconds, offered)
                     offered = offered or sample.offered
                     samples[target.name].append(sample)
                     progress.advance(task)
-            console.print(f"{work.name}: {runs} x {len(work.targets)} servers")
-            yield results.of(work, samples, offered)
+            rounds = max(map(len, samples.values()))
+            say(f"{workload.name}: {len(samples)} servers, up to {rounds} rounds")
+            yield results.of(workload, samples, offered)
 
 
 def machine() -> dict[str, object]:
@@ -99,13 +188,12 @@ def machine() -> dict[str, object]:
     }
 
 
-def main() -> int:
-    """Measure, show the tables, write the results; 1 where a goal was not reached."""
-    options = parser().parse_args()
-    wanted = chosen(options)
-    runs = options.runs or (1 if options.quick else 5)
-    length = options.seconds or (0.1 if options.quick else 1.0)
-    BUILD.mkdir(parents=True, exist_ok=True)
+def main() -> None:
+    """Measure, show the tables, write the results."""
+    options = arguments()
+    if not (BUILD / "load").exists():
+        raise LabError("the programs in C are not built; `make bench` does, scripts/bench_tools.sh")
+    options.to.mkdir(parents=True, exist_ok=True)
     lock = (BUILD / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,26 +207,34 @@ def main() -> int:
     found = {
         "began": began.isoformat(timespec="seconds"),
         "machine": machine(),
-        "runs": runs,
-        "seconds": length,
-        "works": list(run(wanted, runs, length)),
+        "runs": options.runs,
+        "limit": options.limit,
+        "seconds": options.seconds,
+        "unpublishable": unpublishable(options),
+        "workloads": list(run(options)),
     }
-    options.to.mkdir(parents=True, exist_ok=True)
     (options.to / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n")
     report.write(options.to)
     report.show(found)
-    console.print(f"written to {options.to}: benchmark.json, benchmark.md and the pictures")
-    return 0
+    say(f"written to {options.to}: benchmark.json, benchmark.md and the pictures")
 
 
 if __name__ == "__main__":
-    # So that a run that is broken off from outside stops its servers as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # So that a run that is ended from outside stops its servers, as after Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    status: int | str = 0
     try:
-        sys.exit(main())
+        main()
     except LabError as error:
-        console.print(f"bench: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+        say(f"bench: {error}", "red")
+        status = 1
     except KeyboardInterrupt:
-        console.print("interrupted")
-        sys.exit(130)
+        say("interrupted")
+        status = 130
+    finally:
+        # Also one that the interrupt came upon while it was being started.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        processes.stop([child.pid for child in psutil.Process().children()])
+    sys.exit(status)

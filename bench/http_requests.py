@@ -1,4 +1,4 @@
-"""The requests that the load sends over HTTP, as files: it takes them in turn."""
+"""The requests that the load sends over HTTP, as files: it sends one after the other."""
 
 from xmlrpc.client import ServerProxy, dumps
 
@@ -10,16 +10,18 @@ VALUE = "a value of about forty characters"
 
 
 def write() -> None:
-    """Write the file of each piece of work."""
+    """Write a file for each kind of request."""
     bodies = {
-        # Another value each time: what is not changed need not be written.
-        "set": [dumps((name, f"{VALUE} {turn}"), "set") for turn in range(10) for name in NAMES],
+        # Another value each time: a store need not write what does not change.
+        "set": [
+            dumps((name, f"{VALUE} {round_}"), "set") for round_ in range(10) for name in NAMES
+        ],
         "get": [dumps((name,), "get") for name in NAMES],
     }
-    requests = {work: [post(body) for body in some] for work, some in bodies.items()}
+    requests = {kind: [post(body) for body in some] for kind, some in bodies.items()}
     requests["hello"] = ["GET /hello?name=Guido HTTP/1.1\r\nHost: localhost\r\n\r\n"]
-    for work, some in requests.items():
-        (BUILD / work).write_text("\0".join(some), newline="")
+    for kind, some in requests.items():
+        (BUILD / kind).write_text("\0".join(some), newline="")
 
 
 def post(body: str) -> str:

@@ -1,10 +1,10 @@
 /* The load generator: many clients in one thread, and what each answer took, as JSON.
  *
- *   load tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE
+ *   load tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE
  *
  * tcp sends SIZE bytes and expects the same back; udp sends an ID and expects it in front of the
- * answer; http sends the requests of FILE in turn, which are separated by NUL bytes, and expects
- * "200" and the same body each time.
+ * answer; http sends the requests of FILE one after the other, which are separated by NUL bytes,
+ * and expects "200" and the same body each time.
  *
  * RATE 0 is a closed loop: each client sends again as soon as it is answered, which shows the most
  * that the server does. With a RATE (requests a second, of all clients together) it is an open
@@ -13,7 +13,12 @@
  * it, and not just the one that was under way (the "coordinated omission" of Gil Tene's talk
  * "How NOT to Measure Latency").
  *
- * After that it waits for a signal to end it, so that a server can be looked at with all of its
+ * A server may listen before it can answer: gunicorn does while its worker loads the application.
+ * So the first right answer is waited for, PATIENCE seconds at most, and then there is a warm-up.
+ * After that, in a closed loop, it prints "measuring" and rests until there is a line to read, or
+ * nothing more: whoever looks at the CPU time of the server has the time to do so.
+ *
+ * After its report it waits for a signal to end it, so that a server can be looked at with all of its
  * connections open.
  */
 #define _GNU_SOURCE
@@ -48,9 +53,9 @@ struct client {
     size_t sent;     /* bytes of the request */
     size_t received; /* bytes of the answer, in `answer` */
     char *answer;
-    long due;   /* ns: when its request should be sent, or should have been */
-    long began; /* ns: when it was sent */
-    long turn;  /* which of the requests; in an ID of udp */
+    long due;    /* ns: when its request should be sent, or should have been */
+    long began;  /* ns: when it was sent */
+    long number; /* which of the requests; in an ID of udp */
     long served;
 };
 
@@ -69,8 +74,8 @@ static int epoll;
 static struct client *clients;
 static long client_count;
 static double interval; /* ns between two requests of one client; 0 in a closed loop */
-static long answered, measured, wrong, errors, lost;
-static int measuring;
+static long right, measured, wrong, errors, lost;
+static int awaiting, measuring; /* the first right answer; what it counts */
 
 /* Latencies in buckets of 1/32 of their power of two, so within 3 percent. */
 #define STEPS 32
@@ -139,11 +144,11 @@ static void open_connection(struct client *client) {
 }
 
 static void write_request(struct client *client) {
-    struct text id, *request = &requests[client->turn % request_count];
+    struct text id, *request = &requests[client->number % request_count];
     char buffer[64];
     if (protocol == UDP) {
         id.data = buffer;
-        id.size = snprintf(buffer, sizeof buffer, "%ld-%ld", client - clients, client->turn);
+        id.size = snprintf(buffer, sizeof buffer, "%ld-%ld", client - clients, client->number);
         request = &id;
     }
     ssize_t count = send(client->fd, request->data + client->sent, request->size - client->sent,
@@ -159,7 +164,7 @@ static void begin_request(struct client *client, long time) {
     write_request(client);
 }
 
-static void hang_up(struct client *client, enum state state) {
+static void close_connection(struct client *client, enum state state) {
     close(client->fd);
     client->state = state;
     client->received = 0;
@@ -168,8 +173,8 @@ static void hang_up(struct client *client, enum state state) {
 
 static void end_request(struct client *client, long time, int correct) {
     client->served++;
-    client->turn++;
-    answered++;
+    client->number++;
+    right += correct;
     if (measuring) {
         measured++;
         wrong += !correct;
@@ -201,12 +206,12 @@ static int http_complete(struct client *client, int closed, struct text *body) {
 }
 
 static int http_correct(struct client *client, struct text *body) {
+    if (strncmp(client->answer + strlen("HTTP/1.x"), " 200", 4)) return 0;
     if (!first_body.data) {
         first_body.data = memcpy(malloc(body->size + 1), body->data, body->size);
         first_body.size = body->size;
     }
-    return !strncmp(client->answer + strlen("HTTP/1.x"), " 200", 4) &&
-           body->size == first_body.size && !memcmp(body->data, first_body.data, body->size);
+    return body->size == first_body.size && !memcmp(body->data, first_body.data, body->size);
 }
 
 static void read_answer(struct client *client) {
@@ -214,13 +219,13 @@ static void read_answer(struct client *client) {
                          answer_limit - client->received, 0);
     if (count < 0 && errno == EAGAIN) return;
     if (client->state != WAITING) { /* a late datagram, or the server closes an idle connection */
-        if (count <= 0 && protocol != UDP) hang_up(client, CONNECTING);
+        if (count <= 0 && protocol != UDP) close_connection(client, CONNECTING);
         return;
     }
     if (count > 0) client->received += count;
     if (protocol == UDP) {
         char id[64];
-        int size = snprintf(id, sizeof id, "%ld-%ld ", client - clients, client->turn);
+        int size = snprintf(id, sizeof id, "%ld-%ld ", client - clients, client->number);
         client->received = 0;
         if (count >= size && !memcmp(client->answer, id, size))
             end_request(client, now(), count == size + 24);
@@ -235,14 +240,14 @@ static void read_answer(struct client *client) {
         int complete = http_complete(client, count == 0, &body);
         if (complete) {
             end_request(client, now(), http_correct(client, &body));
-            if (complete == 2 || count == 0) hang_up(client, CONNECTING);
+            if (complete == 2 || count == 0) close_connection(client, CONNECTING);
             return;
         }
     }
     if (count <= 0) {
         errors += measuring;
-        client->turn++;
-        hang_up(client, CONNECTING);
+        client->number++;
+        close_connection(client, CONNECTING);
     }
 }
 
@@ -252,18 +257,18 @@ static void connected(struct client *client) {
     getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
         errors += measuring;
-        hang_up(client, BROKEN);
+        close_connection(client, BROKEN);
         return;
     }
     client->state = IDLE;
     want_out(client, 0);
 }
 
-/* Lets every client work until `end`; those that are idle send when it is time to. */
+/* Runs every client until `end`; those that are idle send when a request is due. */
 static void run(long end) {
     struct epoll_event events[1024];
     long next_check = 0, soonest = 0; /* of the requests that will be due */
-    for (long time = now(); time < end; time = now()) {
+    for (long time = now(); time < end && !(awaiting && right); time = now()) {
         /* To sleep, and to the nanosecond: a loop that spins would take the processor from a server
            that the kernel puts on the same one. */
         long wait = !interval || soonest > time + 10 * MS ? 10 * MS : soonest > time ? soonest - time : 0;
@@ -286,7 +291,7 @@ static void run(long end) {
             struct client *client = &clients[i];
             if (client->state == WAITING && protocol == UDP && time - client->began > LOST_AFTER) {
                 lost += measuring;
-                client->turn++;
+                client->number++;
                 client->state = IDLE;
             }
             if (client->state == IDLE && (!interval || client->due <= time))
@@ -302,7 +307,7 @@ static void connect_all(void) {
     clients = calloc(client_count, sizeof *clients);
     for (long i = 0; i < client_count; i++) {
         clients[i].answer = malloc(answer_limit + 1);
-        clients[i].turn = i;
+        clients[i].number = i;
         open_connection(&clients[i]);
     }
     struct epoll_event events[1024];
@@ -328,7 +333,7 @@ static void read_requests(const char *path) {
     requests = calloc(size + 1, sizeof *requests);
     for (char *at = buffer; at < buffer + size; at += strlen(at) + 1)
         requests[request_count++] = (struct text){at, strlen(at)};
-    if (!request_count) fail("%s: there are no requests in it", path);
+    if (!request_count) fail("%s holds no requests", path);
 }
 
 static void fill_requests(size_t size) {
@@ -346,13 +351,13 @@ static double cpu_seconds(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 8) fail("tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE");
+    if (count != 9) fail("tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE");
     protocol = !strcmp(arguments[1], "tcp") ? TCP : !strcmp(arguments[1], "udp") ? UDP : HTTP;
     server.sin_family = AF_INET;
     server.sin_port = htons(atoi(arguments[3]));
-    if (!inet_pton(AF_INET, arguments[2], &server.sin_addr)) fail("%s is no IPv4 address", arguments[2]);
+    if (!inet_pton(AF_INET, arguments[2], &server.sin_addr)) fail("%s is not an IPv4 address", arguments[2]);
     client_count = atol(arguments[4]);
-    double seconds = atof(arguments[6]), rate = atof(arguments[7]);
+    double seconds = atof(arguments[6]), rate = atof(arguments[7]), patience = atof(arguments[8]);
     answer_limit = 64 * 1024;
     if (protocol == HTTP)
         read_requests(arguments[5]);
@@ -364,16 +369,23 @@ int main(int count, char **arguments) {
     connect_all();
     for (long i = 0; i < client_count && !rate; i++)
         if (clients[i].state == IDLE) begin_request(&clients[i], now());
-    long start = now() + WARM_UP;
     if (rate) {
         interval = client_count / rate * SECOND;
         for (long i = 0; i < client_count; i++)
             clients[i].due = now() + (long)(i * interval / client_count);
     }
-    run(start);
+    awaiting = 1;
+    run(now() + (long)(patience * SECOND));
+    awaiting = 0;
+    run(now() + WARM_UP);
+    if (!rate) {
+        puts("measuring");
+        fflush(stdout);
+        getchar();
+    }
     measuring = 1;
     double cpu = cpu_seconds();
-    start = now();
+    long start = now();
     run(start + (long)(seconds * SECOND));
     long end = now();
     cpu = cpu_seconds() - cpu;
@@ -388,7 +400,7 @@ int main(int count, char **arguments) {
            " \"connections\": %ld, \"never_served\": %ld, \"cpu_seconds\": %.6f, \"rate\": %.1f,"
            " \"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p999\": %.1f,"
            " \"max\": %.1f}}\n",
-           (end - start) / 1e9, measured, answered, wrong, errors, lost, client_count, never_served, cpu,
+           (end - start) / 1e9, measured, measured, wrong, errors, lost, client_count, never_served, cpu,
            measured / ((end - start) / 1e9), percentile(.5) / 1e3, percentile(.9) / 1e3,
            percentile(.99) / 1e3, percentile(.999) / 1e3, slowest / 1e3);
     fflush(stdout);

@@ -1,4 +1,4 @@
-"""The results of one service as a picture: a column for each piece of work."""
+"""The results of one service as a picture: a column for each workload."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = {"default": "#0b7285", "variant": "#74b9c4", "peer": "#adb5bd", "floor": "#343a40"}
+from bench.report import rate
+
+COLOURS = {"default": "#0b7285", "variant": "#74b9c4", "peer": "#adb5bd", "baseline": "#343a40"}
 MEANING = {
     "default": "our default",
     "variant": "our variants",
     "peer": "peers",
-    "floor": "floor: the least there is to do",
+    "baseline": "baseline in C, or without a framework",
 }
 STYLE = {
     "svg.fonttype": "none",
@@ -29,32 +31,34 @@ STYLE = {
 }
 
 
-def draw(works: list[dict[str, Any]], path: Path) -> None:
-    """Draw the requests per second of all servers in all `works`, and under them the latencies."""
+def draw(workloads: list[dict[str, Any]], path: Path) -> None:
+    """Draw the requests per second of every server, and below them the latencies."""
     with mpl.rc_context(STYLE):
-        servers = max((len(work["servers"]) for work in works), default=0)
-        columns = len(works)
+        servers = max((len(workload["servers"]) for workload in workloads), default=0)
+        columns = len(workloads)
         figure = Figure(figsize=(1.6 + 3.1 * columns, 1.4 + 0.52 * servers), layout="constrained")
         grid = figure.subplots(2, columns, squeeze=False, sharey="row")
         # All columns have the order of the one with the most to compare.
         order = [
             server["name"]
             for server in sorted(
-                works[min(1, columns - 1)]["servers"], key=lambda each: each["rate"]
+                workloads[min(1, columns - 1)]["servers"], key=lambda each: each["rate"]
             )
         ]
-        for column, work in enumerate(works):
-            by_name = {server["name"]: server for server in work["servers"]}
+        for column, workload in enumerate(workloads):
+            by_name = {server["name"]: server for server in workload["servers"]}
             ordered = [by_name[name] for name in order if name in by_name]
-            rates(grid[0][column], work, ordered)
-            latencies(grid[1][column], work, ordered)
-        kinds = [kind for kind in COLOURS if any(s["kind"] == kind for s in works[0]["servers"])]
+            rates(grid[0][column], workload, ordered)
+            latencies(grid[1][column], workload, ordered)
+        kinds = [
+            kind for kind in COLOURS if any(s["kind"] == kind for s in workloads[0]["servers"])
+        ]
         handles = [mpl.patches.Patch(color=COLOURS[kind], label=MEANING[kind]) for kind in kinds]
         figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
-def rates(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+def rates(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -> None:
     """Draw bars of requests per second."""
     bars = axes.barh(
         [server["name"] for server in servers],
@@ -62,19 +66,19 @@ def rates(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> No
         color=[COLOURS[server["kind"]] for server in servers],
     )
     labels = [
-        f" {server['rate']:,.0f}"
+        f" {rate(server)}"
         + (f"  ({server['never_served']:,.0f} never served)" if server["never_served"] else "")
         for server in servers
     ]
     axes.bar_label(bars, labels, fontsize=8)
-    axes.set_title(work["what"])
-    axes.set_xlabel("requests per second")
+    axes.set_title(workload["what"])
+    axes.set_xlabel("requests per second\n(≥: limited by the load)")
     axes.set_xlim(0, 1.45 * max(1.0, *(server["rate"] for server in servers)))
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def latencies(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+def latencies(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -> None:
     """Draw a line from p50 to p99.9 for each server, with a dot at p99, on a logarithmic scale."""
     for row, server in enumerate(servers):
         low, middle, high = (server["latency"][part] / 1000 for part in ("p50", "p99", "p999"))
@@ -85,7 +89,7 @@ def latencies(axes: Axes, work: dict[str, Any], servers: list[dict[str, Any]]) -
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(
-        f"ms at {work['offered']:,.0f} requests/s: p50 to p99.9, dot p99\n"
+        f"ms at {workload['offered']:,.0f} requests/s:\np50 to p99.9, dot p99\n"
         "(orange: could not keep up)"
     )
     axes.grid(axis="x", alpha=0.3)

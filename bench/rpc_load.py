@@ -1,11 +1,14 @@
 """The load generator for RPC: client processes that call, check and measure, as JSON.
 
-    python -m bench.rpc_load ours 127.0.0.1 17000 --work add --clients 16 --seconds 3
+    python -m bench.rpc_load ours 127.0.0.1 17000 --call add --clients 16 --seconds 3
 
 Every client is a process: in one interpreter they would wait for each other. All are connected
 and warmed up before the clock starts. In a closed loop each calls again as soon as it is
 answered. With --rate the loop is open: calls are due at fixed times, and their latency counts
 from then, so that a server that stalls does not also put off the calls that would show it.
+
+Before the clock starts, "measuring" is printed and a line is read, if there is one: whoever looks
+at the CPU time of the server has the time to do so.
 
 After its report it keeps the connections for a while, so that the server can be looked at.
 """
@@ -47,7 +50,7 @@ class Totals(ctypes.Structure):
     """What one client counts."""
 
     _fields_ = (
-        ("warm_up", ctypes.c_long),
+        ("served", ctypes.c_long),
         ("wrong", ctypes.c_long),
         ("errors", ctypes.c_long),
         ("cpu_seconds", ctypes.c_double),
@@ -89,6 +92,8 @@ class Load:
             for client in clients:
                 client.start()
             if awaited(clients, self.ready, time.monotonic() + self.options.patience):
+                print("measuring", flush=True)
+                sys.stdin.readline()
                 self.start.value = time.monotonic() + 0.1
                 self.go.set()
                 awaited(clients, self.done, self.end() + GRACE_SECONDS)
@@ -120,27 +125,28 @@ class Load:
             notes.totals.errors += 1
             sys.exit(f"client {number}: {type(error).__name__}: {error}")
 
-    def call(self, functions: rpc.Functions, notes: Notes, number: int) -> None:
+    def call(self, functions: rpc.Functions, notes: Notes, client: int) -> None:
         """Warm up, make the calls when the clock has started, and wait to be killed."""
         add, echo = functions
         data, totals, answered = self.data, notes.totals, notes.answered
         right: Callable[[], bool] = (
-            (lambda: add(2, 3) == 5) if self.options.work == "add" else (lambda: echo(data) == data)
+            (lambda: add(2, 3) == 5) if self.options.call == "add" else (lambda: echo(data) == data)
         )
+        right()  # however long the first one takes
+        totals.served = 1
         warm = time.monotonic() + WARM_UP_SECONDS
-        while not totals.warm_up or time.monotonic() < warm:
-            totals.wrong += not right()
-            totals.warm_up += 1
+        while time.monotonic() < warm:
+            right()
         self.ready.release()
         self.go.wait()
-        turns = (
-            self.open_loop(notes.due, number) if self.options.rate else self.closed_loop(notes.due)
+        numbers = (
+            self.open_loop(notes.due, client) if self.options.rate else self.closed_loop(notes.due)
         )
         cpu = time.process_time()
-        for turn in turns:
+        for number in numbers:
             if not right():
                 totals.wrong += 1
-            answered[turn] = time.monotonic()
+            answered[number] = time.monotonic()
         totals.cpu_seconds = time.process_time() - cpu
         self.done.release()
         signal.pause()
@@ -149,27 +155,27 @@ class Load:
         """Yield the number of each call; one is due as soon as the one before is answered."""
         end = self.end()
         time.sleep(max(0.0, self.start.value - time.monotonic()))
-        for turn in range(len(due)):
+        for number in range(len(due)):
             if (now := time.monotonic()) > end:
                 return
-            due[turn] = now
-            yield turn
+            due[number] = now
+            yield number
 
-    def open_loop(self, due: "memoryview[float]", number: int) -> Iterator[int]:
+    def open_loop(self, due: "memoryview[float]", client: int) -> Iterator[int]:
         """Yield the number of each call when it is due, or later where the one before took long.
 
         Those that are due and cannot be made before the time is up are not answered.
         """
         rate, end = self.options.rate, self.end()
-        places = range(number, math.ceil(rate * self.options.seconds), self.options.clients)
-        for turn, place in enumerate(places):
-            due[turn] = self.start.value + place / rate
-        for turn in range(len(places)):
+        places = range(client, math.ceil(rate * self.options.seconds), self.options.clients)
+        for number, place in enumerate(places):
+            due[number] = self.start.value + place / rate
+        for number in range(len(places)):
             if (now := time.monotonic()) > end:
                 return
-            if due[turn] > now:
-                time.sleep(due[turn] - now)
-            yield turn
+            if due[number] > now:
+                time.sleep(due[number] - now)
+            yield number
 
     def report(self, now: float) -> dict[str, object]:
         """Return what all clients saw. A call without an answer has taken its time until `now`."""
@@ -185,9 +191,9 @@ class Load:
             "mode": "open" if self.options.rate else "closed",
             "seconds": self.options.seconds,
             "requests": requests,
-            "answered": len(answers) + self.total("warm_up"),
+            "answered": len(answers),
             "connections": self.options.clients,
-            "never_served": sum(not notes.totals.warm_up for notes in self.notes),
+            "never_served": self.options.clients - self.total("served"),
             "wrong": self.total("wrong"),
             "errors": self.total("errors"),
             "cpu_seconds": round(self.total("cpu_seconds"), 6),
@@ -220,14 +226,18 @@ def main() -> None:
     parser.add_argument("client", choices=peers, help="one of: " + ", ".join(peers))
     parser.add_argument("host")
     parser.add_argument("port", type=int)
-    parser.add_argument("--work", choices=("add", "echo"), default="add")
+    parser.add_argument("--call", choices=("add", "echo"), default="add")
     parser.add_argument("--clients", type=int, default=1, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S")
     parser.add_argument(
         "--rate", type=float, default=0, metavar="R", help="calls due per second, of all clients"
     )
     parser.add_argument(
-        "--patience", type=float, default=15, metavar="S", help="until all clients are answered"
+        "--patience",
+        type=float,
+        default=15,
+        metavar="S",
+        help="how long to wait for the first answers",
     )
     parser.add_argument("--size", type=int, default=2**20, metavar="BYTES", help="of an echo")
     options = parser.parse_args()

@@ -5,12 +5,14 @@ share one CPU: only one of them has something to do at a time, and on two CPUs m
 measured would be how the machine wakes up an idle one.
 """
 
+import ctypes
 import json
 import os
-import re
+import socket
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,19 +20,25 @@ from typing import Any
 import psutil
 
 from bench import BUILD
-from bench.works import Target, Work
+from bench.workloads import Target, Workload
 from clients.addresses import Address
 from scripts import processes
-from scripts.stack import LabError
+from scripts.stack import ROOT, LabError
 
 MIB = 1024 * 1024
-REPORT = re.compile(r"^\{.*\}$", re.MULTILINE)
-GRACE = 30.0  # seconds that a load may take beyond its time
+PATIENCE = 15.0  # seconds that a load waits for the first right answer
+GRACE = 30.0  # seconds that it may take beyond its time and its patience
+LIBC = ctypes.CDLL(None)
 
 
 @dataclass
 class Sample:
-    """What one run found. Latencies are microseconds, in the open loop; memory is MiB."""
+    """What one run found.
+
+    `latency` is in microseconds, of the open loop, `memory` in MiB, `cpu_per_request` the server's
+    CPU time in microseconds. `server_busy` and `load_busy` say how many CPUs each of them used in
+    the closed loop, and `process_busy` what the busiest process of the server used of that.
+    """
 
     rate: float
     latency: dict[str, float]
@@ -39,21 +47,22 @@ class Sample:
     never_served: int
     failures: int
     memory: float
-    cpu_per_million: float
+    cpu_per_request: float
     server_busy: float
+    process_busy: float
     load_busy: float
 
 
 @contextmanager
-def cpus_for(work: Work) -> Iterator[None]:
-    """Have what is started in here run on the CPUs for `work`."""
-    all_of_them = os.sched_getaffinity(0)
-    if work.connections == 1:
-        os.sched_setaffinity(0, {min(all_of_them)})
+def cpus_for(workload: Workload) -> Iterator[None]:
+    """Have what is started in here run on the CPUs for `workload`."""
+    usable = os.sched_getaffinity(0)
+    if workload.connections == 1:
+        os.sched_setaffinity(0, {min(usable)})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, all_of_them)
+        os.sched_setaffinity(0, usable)
 
 
 @contextmanager
@@ -67,7 +76,7 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
         **target.environment,
     }
     log = BUILD / "server.log"
-    process = processes.start(target.command, environment, log)
+    process = processes.start(target.command, environment, log, target.folder)
     try:
         yield psutil.Process(process.pid), processes.listening(process, log)
     finally:
@@ -75,23 +84,33 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
         process.wait()
 
 
-def measure(work: Work, target: Target, seconds: float, offered: float) -> Sample:
+def measure(workload: Workload, target: Target, seconds: float, offered: float) -> Sample:
     """Start a server, load it for `seconds` in a closed loop and again in an open one, stop it.
 
     `offered` is the rate (requests per second) of the open loop; 0 for half of what the closed
-    loop has just reached. Raises LabError where the server or the load fails.
+    loop has just reached. Raises LabError, which names workload and server, where the load fails
+    or the server does: also one that gives no right answer.
     """
-    with cpus_for(work), running(target) as (process, where):
-        if work.prepare:
-            work.prepare(where)
-        before = cpu_seconds(process)
-        with loading(work, target, where, seconds, 0) as closed:
-            used = cpu_seconds(process) - before
-            resident = memory(process)
-        offered = offered or max(1.0, closed["rate"] / 2)
-        with loading(work, target, where, seconds, offered) as paced:
-            pass
-    each = used / closed["answered"] if closed["answered"] else 0.0
+    try:
+        with cpus_for(workload), running(target) as (process, where):
+            if workload.prepare:
+                workload.prepare(where)
+            before: dict[int, float] = {}
+            with loading(
+                workload, target, where, seconds, 0, lambda: before.update(cpu_seconds(process))
+            ) as closed:
+                after = cpu_seconds(process)
+                resident = memory(process)
+            if not closed["requests"] or closed["wrong"] >= closed["answered"]:
+                raise LabError(f"no right answer in {seconds:g} s:\n{tail('load')}{tail('server')}")
+            offered = offered or max(1.0, closed["rate"] / 2)
+            with loading(workload, target, where, seconds, offered) as paced:
+                pass
+    except LabError as error:
+        raise LabError(f"{workload.name}: {target.name}: {error}") from None
+    used = [spent - before.get(pid, 0.0) for pid, spent in after.items()]
+    total = sum(after.values()) - sum(before.values())
+    rate_per_answer = closed["rate"] / closed["answered"]
     return Sample(
         rate=closed["rate"],
         latency=paced["latency_us"],
@@ -100,46 +119,81 @@ def measure(work: Work, target: Target, seconds: float, offered: float) -> Sampl
         never_served=closed["never_served"],
         failures=sum(run[what] for run in (closed, paced) for what in ("wrong", "errors")),
         memory=resident,
-        cpu_per_million=each * 1e6,
-        server_busy=each * closed["rate"],
+        cpu_per_request=1e6 * total / closed["answered"],
+        server_busy=total * rate_per_answer,
+        process_busy=max(used) * rate_per_answer,
         load_busy=closed["cpu_seconds"] / closed["seconds"],
     )
 
 
 @contextmanager
 def loading(
-    work: Work, target: Target, where: Address, seconds: float, rate: float
+    workload: Workload,
+    target: Target,
+    where: Address,
+    seconds: float,
+    rate: float,
+    at_start: Callable[[], object] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
-    """Load a server, and lend the report while the connections are still open."""
-    environment = {"WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey")}
-    log = BUILD / "load.log"
-    load = processes.start(load_command(work, target, where, seconds, rate), environment, log)
+    """Load a server, and lend the report while the connections are still open.
+
+    `at_start` is called between warm-up and loop, while nothing is sent. Raises LabError where
+    there is no report.
+    """
+    ours, its = socket.socketpair()
+    with its, (BUILD / "load.log").open("wb") as errors:
+        load = subprocess.Popen(
+            load_command(workload, target, where, seconds, rate),
+            cwd=ROOT,
+            stdin=its.fileno(),
+            stdout=its.fileno(),
+            stderr=errors,
+            env={**os.environ, "WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey")},
+            start_new_session=True,  # Ctrl-C is for the benchmark, which stops it
+        )
     try:
-        deadline = time.monotonic() + seconds + GRACE
-        while not (found := REPORT.search(log.read_text())):
-            if load.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"{work.name}: {target.name}: no report:\n{log.read_text()}")
-            time.sleep(0.02)
-        yield json.loads(found[0])
+        with ours:
+            ours.settimeout(PATIENCE + seconds + GRACE)
+            yield report(ours, at_start)
     finally:
         processes.stop([load.pid])
         load.wait()
 
 
+def report(load: socket.socket, at_start: Callable[[], object]) -> dict[str, Any]:
+    """Call `at_start` when the load asks for it, and return its report; raises LabError."""
+    try:
+        with load.makefile("rb") as lines:
+            line = lines.readline()
+            if line == b"measuring\n":
+                at_start()
+                load.sendall(b"\n")
+                line = lines.readline()
+            return dict(json.loads(line))
+    except (OSError, ValueError) as error:
+        raise LabError(f"no report of the load: {error}\n{tail('load')}") from None
+
+
+def tail(name: str) -> str:
+    """Return the end of a log, in which a failure is explained."""
+    lines = (BUILD / f"{name}.log").read_text(errors="replace").splitlines(keepends=True)
+    return "".join(lines[-10:])
+
+
 def load_command(
-    work: Work, target: Target, where: Address, seconds: float, rate: float
+    workload: Workload, target: Target, where: Address, seconds: float, rate: float
 ) -> list[str]:
     """Return the command of a load that ends after `seconds`; `rate` 0 is a closed loop."""
-    if work.load == "rpc":
+    if workload.load == "rpc":
         return [
             sys.executable, "-m", "bench.rpc_load", target.client, where.host, str(where.port),
-            "--work", work.request, "--clients", str(work.connections),
-            "--seconds", str(seconds), "--rate", str(rate),
+            "--call", workload.request, "--clients", str(workload.connections),
+            "--seconds", str(seconds), "--rate", str(rate), "--patience", str(PATIENCE),
         ]  # fmt: skip
     return [
-        str(BUILD / "load"), work.load, where.host, str(where.port), str(work.connections),
-        str(BUILD / work.request) if work.load == "http" else work.request,
-        str(seconds), str(rate),
+        str(BUILD / "load"), workload.load, where.host, str(where.port), str(workload.connections),
+        str(BUILD / workload.request) if workload.load == "http" else workload.request,
+        str(seconds), str(rate), str(PATIENCE),
     ]  # fmt: skip
 
 
@@ -148,18 +202,34 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def cpu_seconds(process: psutil.Process) -> float:
-    """Return the CPU time of a process and all that it has started, those that ended included."""
-    total = 0.0
+def cpu_seconds(process: psutil.Process) -> dict[int, float]:
+    """Return the CPU time of a process and of each that it has started, by their ids.
+
+    That of a child which has ended is in its parent's.
+    """
+    found = {}
     for each in tree(process):
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess, OSError):
             times = each.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-    return total
+            ended = times.children_user + times.children_system
+            found[each.pid] = time.clock_gettime(cpu_clock(each.pid)) + ended
+    return found
+
+
+def cpu_clock(pid: int) -> int:
+    """Return the clock of what CPU time a process has used (clock_getcpuclockid(3)).
+
+    It counts nanoseconds; /proc counts hundredths of a second, and rounds down each of the many
+    processes of a forking server. Raises OSError.
+    """
+    clock = ctypes.c_int()
+    if number := LIBC.clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise OSError(number, os.strerror(number))
+    return clock.value
 
 
 def memory(process: psutil.Process) -> float:
-    """Return the MiB that its processes take; pages that several share count once (PSS)."""
+    """Return the memory of the same processes in MiB; shared pages count once (PSS)."""
     total = 0.0
     for each in tree(process):
         with suppress(psutil.NoSuchProcess):

@@ -33,9 +33,9 @@ fi
 if [[ ! .venv/bench -nt requirements/bench.txt ]]; then
     step "adding the packages of requirements/bench.txt to .venv" install_packages
 fi
-for source in bench/load.c bench/floors/*.c; do
+for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)
-    if [[ ! $program -nt $source || ! $program -nt bench/floors/address.h ]]; then
+    if [[ ! $program -nt $source || ! $program -nt bench/baselines/address.h ]]; then
         step "compiling $source" compile "$source" "$program"
     fi
 done

@@ -20,18 +20,17 @@ START_SECONDS = 20.0
 
 
 def start(
-    command: Sequence[str], environment: Mapping[str, str], log: Path
+    command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path = ROOT
 ) -> "subprocess.Popen[bytes]":
     """Start a server, in a session of its own so that a Ctrl-C here is none of its business.
 
     The first word of `command` is a program of this Python's environment (python, gunicorn) or
-    a path.
-    What the server writes goes to the file `log`.
+    a path. It runs in `folder`, and what it writes goes to the file `log`.
     """
     with log.open("wb") as output:
         return subprocess.Popen(
             [str(Path(sys.executable).parent / command[0]), *command[1:]],
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -23,6 +23,7 @@ def start(client: str, address: Address, **options: object) -> "subprocess.Popen
             *arguments,
         ],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -33,9 +34,9 @@ def load(client: str, address: Address, **options: object) -> dict[str, Any]:
     """Run the load generator up to its report, and return that."""
     with start(client, address, **options) as process:
         assert process.stdout
-        line = process.stdout.readline()
+        line = next((line for line in process.stdout if line.startswith("{")), "")
         process.terminate()
-        _, errors = process.communicate()
+        errors = process.stderr.read() if process.stderr else ""
     assert line, errors
     report: dict[str, Any] = json.loads(line)
     return report

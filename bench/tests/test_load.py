@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import pytest
 
-from bench import BUILD, http_requests
+from bench import BUILD, http_requests, runs
 from bench.runs import loading
-from bench.works import Target, Work
+from bench.workloads import Target, Workload
 from clients.addresses import Address
 from tests.processes import running
 
@@ -23,6 +23,12 @@ def _requests() -> None:
     http_requests.write()
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for servers that give no right answer."""
+    monkeypatch.setattr(runs, "PATIENCE", 1.0)
+
+
 def load(
     where: Address,
     protocol: Literal["tcp", "udp", "http"] = "tcp",
@@ -33,14 +39,14 @@ def load(
 ) -> dict[str, Any]:
     """Load a server and return the report."""
     target = Target("", "default", ())
-    work = Work("", "", protocol, connections, request, (target,))
-    with loading(work, target, where, seconds, rate) as report:
+    workload = Workload("", "", protocol, connections, request, (target,))
+    with loading(workload, target, where, seconds, rate) as report:
         return report
 
 
 @pytest.mark.parametrize("rate", [0, 100], ids=["closed", "open"])
 @pytest.mark.parametrize("size", ["1", "64", "1000000"], ids=lambda size: f"{size} bytes")
-def test_a_good_echo_has_no_faults(size: str, rate: float) -> None:
+def test_an_echo_has_no_faults(size: str, rate: float) -> None:
     """Every connection is served, and every byte is right."""
     with running(ECHO) as server:
         report = load(server.address, request=size, rate=rate)
@@ -62,7 +68,7 @@ def test_changed_bytes_are_wrong() -> None:
     assert report["wrong"] == report["requests"] > 0
 
 
-def test_who_has_no_answer_is_counted() -> None:
+def test_connections_without_an_answer_are_counted() -> None:
     """The bare loop serves one of four."""
     with running(["python", "-m", "services.tcp_echo.raw_loop"]) as server:
         report = load(server.address)
@@ -70,8 +76,8 @@ def test_who_has_no_answer_is_counted() -> None:
     assert report["requests"] > 0
 
 
-def test_a_server_that_hangs_up_makes_errors() -> None:
-    """This one finds no HTTP in what it gets: the head of a request is not that long."""
+def test_a_server_that_closes_connections_makes_errors() -> None:
+    """This one is not sent HTTP: no request head is that long."""
     with running(REST) as server:
         report = load(server.address, request="20000")
     assert report["errors"] > 0
@@ -82,14 +88,14 @@ def stalled(rate: float) -> dict[str, Any]:
     """Return what is seen of a server that stops for 0.4 s of the run."""
     with running(ECHO) as server:
         stop = threading.Timer(0.5, server.process.send_signal, [signal.SIGSTOP])
-        go_on = threading.Timer(0.9, server.process.send_signal, [signal.SIGCONT])
+        resume = threading.Timer(0.9, server.process.send_signal, [signal.SIGCONT])
         try:
             stop.start()
-            go_on.start()
+            resume.start()
             return load(server.address, connections=1, seconds=1.5, rate=rate)
         finally:
             stop.join()
-            go_on.join()
+            resume.join()
 
 
 def test_a_stall_is_not_hidden() -> None:
@@ -101,7 +107,7 @@ def test_a_stall_is_not_hidden() -> None:
 
 
 def test_datagrams_that_are_not_answered_are_lost() -> None:
-    """Nobody is served by a server that stands still."""
+    """A stopped server answers none."""
     with running(["python", "-m", "services.udp_time.raw_loop"]) as server:
         served = load(server.address, "udp")
         server.process.send_signal(signal.SIGSTOP)

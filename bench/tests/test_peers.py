@@ -1,4 +1,4 @@
-"""Peers and floors answer as our servers do, so that their speed can be compared."""
+"""Peers and baselines answer as our servers do, so that their speed can be compared."""
 
 import os
 import select
@@ -10,8 +10,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from bench import works
-from bench.works import Target, Work
+from bench import workloads
+from bench.workloads import Target, Workload
 from clients import tcp_echo, udp_time
 from clients.addresses import Address
 from clients.checks import Check
@@ -23,12 +23,16 @@ MIB = 1024 * 1024
 CTIME = 24  # characters
 
 
-def others(works: list[Work]) -> list[Target]:
+def others(found: list[Workload]) -> list[Target]:
     """Return the targets of a service that are not our own servers."""
-    return [target for target in works[0].targets if target.kind in ("peer", "floor")]
+    return [target for target in found[0].targets if target.kind in ("peer", "baseline")]
 
 
-TCP, UDP, REST = others(works.tcp_echo()), others(works.udp_time()), others(works.rest())
+TCP, UDP, REST = (
+    others(workloads.tcp_echo()),
+    others(workloads.udp_time()),
+    others(workloads.rest()),
+)
 
 
 def name(target: Target) -> str:
@@ -38,29 +42,29 @@ def name(target: Target) -> str:
 
 @pytest.fixture(scope="module", params=TCP, ids=name)
 def echo(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run each in turn, and say where it is."""
+    """Run each, and return its address."""
     with running(request.param.command) as server:
         yield server.address
 
 
 @pytest.fixture(scope="module", params=UDP, ids=name)
 def clock(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run each in turn, and say where it is."""
+    """Run each, and return its address."""
     with running(request.param.command) as server:
         yield server.address
 
 
 @pytest.fixture(scope="module", params=REST, ids=name)
 def hello(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run each in turn, and say where it is."""
+    """Run each, and return its address."""
     with running(request.param.command) as server:
         yield server.address
 
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Address]:
-    """Run our REST service, and say where it is."""
-    (default,) = (target for target in works.rest()[0].targets if target.kind == "default")
+    """Run our REST service, and return its address."""
+    (default,) = (target for target in workloads.rest()[0].targets if target.kind == "default")
     with running(default.command) as server:
         yield server.address
 

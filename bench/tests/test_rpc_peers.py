@@ -7,24 +7,24 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from bench import works
+from bench import workloads
 from bench.peers.rpc import Functions
 from bench.tests.rpc import load
-from bench.works import Target
+from bench.workloads import Target
 from clients.addresses import Address
 from tests.processes import Server, running
 
 
-@pytest.fixture(scope="module", params=works.rpc()[0].targets, ids=lambda target: target.name)
+@pytest.fixture(scope="module", params=workloads.rpc()[0].targets, ids=lambda target: target.name)
 def target(request: pytest.FixtureRequest) -> Target:
-    """Return each in turn."""
+    """Return each of them."""
     found: Target = request.param
     return found
 
 
 @pytest.fixture(scope="module")
 def server(target: Target, key: bytes) -> Iterator[Server]:
-    """Run each in turn."""
+    """Run each of them."""
     assert key
     with running(target.command) as server:
         yield server
@@ -49,10 +49,10 @@ def test_a_peer_answers_as_ours_does(target: Target, server: Server) -> None:
         assert functions.add(2, 3) == 5
 
 
-@pytest.mark.parametrize("work", ["add", "echo"])
-def test_sixteen_clients_are_served_at_once(target: Target, server: Server, work: str) -> None:
-    """And none gets the answer of another."""
-    report = load(target.client, server.address, work=work, clients=16, seconds=0.1)
+@pytest.mark.parametrize("call", ["add", "echo"])
+def test_sixteen_clients_are_served_at_once(target: Target, server: Server, call: str) -> None:
+    """None gets the answer of another."""
+    report = load(target.client, server.address, call=call, clients=16, seconds=0.1)
     assert [report[fault] for fault in ("never_served", "wrong", "errors")] == [0, 0, 0]
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Functions(NamedTuple):
-    """A server's functions, looked up once, as one does who is about to call them often."""
+    """A server's functions, looked up once, as for a program that calls them often."""
 
     add: Callable[[int, int], int]
     echo: Callable[[bytes], bytes]

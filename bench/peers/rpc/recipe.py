@@ -1,4 +1,8 @@
-"""The recipe's form: a thread for each connection, and everything pickled twice."""
+"""The recipe as printed: a thread for each connection, and everything pickled twice.
+
+It shows what the second pickling costs. The variants of our own are called by our own client,
+which pickles once.
+"""
 
 import logging
 import pickle

@@ -1,4 +1,4 @@
-/* TCP echo in C: the model of services/tcp_echo/evented.py, for the price of its system calls. */
+/* TCP echo in C: the model of services/tcp_echo/evented.py, at the cost of its system calls. */
 
 #define _GNU_SOURCE /* accept4 */
 #include "address.h"
@@ -7,17 +7,17 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* What the kernel did not take of an answer: `size` bytes from `unsent` on, in `kept`. */
+/* What the kernel has not taken of an answer: `size` bytes at `outgoing`, in the memory `kept`. */
 struct connection {
     int fd;
     size_t size;
-    char *kept, *unsent;
+    char *kept, *outgoing;
 };
 
 static char chunk[64 * 1024];
 static int epoll;
 
-/* Level-triggered: a chunk at a time, in turn, and no call that only finds nothing more to do. */
+/* Level-triggered: each connection gets one chunk per iteration, and no call finds nothing to do. */
 static void watch(int operation, int fd, uint32_t events, struct connection *connection) {
     struct epoll_event event = {.events = events, .data.ptr = connection};
     check(epoll_ctl(epoll, operation, fd, &event), "epoll_ctl");
@@ -39,13 +39,13 @@ static void end(struct connection *connection) {
     free(connection);
 }
 
-/* Send `connection->unsent`; returns whether the connection is alive. */
+/* Send `connection->outgoing`; returns whether the connection is alive. */
 static int send_some(struct connection *connection) {
-    ssize_t sent = send(connection->fd, connection->unsent, connection->size, MSG_NOSIGNAL);
+    ssize_t sent = send(connection->fd, connection->outgoing, connection->size, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN)
         return 0;
     if (sent > 0) {
-        connection->unsent += sent;
+        connection->outgoing += sent;
         connection->size -= sent;
     }
     return 1;
@@ -65,13 +65,13 @@ static void echo(struct connection *connection) {
     ssize_t received = recv(connection->fd, chunk, sizeof chunk, 0);
     if (received < 0 && errno == EAGAIN)
         return;
-    connection->unsent = chunk;
+    connection->outgoing = chunk;
     connection->size = received;
     if (received <= 0 || !send_some(connection)) {
         end(connection);
     } else if (connection->size) {
-        connection->kept = memcpy(malloc(connection->size), connection->unsent, connection->size);
-        connection->unsent = connection->kept;
+        connection->kept = memcpy(malloc(connection->size), connection->outgoing, connection->size);
+        connection->outgoing = connection->kept;
         watch(EPOLL_CTL_MOD, connection->fd, EPOLLOUT, connection);
     }
 }

@@ -1,32 +1,41 @@
-"""What is measured: pieces of work, who does them, and what our default should reach."""
+"""What is measured: workloads, the servers that have them, and what our default should reach."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from bench import BUILD, http_requests
 from clients.addresses import Address
-from scripts.stack import services
+from scripts.stack import ROOT
 
-Kind = Literal["default", "variant", "peer", "floor"]
-BARE = "a bare WSGI function"
+Kind = Literal["default", "variant", "peer", "baseline"]
 Metric = Literal["rate", "p99", "never_served"]
+
+BARE = "a bare WSGI function"
+RECIPE = "the printed recipe"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server to measure: the command that starts it, and for RPC the client that it takes."""
+    """A server to measure: the command that starts it, and for RPC the client that it takes.
+
+    `folder` is the checkout that the command is run in.
+    """
 
     name: str
     kind: Kind
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     client: str = "ours"
+    folder: Path = ROOT
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What the default should reach.
+    """What `server` should reach; "" is the default.
 
     `rate` (requests per second) is to be at least, `p99` (latency) at most `bound` times that of
     the best of `peers`; `never_served` (connections) at most `bound`.
@@ -35,11 +44,12 @@ class Goal:
     metric: Metric
     bound: float
     peers: tuple[str, ...] = ()
+    server: str = ""
 
 
 @dataclass(frozen=True)
-class Work:
-    """One piece of work: what is sent to a service, over how many connections.
+class Workload:
+    """What is sent to a service, over how many connections.
 
     `request` is a size in bytes (tcp, udp), a file of requests (http) or a call (rpc). `prepare`
     is called before with where the server is.
@@ -59,26 +69,54 @@ class Work:
         """A name for people: "tcp-echo: 64 B, 64 connections"."""
         return f"{self.service}: {self.what}"
 
-    def for_goals(self) -> "Work":
+    @property
+    def default(self) -> str:
+        """The name of the default server."""
+        return next(target.name for target in self.targets if target.kind == "default")
+
+    def compared(self, goal: Goal) -> set[str]:
+        """Return the names of the servers that a goal is about."""
+        return {goal.server or self.default, *goal.peers}
+
+    def for_goals(self) -> "Workload":
         """Return the same with no more targets than its goals are about."""
-        compared = {peer for goal in self.goals for peer in goal.peers}
-        targets = (each for each in self.targets if each.kind == "default" or each.name in compared)
-        return replace(self, targets=tuple(targets))
+        names = set().union(*map(self.compared, self.goals))
+        return replace(self, targets=tuple(each for each in self.targets if each.name in names))
+
+    def beside(self, folder: Path) -> "Workload":
+        """Return the same with our servers, each beside its namesake of the checkout in `folder`.
+
+        A server that has no namesake there is left out, if it is not the default.
+        """
+        theirs = commands(self.service, folder)
+        targets, goals = [], []
+        for own in self.targets:
+            if own.kind not in ("default", "variant"):
+                continue
+            if command := theirs.get(own.name):
+                name = f"{own.name} beside"
+                other = replace(own, name=name, kind="peer", command=command, folder=folder)
+                targets += [own, other]
+                goals.append(Goal("rate", 1.0, (name,), own.name))
+            elif own.kind == "default":
+                targets.append(own)
+        return replace(self, targets=tuple(targets), goals=tuple(goals))
 
 
-def ours(service: str, environment: Mapping[str, str] | None = None) -> tuple[Target, ...]:
-    """Return the default server of `service` and its variants, as compose.yaml has them."""
-    commands = {
-        tuple(each.command): each.name
-        for each in reversed(services(profile="variants"))
-        if each.name == service or each.name.startswith(f"{service}-")
+def commands(service: str, folder: Path = ROOT) -> dict[str, tuple[str, ...]]:
+    """Return the commands of a service's servers by their models, the default first.
+
+    They stand in the compose.yaml of `folder`.
+    """
+    blocks = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    found = {
+        name: tuple(map(str, block["command"]))
+        for name, block in blocks.items()
+        if name == service or name.startswith(f"{service}-")
     }
-    return tuple(
-        Target(
-            model(command), "default" if name == service else "variant", command, environment or {}
-        )
-        for command, name in reversed(commands.items())
-    )
+    return {
+        model(found[name]): found[name] for name in sorted(found, key=lambda name: name != service)
+    }
 
 
 def model(command: tuple[str, ...]) -> str:
@@ -86,17 +124,26 @@ def model(command: tuple[str, ...]) -> str:
     return "gunicorn" if command[0] == "gunicorn" else command[-1].rpartition(".")[2]
 
 
-def module(name: str, path: str, kind: Kind = "peer", client: str = "ours") -> Target:
-    """Return a target that is a Python module."""
-    return Target(name, kind, ("python", "-m", path), client=client)
+def ours(service: str, environment: Mapping[str, str] | None = None) -> tuple[Target, ...]:
+    """Return the default server of `service` and its variants."""
+    default, *variants = commands(service).items()
+    return (
+        Target(default[0], "default", default[1], environment or {}),
+        *(Target(name, "variant", command, environment or {}) for name, command in variants),
+    )
 
 
-def floor(program: str) -> Target:
-    """Return a target that is a program in C: what the kernel's part of the work costs."""
-    return Target("C", "floor", (str(BUILD / program),))
+def module(name: str, path: str, client: str = "ours") -> Target:
+    """Return a peer that is a Python module."""
+    return Target(name, "peer", ("python", "-m", path), client=client)
 
 
-def tcp_echo() -> list[Work]:
+def baseline(program: str) -> Target:
+    """Return a target that is a program in C: what the kernel's part costs."""
+    return Target("C", "baseline", (str(BUILD / program),))
+
+
+def tcp_echo() -> list[Workload]:
     """TCP echo at several sizes and numbers of connections."""
     targets = (
         *ours("tcp-echo"),
@@ -104,7 +151,7 @@ def tcp_echo() -> list[Work]:
         module("asyncio Protocol", "bench.peers.tcp_echo.asyncio_protocol"),
         module("asyncio streams", "bench.peers.tcp_echo.asyncio_streams"),
         module("socat", "bench.peers.tcp_echo.socat"),
-        floor("tcp_echo"),
+        baseline("tcp_echo"),
     )
     goals = {
         (64, 64): (
@@ -119,7 +166,7 @@ def tcp_echo() -> list[Work]:
         ),
     }
     return [
-        Work(
+        Workload(
             "tcp-echo", f"{title}, {count(connections)}", "tcp", connections, str(size), targets,
             goals.get((size, connections), ()),
         )
@@ -129,17 +176,17 @@ def tcp_echo() -> list[Work]:
     ]  # fmt: skip
 
 
-def udp_time() -> list[Work]:
+def udp_time() -> list[Workload]:
     """UDP time: a datagram each way."""
     targets = (
         *ours("udp-time"),
         module("uvloop", "bench.peers.udp_time.uvloop_protocol"),
         module("asyncio", "bench.peers.udp_time.asyncio_protocol"),
-        floor("udp_time"),
+        baseline("udp_time"),
     )
     goals = {64: (Goal("rate", 0.75, ("C",)), Goal("rate", 15, ("threaded",)))}
     return [
-        Work(
+        Workload(
             "udp-time", f"a datagram, {count(clients, 'client')}", "udp", clients, "1", targets,
             goals.get(clients, ()),
         )
@@ -147,14 +194,14 @@ def udp_time() -> list[Work]:
     ]  # fmt: skip
 
 
-def rest() -> list[Work]:
-    """One small page, by applications under the same gunicorn and by ours under other servers."""
+def rest() -> list[Workload]:
+    """One small page: other frameworks under our gunicorn, our application under other servers."""
     gunicorn = ("gunicorn", "-c", "services/rest/gunicorn.conf.py")
     frameworks = tuple(
         Target(name, "peer", (*gunicorn, f"bench.peers.rest.{path}_app:application"))
         for name, path in (("Flask", "flask"), ("bottle", "bottle"), ("Falcon", "falcon"))
     )
-    bare = Target(BARE, "floor", (*gunicorn, "bench.peers.rest.bare:application"))
+    bare = Target(BARE, "baseline", (*gunicorn, "bench.peers.rest.bare:application"))
     servers = (
         Target(
             "ours under gthread", "peer", ("gunicorn", "-c", "bench/peers/rest/gthread.conf.py")
@@ -163,7 +210,7 @@ def rest() -> list[Work]:
         module("ours under waitress", "bench.peers.rest.waitress_server"),
     )
     return [
-        Work(
+        Workload(
             "rest", "GET /hello, 64 connections", "http", 64, "hello",
             (*ours("rest"), *frameworks, *servers, bare),
             (
@@ -176,12 +223,12 @@ def rest() -> list[Work]:
     ]  # fmt: skip
 
 
-def kv() -> list[Work]:
-    """Key-value store: writes, on disk once they are answered against in memory, and reads."""
+def kv() -> list[Workload]:
+    """Key-value store: reads and writes, of ours on disk and of the other one in memory."""
     targets = ours("kv", {"WIRELAB_KV_FILE": str(BUILD / "kv.sqlite3")})
     goals = {("set", 16): 1.0, ("get", 16): 1.5}
     return [
-        Work(
+        Workload(
             "kv", f"{method}, {count(clients, 'client')}", "http", clients, method, targets,
             (Goal("rate", goals[method, clients], ("single",)),)
             if (method, clients) in goals else (),
@@ -192,8 +239,8 @@ def kv() -> list[Work]:
     ]  # fmt: skip
 
 
-def rpc() -> list[Work]:
-    """RPC: a call that is all overhead, and one that is all data."""
+def rpc() -> list[Workload]:
+    """RPC: a call that is nothing but overhead, and one that is nothing but data."""
     packages = (
         ("RPyC", "rpyc_server"),
         ("Pyro5", "pyro5_server"),
@@ -201,7 +248,7 @@ def rpc() -> list[Work]:
         ("zerorpc", "zerorpc_server"),
         ("XML-RPC", "xml_rpc_server"),
     )
-    # It can have one thread for all connections too, which is better for many and worse for one.
+    # It can also have one thread for all connections, which is better for many and worse for one.
     multiplex = Target(
         "Pyro5 multiplex",
         "peer",
@@ -211,7 +258,7 @@ def rpc() -> list[Work]:
     )
     targets = (
         *ours("rpc"),
-        module("the classic recipe", "bench.peers.rpc.classic", "variant", "classic"),
+        module(RECIPE, "bench.peers.rpc.recipe", client="recipe"),
         *(module(name, f"bench.peers.rpc.{path}", client=path) for name, path in packages),
         multiplex,
     )
@@ -221,7 +268,7 @@ def rpc() -> list[Work]:
             Goal("rate", 2, ("Pyro5",)),
             Goal("rate", 3, ("RPyC",)),
             Goal("rate", 7, ("grpcio",)),
-            Goal("rate", 1.2, ("the classic recipe",)),
+            Goal("rate", 1.2, (RECIPE,)),
         ),
         ("add", 16): (Goal("rate", 3, (*(name for name, _ in packages), multiplex.name)),),
         ("echo", 1): large,
@@ -229,7 +276,7 @@ def rpc() -> list[Work]:
     }
     titles = {"add": "add(2, 3)", "echo": "echo of 1 MiB"}
     return [
-        Work(
+        Workload(
             "rpc", f"{titles[call]}, {count(clients, 'client')}", "rpc", clients, call, targets,
             goals[call, clients],
         )
@@ -243,6 +290,6 @@ def count(number: int, thing: str = "connection") -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def works() -> list[Work]:
-    """Return all that is measured."""
+def workloads() -> list[Workload]:
+    """Return everything that is measured."""
     return [*tcp_echo(), *udp_time(), *rest(), *kv(), *rpc()]

@@ -1,4 +1,4 @@
-/* What the floors share: the settings of every server, as services/runtime.py reads them. */
+/* What the baselines share: the settings of every server, as services/runtime.py reads them. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,7 +24,7 @@ static struct sockaddr_in address(void) {
     return where;
 }
 
-/* The line that whoever starts a server waits for. */
+/* Whoever starts a server waits for this line. */
 static void log_listening(int server) {
     struct sockaddr_in where;
     socklen_t size = sizeof where;

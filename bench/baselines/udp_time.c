@@ -1,10 +1,10 @@
-/* UDP time in C: what services/udp_time/reply.py says, for the price of two system calls. */
+/* UDP time in C: the answers of services/udp_time/reply.py, at the cost of two system calls. */
 
 #include "address.h"
 #include <string.h>
 #include <time.h>
 
-#define LONGEST 65 /* bytes to receive: enough to tell that a request is too long for an ID */
+#define MAX_SIZE 65 /* bytes to receive: enough to tell that a request is too long for an ID */
 
 static int is_id(const char *request, int size) {
     for (int i = 0; i < size; i++)
@@ -28,14 +28,14 @@ static int is_answer(const char *request, int size) {
 
 int main(void) {
     struct sockaddr_in peer, where = address();
-    char buffer[LONGEST + 25], text[26]; /* 24 characters, a line feed and the 0 of a C string */
+    char buffer[MAX_SIZE + 25], text[26]; /* 24 characters, a line feed and the 0 of a C string */
     time_t now, second = -1;
     int server = socket(AF_INET, SOCK_DGRAM, 0);
     check(bind(server, (struct sockaddr *)&where, sizeof where), "bind");
     log_listening(server);
     for (;;) {
         socklen_t length = sizeof peer;
-        int size = recvfrom(server, buffer, LONGEST, 0, (struct sockaddr *)&peer, &length);
+        int size = recvfrom(server, buffer, MAX_SIZE, 0, (struct sockaddr *)&peer, &length);
         if (size < 0 || is_answer(buffer, size))
             continue;
         if ((now = time(NULL)) != second)
