@@ -1,23 +1,24 @@
-"""UDP time, event-driven: wait until there are datagrams, then answer all that have come.
+"""UDP time, event-driven: wait until there are datagrams, then answer those that have come.
 
-For one socket this only adds a call: the bare loop waits in `recvfrom` itself. It pays where one
-thread also has other sockets to look after.
+With a single socket this only adds a call, as the bare loop waits in `recvfrom` itself. It is
+worth it where one thread has several sockets to serve.
 """
 
 import logging
 import selectors
 import socket
+from contextlib import suppress
 
 from services import runtime
-from services.udp_time.reply import LONGEST, reply
+from services.udp_time.reply import MAX_SIZE, reply
 
-BATCH = 64  # datagrams in one go: other sockets would have their turn in between
+BATCH = 64  # datagrams to answer at a time; other sockets would be served in between
 
 log = logging.getLogger("udp-time")
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams whenever the kernel says that some are there."""
+    """Answer datagrams whenever the kernel says that there are some."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
         selectors.DefaultSelector() as selector,
@@ -28,22 +29,19 @@ def serve(address: runtime.Address) -> None:
         log.info("listening on %s:%d", *server.getsockname())
         while True:
             selector.select()
-            answer(server)
+            with suppress(BlockingIOError):  # there is no more to receive
+                for _ in range(BATCH):
+                    answer(server)
 
 
 def answer(server: socket.socket) -> None:
-    """Answer the datagrams that have come."""
-    for _ in range(BATCH):
-        try:
-            request, peer = server.recvfrom(LONGEST)  # of a longer one the kernel drops the rest
-        except BlockingIOError:
-            return
-        try:
-            if response := reply(request):
-                server.sendto(response, peer)
-        except OSError as error:
-            # A forged source address (a broadcast one, say) fails here; others must not suffer.
-            log.warning("no answer to %s:%d: %s", *peer, error)
+    """Receive one datagram, and send the time back to where it came from."""
+    request, peer = server.recvfrom(MAX_SIZE)  # the kernel drops the rest of a longer one
+    try:
+        if response := reply(request):
+            server.sendto(response, peer)
+    except OSError as error:  # the source may be forged: a broadcast address, for instance
+        log.warning("no answer to %s:%d: %r", *peer, error)
 
 
 if __name__ == "__main__":

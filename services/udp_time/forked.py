@@ -1,18 +1,17 @@
 """UDP time, a process for each datagram: `socketserver.ForkingUDPServer`."""
 
 import logging
-import sys
 from socketserver import BaseRequestHandler, ForkingUDPServer
-from typing import Any
 
 from services import runtime
-from services.udp_time.reply import LONGEST, reply
+from services.udp_time.mixin import TimeMixIn
+from services.udp_time.reply import MAX_SIZE, reply
 
 log = logging.getLogger("udp-time")
 
 
-# The parent only receives and forks; the child has a copy of the datagram and of the socket,
-# answers and ends. So it may crash, and takes one answer with it.
+# The parent only receives and forks. The child has a copy of the datagram and of the socket,
+# answers, and ends; if it crashes, one answer is lost.
 def serve(address: runtime.Address) -> None:
     """Answer datagrams, up to `max_children` at once."""
     with Server(address, Answer) as server:
@@ -20,17 +19,13 @@ def serve(address: runtime.Address) -> None:
         server.serve_forever()
 
 
-class Server(ForkingUDPServer):
-    """The socket. SO_REUSEADDR stays off: with it, two servers could have one port (socket(7))."""
+class Server(TimeMixIn, ForkingUDPServer):
+    """The socket, and the parent."""
 
-    max_packet_size = LONGEST  # of a longer one the kernel drops the rest
-    # With so many children the parent waits until one of them ends, which is soon. Datagrams that
-    # come meanwhile wait in the socket's buffer; what does not fit there is lost.
+    max_packet_size = MAX_SIZE  # the kernel drops the rest of a longer datagram
+    # With so many the parent waits until one ends, which is soon. Meanwhile datagrams wait in the
+    # socket's buffer, and what does not fit there is lost.
     max_children = 40
-
-    def handle_error(self, _request: Any, client_address: Any) -> None:
-        """Log why there is no answer; the inherited method prints a traceback."""
-        log.warning("no answer to %s:%d: %r", *client_address, sys.exception())
 
 
 class Answer(BaseRequestHandler):

@@ -1,14 +1,14 @@
 """UDP time, a bare loop: receive a datagram, answer it, receive the next.
 
-There is no connection and so nothing to wait for between two clients: one thread that never
-blocks on a peer serves all of them, each as long as one `recvfrom` and one `sendto` take.
+There are no connections, so no client can make another one wait: one thread serves all of them,
+each for as long as one `recvfrom` and one `sendto` take.
 """
 
 import logging
 import socket
 
 from services import runtime
-from services.udp_time.reply import LONGEST, reply
+from services.udp_time.reply import MAX_SIZE, reply
 
 log = logging.getLogger("udp-time")
 
@@ -23,14 +23,13 @@ def serve(address: runtime.Address) -> None:
 
 
 def answer(server: socket.socket) -> None:
-    """Receive one datagram and send the time back to where it came from."""
-    request, peer = server.recvfrom(LONGEST)  # of a longer one the kernel drops the rest
+    """Receive one datagram, and send the time back to where it came from."""
+    request, peer = server.recvfrom(MAX_SIZE)  # the kernel drops the rest of a longer one
     try:
         if response := reply(request):
             server.sendto(response, peer)
-    except OSError as error:
-        # A forged source address (a broadcast one, say) fails here; others must not suffer.
-        log.warning("no answer to %s:%d: %s", *peer, error)
+    except OSError as error:  # the source may be forged: a broadcast address, for instance
+        log.warning("no answer to %s:%d: %r", *peer, error)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
-"""UDP time, one at a time: `socketserver.UDPServer` answers each datagram in its only thread."""
+"""UDP time, one datagram at a time: `socketserver.UDPServer`."""
 
 import logging
-import sys
 from socketserver import BaseRequestHandler, UDPServer
-from typing import Any
 
 from services import runtime
-from services.udp_time.reply import LONGEST, reply
+from services.udp_time.mixin import TimeMixIn
+from services.udp_time.reply import MAX_SIZE, reply
 
 log = logging.getLogger("udp-time")
 
 
-# What holds up a TCP server of this model, a client that says nothing, does not exist here: a
-# datagram is whole when it comes, and nothing follows it. To the bare loop serve_forever() adds a
-# poll() before each receive, and an object for each datagram.
+# What delays a TCP server of this model, a client that sends nothing, cannot happen here: a
+# datagram arrives whole, and nothing follows it. To the bare loop serve_forever() adds a poll()
+# before each receive, and an object for each datagram.
 def serve(address: runtime.Address) -> None:
     """Answer datagrams, one after the other."""
     with Server(address, Answer) as server:
@@ -21,14 +20,10 @@ def serve(address: runtime.Address) -> None:
         server.serve_forever()
 
 
-class Server(UDPServer):
-    """The socket. SO_REUSEADDR stays off: with it, two servers could have one port (socket(7))."""
+class Server(TimeMixIn, UDPServer):
+    """The socket."""
 
-    max_packet_size = LONGEST  # of a longer one the kernel drops the rest
-
-    def handle_error(self, _request: Any, client_address: Any) -> None:
-        """Log why there is no answer; the inherited method prints a traceback."""
-        log.warning("no answer to %s:%d: %r", *client_address, sys.exception())
+    max_packet_size = MAX_SIZE  # the kernel drops the rest of a longer datagram
 
 
 class Answer(BaseRequestHandler):
