@@ -13,7 +13,7 @@ from clients.variants import TOGETHER, Outcome, compare, variants
 MODELS = {
     "raw_loop": "a bare loop",
     "single": "one at a time",
-    "streamed": "through files",
+    "stream_handler": "through files",
     "threaded": "a thread each",
     "forked": "a process each",
     "prethreaded": "a fixed pool",

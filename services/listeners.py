@@ -1,16 +1,21 @@
 """Listening sockets: their options, the UNIX socket, and what it means when accept fails."""
 
 import errno
+import logging
+import select
 import socket
+import time
 from pathlib import Path
 
 from services import runtime
 
 BACKLOG = 1024  # connections that the kernel keeps while none is accepted
 # accept(2) fails so while there is no descriptor, or no memory, for one more connection. That
-# stays in the queue, and epoll reports it again at once: whoever went on would spin.
+# stays in the queue, and epoll reports it again at once, over and over: see AcceptBackoff.
 NO_CAPACITY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_SECONDS = 0.5  # after which to try again
+
+log = logging.getLogger("listeners")
 
 
 def tcp_listener(address: runtime.Address) -> socket.socket:
@@ -65,8 +70,38 @@ def unix_listener() -> socket.socket | None:
     return listener
 
 
+def no_capacity(error: OSError) -> bool:
+    """Return whether accept failed for lack of capacity; log the error, unless no one waited."""
+    if not isinstance(error, BlockingIOError):
+        log.warning("accept: %s", error)
+    return error.errno in NO_CAPACITY
+
+
 def text(address: object) -> str:
     """Return the address of a socket as logs have it; a client's UNIX socket has none."""
     if isinstance(address, tuple):
         return "{}:{}".format(*address)
     return str(address or "the UNIX socket")
+
+
+class AcceptBackoff:
+    """Has epoll ignore a listener for RETRY_SECONDS when accept fails for lack of capacity."""
+
+    def __init__(self, epoll: select.epoll, listener: socket.socket) -> None:
+        self.timeout: float | None = None  # for epoll.poll(): seconds during a pause
+        self._epoll = epoll
+        self._listener = listener
+        self._until = 0.0
+
+    def failed(self, error: OSError) -> None:
+        """Pause if `error`, which accept has raised, means that there is no capacity."""
+        if no_capacity(error):
+            self._epoll.modify(self._listener, 0)
+            self.timeout = RETRY_SECONDS
+            self._until = time.monotonic() + RETRY_SECONDS
+
+    def resume(self) -> None:
+        """End the pause, if there is one and it has lasted long enough."""
+        if self.timeout and time.monotonic() >= self._until:
+            self._epoll.modify(self._listener, select.EPOLLIN)
+            self.timeout = None

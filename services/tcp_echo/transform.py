@@ -4,6 +4,11 @@ from collections.abc import Callable
 
 from services import runtime
 
-TRANSFORMS: dict[str, Callable[[bytes], bytes]] = {"none": bytes, "upper": bytes.upper}
+Transform = Callable[[bytes], bytes]
 
-transform = TRANSFORMS[runtime.setting("ECHO_TRANSFORM", "none", runtime.one_of(*TRANSFORMS))]
+TRANSFORMS: dict[str, Transform] = {"none": bytes, "upper": bytes.upper}
+
+
+def transform_from_settings() -> Transform:
+    """Return the transform that `ECHO_TRANSFORM` names; raises SettingError for any other name."""
+    return TRANSFORMS[runtime.setting("ECHO_TRANSFORM", "none", runtime.one_of(*TRANSFORMS))]

@@ -24,7 +24,7 @@ from tests.helpers import until
 from tests.processes import Server, running
 
 GRACE = 2.0  # seconds
-TCP_ECHO = ["raw_loop", "single", "streamed", "threaded", "forked", "prethreaded", "evented"]
+TCP_ECHO = ["raw_loop", "single", "stream_handler", "threaded", "forked", "prethreaded", "evented"]
 UDP_TIME = ["raw_loop", "single", "threaded", "forked", "evented"]
 
 

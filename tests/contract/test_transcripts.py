@@ -170,7 +170,7 @@ each_python = pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTER
 
 @pytest.fixture(
     scope="module",
-    params=["raw_loop", "single", "streamed", "threaded", "forked", "prethreaded", "evented"],
+    params=["raw_loop", "single", "stream_handler", "threaded", "forked", "prethreaded", "evented"],
 )
 def tcp_echo(request: pytest.FixtureRequest) -> Iterator[Address]:
     """Run the TCP echo."""

@@ -30,7 +30,7 @@ PASSERS_BY = 8000
 DRIPPING = Form(b"x", b"x")
 GREEDY = 200
 TO_SEND = 200 * MIB  # by each of them
-VANISHED_SECONDS = 6
+VANISHED_TIMEOUT = 6
 
 Peers = list[socket.socket]
 
@@ -220,8 +220,8 @@ def visited(
     engine: docker.DockerClient, image: str, variant: str
 ) -> Iterator[tuple[Container, int]]:
     """Run a variant whose peers vanish; lend its container, and how many descriptors it had."""
-    setting = str(VANISHED_SECONDS)
-    with machine(engine, image, command(variant), WIRELAB_VANISHED_SECONDS=setting) as server:
+    setting = str(VANISHED_TIMEOUT)
+    with machine(engine, image, command(variant), WIRELAB_VANISHED_TIMEOUT=setting) as server:
         before = descriptors(server)
         with machine(engine, image, ["python3", "-m", "tests.hostile.peers"], server) as gone:
             assert descriptors(server) == before + peers.COUNT
@@ -239,11 +239,11 @@ def test_vanished(measured: Row, engine: docker.DockerClient, tools_image: str) 
         visited(engine, tools_image, "evented") as (server, before),
     ):
         began = time.monotonic()
-        until(lambda: descriptors(server) == before, 1.5 * VANISHED_SECONDS)
+        until(lambda: descriptors(server) == before, 1.5 * VANISHED_TIMEOUT)
         took = time.monotonic() - began
         kept = descriptors(naive) - naive_before
         assert tcp_echo.exchange(published(server, "20000/tcp"), b"Hello") == b"Hello"
-    measured.limit(f"no descriptor left, where WIRELAB_VANISHED_SECONDS={VANISHED_SECONDS}")
+    measured.limit(f"no descriptor left, where WIRELAB_VANISHED_TIMEOUT={VANISHED_TIMEOUT}")
     measured.default(f"none left after {took:.1f} s")
     measured.naive("threaded", f"{kept} left")
     assert kept == peers.COUNT

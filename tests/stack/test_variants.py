@@ -26,7 +26,7 @@ NATURES: dict[str, dict[str, Nature]] = {
         "tcp-echo:20000": ALL,
         "tcp-echo-raw-loop:20000": ONE_AT_A_TIME,
         "tcp-echo-single:20000": ONE_AT_A_TIME,
-        "tcp-echo-streamed:20000": ONE_AT_A_TIME,
+        "tcp-echo-stream-handler:20000": ONE_AT_A_TIME,
         "tcp-echo-threaded:20000": ALL,
         "tcp-echo-forked:20000": ALL,
         "tcp-echo-prethreaded:20000": ([MANY], 16, True),

@@ -5,19 +5,22 @@ import os
 import select
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services import listeners
 from services.connection.frames import TURN, encode
 from services.connection.session import Session
 from services.object_echo import evented as object_echo
 from services.rpc import evented as rpc
 from services.tcp_echo import evented as tcp_echo
 from services.udp_time import raw_loop
-from tests.helpers import LOOPBACK
+from tests.helpers import LOOPBACK, receive, until
 
 each = pytest.mark.parametrize("server", [rpc, object_echo], ids=lambda m: m.__name__)
 
@@ -166,11 +169,10 @@ def test_an_answer_that_cannot_be_sent_ends_nothing() -> None:
 def test_a_connection_of_tcp_echo_inherits_its_options() -> None:
     """No short answer waits for an acknowledgement, and who vanishes is noticed in a minute."""
     clients: dict[int, socket.socket] = {}
-    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
-        tcp_echo.set_options(listener)
-        epoll.register(listener)
-        with socket.create_connection(listener.getsockname()):
-            assert tcp_echo.accept(listener, epoll, clients) == 0
+    with listeners.tcp_listener((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+        listener.setblocking(False)
+        with socket.create_connection(listener.getsockname()), pytest.raises(BlockingIOError):
+            tcp_echo.accept(listener, epoll, clients)
         (accepted,) = clients.values()
         with accepted:
             assert not accepted.getblocking()
@@ -178,16 +180,77 @@ def test_a_connection_of_tcp_echo_inherits_its_options() -> None:
             assert noticed_after(accepted) == (60, 60)
 
 
-def test_without_a_free_descriptor_tcp_echo_stops_listening_for_a_moment() -> None:
-    """Whoever waits in the queue would be reported at once, over and over."""
+class Listener(socket.socket):
+    """A listening socket whose accept fails while there is an `error`."""
 
-    def full() -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    error: int | None = None
+    failures = 0
+    accepted: ExitStack
 
-    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, or fail, and count that."""
+        if self.error is None:
+            client, peer = super().accept()
+            return self.accepted.enter_context(client), peer
+        self.failures += 1
+        raise OSError(self.error, os.strerror(self.error))
+
+
+class Stop(Exception):
+    """Ends a server that runs in a thread."""
+
+
+def stop_or_echo(data: bytes) -> bytes:
+    """Transform what a server receives: into nothing else, or into its end."""
+    if data == b"stop":
+        raise Stop
+    return data
+
+
+@pytest.mark.parametrize(
+    "error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get
+)
+def test_without_capacity_tcp_echo_pauses_accepting_and_serves_the_others(
+    error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that waits in the queue is reported at once, over and over, unless it pauses."""
+    monkeypatch.setattr(listeners, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(tcp_echo, "transform_from_settings", lambda: stop_or_echo)
+    listener = Listener(fileno=listeners.tcp_listener((LOOPBACK, 0)).detach())
+    monkeypatch.setattr(tcp_echo, "tcp_listener", lambda _: listener)
+    address = listener.getsockname()
+    with ThreadPoolExecutor(1) as thread, ExitStack() as listener.accepted:
+        serving = thread.submit(tcp_echo.serve, address)
+        with socket.create_connection(address, 5) as served:
+            assert echoed(served, b"Hello")
+            try:
+                listener.error = error
+                with socket.create_connection(address, 5) as waiting:
+                    until(lambda: listener.failures)
+                    began = time.monotonic()
+                    for _ in range(100):
+                        assert echoed(served, b"still here")
+                    assert listener.failures <= 2 + (time.monotonic() - began) / 0.2
+                    assert caplog.text.count(os.strerror(error)) <= listener.failures
+                    listener.error = None
+                    assert echoed(waiting, b"Hello")
+            finally:
+                served.sendall(b"stop")
+                assert isinstance(serving.exception(5), Stop)
+
+
+def echoed(client: socket.socket, data: bytes) -> bool:
+    """Send `data`, and return whether it comes back."""
+    client.sendall(data)
+    return receive(client, len(data)) == data
+
+
+def test_tcp_echo_goes_on_accepting_after_other_errors() -> None:
+    """accept(2) also reports what happened to a single connection that was in the queue."""
+    with listeners.tcp_listener((LOOPBACK, 0)) as listener, select.epoll() as epoll:
         epoll.register(listener, select.EPOLLIN)
+        backoff = listeners.AcceptBackoff(epoll, listener)
         with socket.create_connection(listener.getsockname()):
-            assert epoll.poll(1)
-            at_a_loss: Any = SimpleNamespace(accept=full, fileno=listener.fileno)
-            assert tcp_echo.accept(at_a_loss, epoll, {}) > time.monotonic()
-            assert not epoll.poll(0)
+            backoff.failed(OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED)))
+            assert backoff.timeout is None
+            assert epoll.poll(1) == [(listener.fileno(), select.EPOLLIN)]

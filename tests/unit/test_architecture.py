@@ -17,9 +17,11 @@ from clients.addresses import PORTS
 from tests.helpers import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
-SHARED = ("services.runtime", "services.connection")
+FOR_ALL = ("services.runtime", "services.listeners")
+SHARED = (*FOR_ALL, "services.connection")
 SHARED_UNDER_GUNICORN = ("services.gunicorn_settings", "services.http")
-SERVER_FILES = ("services/http/worker.py",)  # shared, and yet where the sockets of a server are
+# Shared, and yet with sockets.
+SERVER_FILES = ("services/listeners.py", "services/http/worker.py")
 NETWORKING = ("socket", "selectors", "asyncio", "socketserver", "multiprocessing.connection")
 USES_CONNECTION = ("object_echo", "rpc")
 STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}  # the latter for types alone
@@ -93,7 +95,7 @@ def default_ports(path: Path) -> list[int]:
 def test_a_service_imports_only_what_is_its_own(module: str) -> None:
     """The standard library, its declared packages, what all share, and its own folder."""
     folder = OF_SERVICES[module].parts[-2]
-    allowed = [*STANDARD_LIBRARY, *declared(folder), "services.runtime", f"services.{folder}"]
+    allowed = [*STANDARD_LIBRARY, *declared(folder), *FOR_ALL, f"services.{folder}"]
     if folder in USES_CONNECTION:
         allowed.append("services.connection")
     if "gunicorn" in declared(folder):
