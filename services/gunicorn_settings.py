@@ -1,17 +1,15 @@
-"""How gunicorn runs the WSGI servers; each one's gunicorn.conf.py imports this and adds to it.
+"""How gunicorn runs the HTTP servers; each one's gunicorn.conf.py imports this and adds to it.
 
-One process has all connections; a thread has a request only once all of it is there, and is free
-again before the answer is sent. What limits a request is in services/http. The settings are
+One process has all connections. A thread gets a request only once it is complete, and is free
+again before the response is sent. What limits a request is in services/http. The settings are
 described at https://docs.gunicorn.org/en/stable/settings.html.
 """
 
 from pathlib import Path
 
-from services import runtime
-
 workers = 1
 worker_class = "services.http.wsgi.Worker"
-worker_connections = 10_000  # which are accepted at a time; the kernel's queue holds more
+worker_connections = 10_000  # open at a time; further ones wait in the kernel's queue
 threads = 8
 keepalive = 5  # seconds that a connection may be idle between requests
 graceful_timeout = 1  # seconds; a container has two to stop, idle clients or not
@@ -25,7 +23,6 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 
 # gunicorn's own two logs go where every other log goes: to the root logger, thus to stdout.
-runtime.start_logging()
 errorlog = None
 logconfig_dict = {
     "incremental": True,

@@ -1,5 +1,6 @@
-"""HTTP/1.1 for the three servers under gunicorn: one thread hears everybody, and none is held up.
+"""HTTP/1.1 for the three servers under gunicorn: slow clients keep nobody waiting.
 
-session.py has the protocol without sockets, chunks.py the bodies that come in chunks, worker.py the
-sockets without the protocol, and wsgi.py the threads that run a WSGI application.
+protocol.py is one connection without its socket, with request.py and chunks.py for what comes in
+and response.py for what goes out; limits.py is the policy for all connections. worker.py has the
+sockets, and wsgi.py the threads that run a WSGI application.
 """

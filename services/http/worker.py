@@ -1,15 +1,14 @@
-"""A worker of gunicorn's that hears everybody in one thread: the sockets of the HTTP servers.
+"""A gunicorn worker that serves all connections in one thread: the sockets of the HTTP servers.
 
-It goes from turn to turn: hear whoever has something to say; have the requests that are complete
-carried out; send what there is to be sent. A request costs nothing but its bytes until all of it
-is there, and an answer nothing but its bytes until the client has taken it, so whoever is slow at
-either keeps nobody waiting. gunicorn's own workers give a thread to a client from its first byte
-on: as many slow ones as there are threads, and nobody else is served.
+Each iteration receives from the clients that are ready, has the requests handled that are complete,
+and sends the responses. An incomplete request costs only its bytes, and so does a response that the
+client has not read yet: slow clients keep nobody waiting. gunicorn's own workers give each client a
+thread from its first byte on, and as many slow clients as there are threads block all others.
 
-How requests are carried out is what the workers made of this one differ in: kv/evented.py does it
-between two turns, wsgi.py in threads.
+The workers based on this one differ in how requests are handled: kv/evented.py does it between two
+iterations, wsgi.py in threads.
 
-gunicorn listens, starts this worker, and starts another when it is to reload or this one died.
+gunicorn listens, starts this worker, and starts another when it reloads or when this one died.
 """
 
 import errno
@@ -21,20 +20,19 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
 
-from services.http.heads import Head
-from services.http.session import Request, Session
+from services import listeners, runtime
+from services.http.limits import Sessions
+from services.http.protocol import Protocol
+from services.http.request import Request
 
 CHUNK = 64 * 1024  # bytes
-SEND_BUFFER = 64 * 1024  # bytes that the kernel holds for a client
-AT_ONCE = 64  # connections that are accepted, or given up, before others have their turn
-TURN = 1024 * 1024  # bytes of requests that are enough for one turn
-MOST_HELD = 8 * 1024 * 1024  # bytes, for all connections together
-FAIR_SHARE = 4 * 1024  # bytes, which each may have even so
-SWEEP_SECONDS = 0.5
+SEND_BUFFER = 64 * 1024  # bytes that the kernel buffers for a client
+MAX_ACCEPTED = 64  # connections in one iteration: those that are open are served in between
+MAX_REQUESTS = 1024 * 1024  # bytes of request bodies in one iteration
+TICK = 0.5  # seconds between two checks of all timeouts
 GONE = select.EPOLLHUP | select.EPOLLERR  # which epoll reports whether asked to or not
 
 log = logging.getLogger("http")
@@ -42,210 +40,189 @@ log = logging.getLogger("http")
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """A client, and what epoll is to report of it; None once it reports nothing more."""
+    """A client, and the events that epoll reports of it; None once it reports nothing more."""
 
     client: socket.socket
     peer: tuple[str, int]
-    session: Session
+    protocol: Protocol
     events: int | None = select.EPOLLIN
-    held: int = 0  # bytes, as counted in the total
 
 
 class Worker(base.Worker):  # type: ignore[misc]
     """One thread with all connections."""
 
-    def carry_out(self, requests: Sequence[tuple[Connection, Request]]) -> None:
-        """Have requests answered, now or later, and call `answered` for each that is.
+    request_timeout: int  # seconds
 
-        Called once in each turn, also without any requests.
+    @classmethod
+    def setup(cls) -> None:
+        """Read the settings; gunicorn calls this before it starts a worker."""
+        cls.request_timeout = runtime.setting("WIRELAB_SILENCE_TIMEOUT", "10", runtime.positive)
+
+    def handle(self, requests: Sequence[tuple[Connection, Request]]) -> None:
+        """Handle requests, now or later, and call `respond` for each.
+
+        Called once in each iteration, also without any requests.
         """
         raise NotImplementedError
 
-    def admit(self, head: Head) -> None:
-        """Raise Refused for a head that no answer can follow."""
+    def admit(self, request: Request) -> None:
+        """Raise HTTPError for a request that is not acceptable, whatever its body is."""
 
     def run(self) -> None:
-        """Serve until gunicorn says to stop; then those still connected, for a moment."""
+        """Serve until gunicorn says to stop, and those who are still connected a bit longer."""
         self._connections: dict[int, Connection] = {}
+        self._sessions = Sessions()
         self._requests: deque[tuple[Connection, Request]] = deque()
-        self._held = 0
-        self._next_sweep = 0.0
-        self._behind = False  # there are others that take too long
+        self._next_check = 0.0
+        # No keepalive here: each client has a deadline, and one that has vanished misses it.
         self._listener: socket.socket = self.sockets[0].sock
         self._listener.setblocking(False)
-        # An accepted connection inherits what follows. Nagle's algorithm would hold back an answer
-        # that has to be sent in two parts until the first is acknowledged.
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The kernel would let the buffer of a client that reads nothing grow to 4 MiB: tcp(7).
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        listeners.limit_buffer(self._listener, SEND_BUFFER)
         with select.epoll() as self._epoll:
             self._epoll.register(self._listener, select.EPOLLIN)
             self._epoll.register(self.PIPE[0], select.EPOLLIN)
             while self.alive:
-                self._turn()
+                self._iterate()
             self._epoll.unregister(self._listener)
-            # A client may have sent its next request already; its answer says that it is the last.
-            end = time.monotonic() + self.cfg.graceful_timeout - SWEEP_SECONDS
+            # A client may have sent its next request already: it is answered, and then closed.
+            end = time.monotonic() + self.cfg.graceful_timeout - TICK
             while self._connections and time.monotonic() < end:
-                self._turn()
+                self._iterate()
 
-    def answered(
-        self,
-        connection: Connection,
-        data: bytearray,
-        whole: bool = True,
-        last: bool = False,
+    def respond(
+        self, connection: Connection, *parts: bytes, complete: bool = True, close: bool = False
     ) -> None:
-        """Send an answer, or more of it; after the `last` one the connection ends."""
-        connection.session.answer(data, whole, last)
-        self._go_on(connection)
-        if self._held > MOST_HELD:
-            self._shed()
+        """Send parts of a response; `close` if the connection ends once it is complete."""
+        connection.protocol.respond(*parts, complete=complete, close=close)
+        self._proceed(connection)
+        self._evict()
 
-    def _turn(self) -> None:
-        for descriptor, events in self._epoll.poll(
-            0 if self._requests or self._behind else SWEEP_SECONDS
-        ):
+    def _iterate(self) -> None:
+        ready = self._epoll.poll(0 if self._requests or self._sessions.behind else TICK)
+        for descriptor, events in ready:
             if connection := self._connections.get(descriptor):
-                self._hear(connection, events)
+                self._serve(connection, events)
             elif descriptor == self._listener.fileno():
                 self._accept()
             elif descriptor == self.PIPE[0]:
-                os.read(self.PIPE[0], CHUNK)  # a signal came, or a thread has an answer
+                os.read(self.PIPE[0], CHUNK)  # a signal came, or a thread has a response
         requests: list[tuple[Connection, Request]] = []
         size = 0
-        while self._requests and size < TURN:
+        while self._requests and size < MAX_REQUESTS:
             requests.append(self._requests.popleft())
             size += len(requests[-1][1].body)
-        self.carry_out(requests)
-        if (now := time.monotonic()) > self._next_sweep or self._behind:
-            self._next_sweep = now + SWEEP_SECONDS
-            self._sweep(now)
+        self.handle(requests)
+        if time.monotonic() > self._next_check or self._sessions.behind:
+            self._check()
 
     def _accept(self) -> None:
         """Take new connections from the kernel's queue."""
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_ACCEPTED):
             try:
                 if len(self._connections) >= self.cfg.worker_connections:
-                    raise OSError(errno.EMFILE, "there are as many connections as there may be")
+                    raise OSError(errno.EMFILE, "the maximum of open connections is reached")
                 client, peer = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 log.warning("accept: %s", error)
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    # The connection stays in the queue while all descriptors are in use, and
-                    # epoll would report it at once, over and over. The next sweep undoes this.
-                    self._epoll.modify(self._listener, 0)
-                    return
-                continue
+                if error.errno in listeners.NO_CAPACITY:
+                    self._epoll.modify(self._listener, 0)  # until the next check
+                return
             client.setblocking(False)
-            connection = Connection(client, peer[:2], Session(self.cfg.keepalive, self.admit))
+            protocol = Protocol(self.request_timeout, self.cfg.keepalive, self.admit)
+            connection = Connection(client, peer[:2], protocol)
             log.debug("connection from %s:%d", *connection.peer)
             self._epoll.register(client, select.EPOLLIN)
             self._connections[client.fileno()] = connection
+            self._sessions.open(client.fileno(), protocol)
 
-    def _hear(self, connection: Connection, events: int) -> None:
-        """Receive from a client, unless there is something to be sent to it first."""
-        session = connection.session
-        if session.answering and not session.unsent:
-            # What else it has to say stays in the kernel until then.
-            self._report(connection, 0)
+    def _serve(self, connection: Connection, events: int) -> None:
+        """Receive from a client, unless there is a response to send first."""
+        protocol = connection.protocol
+        if protocol.data_to_send():
+            pass
+        elif protocol.request:
+            # What the client sends meanwhile stays in the kernel.
+            self._watch(connection, 0)
             if events & GONE:
-                session.ended = "reset by the client"
-        elif not session.unsent:
+                protocol.close("reset by the client")
+        else:
             try:
-                session.receive(connection.client.recv(CHUNK))
+                protocol.receive_data(connection.client.recv(CHUNK))
             except BlockingIOError:
                 pass
             except OSError as error:
-                session.ended = str(error)
-        self._go_on(connection)
-        if self._held > MOST_HELD:
-            self._shed()
+                protocol.close(str(error))
+        self._proceed(connection)
+        self._evict()
 
-    def _go_on(self, connection: Connection) -> None:
-        """Send what there is to be sent, then see whether the next request is there."""
-        session = connection.session
-        if not session.ended:
+    def _proceed(self, connection: Connection) -> None:
+        """Send what there is to send, then see whether the next request is complete."""
+        protocol = connection.protocol
+        if not protocol.closed:
             send(connection)
-        if not session.answering and (request := session.request()):
+        if request := protocol.next_request():
             self._requests.append((connection, request))
-        held = session.held
-        self._held += held - connection.held
-        connection.held = held
-        if session.ended:
-            self._hang_up(connection)
-        elif session.unsent:
-            self._report(connection, select.EPOLLOUT)
-        elif not session.answering:
-            self._report(connection, select.EPOLLIN)
+        self._sessions.count(connection.client.fileno())
+        if protocol.closed:
+            self._close(connection)
+        elif protocol.data_to_send():
+            self._watch(connection, select.EPOLLOUT)
+        elif not protocol.request:
+            self._watch(connection, select.EPOLLIN)
 
-    def _report(self, connection: Connection, events: int) -> None:
+    def _watch(self, connection: Connection, events: int) -> None:
         """Have epoll report these events of a client, and no others."""
         if connection.events != events:
             self._epoll.modify(connection.client, events)
             connection.events = events
 
-    def _shed(self) -> None:
-        """Have those give way that take longest, until there is room again.
+    def _evict(self) -> None:
+        """Free memory if too much is buffered for all connections together."""
+        for descriptor in self._sessions.evict():
+            self._proceed(self._connections[descriptor])
 
-        Not those that ask for room last: they may be the only ones that are quick. And not the
-        last of the answers, which may be large all by itself.
-        """
-        large = [each for each in self._connections.values() if each.held > FAIR_SHARE]
-        large.sort(key=lambda connection: connection.session.deadline)
-        last = next((each for each in reversed(large) if each.session.unsent), None)
-        for connection in large:
-            if self._held < MOST_HELD * 3 // 4:
-                return
-            waits = connection.session.answering and not connection.session.unsent
-            if connection is not last and not waits:
-                connection.session.give_way()
-                self._go_on(connection)
-
-    def _sweep(self, now: float) -> None:
-        """Let nobody take too long, and tell gunicorn that the worker is not stuck."""
+    def _check(self) -> None:
+        """Expire connections, accept again, and tell gunicorn that the worker is alive."""
+        self._next_check = time.monotonic() + TICK
         self.notify()
         if self.ppid != os.getppid():
             log.warning("gunicorn is gone")
             self.alive = False
         if self.alive:
             self._epoll.modify(self._listener, select.EPOLLIN)
-        overdue = (each for each in self._connections.values() if each.session.overdue(now))
-        late = list(islice(overdue, AT_ONCE))
-        for connection in late:
-            self._go_on(connection)
-        self._behind = len(late) == AT_ONCE
+        for descriptor in self._sessions.check_timeouts():
+            self._proceed(self._connections[descriptor])
 
-    def _hang_up(self, connection: Connection) -> None:
-        """Close the connection; if a request is being carried out, then once that is done."""
-        session = connection.session
+    def _close(self, connection: Connection) -> None:
+        """Close the connection; if its request is being handled, then once that is done."""
+        protocol = connection.protocol
         if connection.events is not None:
             # A client that has gone would be reported over and over.
             self._epoll.unregister(connection.client)
             connection.events = None
-        if session.answering:
+        if protocol.request:
             return
-        if session.refused:
-            log.info("%s:%d: %s: %s", *connection.peer, session.refused.status, session.refused)
-        log.debug("connection from %s:%d ended: %s", *connection.peer, session.ended)
-        self._held -= connection.held
+        if protocol.error:
+            log.info("%s:%d: %s: %s", *connection.peer, protocol.error.status, protocol.error)
+        log.debug("connection from %s:%d closed: %s", *connection.peer, protocol.closed)
+        self._sessions.close(connection.client.fileno())
         del self._connections[connection.client.fileno()]
         connection.client.close()
 
 
 def send(connection: Connection) -> None:
     """Send what the kernel takes."""
-    session = connection.session
+    protocol = connection.protocol
     try:
-        if session.unsent:
-            session.sent(connection.client.send(session.unsent))
-        if session.closing and not session.unsent:
-            # To close while there are bytes to be received would be RST, and take the answer with
-            # it (RFC 9112, 9.6). This is FIN; the client's own comes after all that it sends.
+        if outgoing := protocol.data_to_send():
+            protocol.sent(connection.client.send(outgoing))
+        if protocol.closing and not protocol.data_to_send():
+            # To close while there are bytes to receive would send RST, and the client would lose
+            # the response (RFC 9112, 9.6). This sends FIN; the client's own comes after all else.
             connection.client.shutdown(socket.SHUT_WR)
     except BlockingIOError:
         pass
     except OSError as error:
-        session.ended = str(error)
+        protocol.close(str(error))

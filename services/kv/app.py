@@ -150,8 +150,3 @@ def fail(fault: Fault) -> str:
 def database_file() -> Path:
     """Return the file that `WIRELAB_KV_FILE` names (default: kv.sqlite3 where it is started)."""
     return runtime.setting("WIRELAB_KV_FILE", "kv.sqlite3", Path)
-
-
-def application() -> KeyValueServer:
-    """Make the application on the store in `database_file()`."""
-    return KeyValueServer(Store(database_file()))

@@ -8,9 +8,9 @@ from services.gunicorn_settings import *  # noqa: F403
 from services.kv.app import database_file
 from services.kv.store import Store
 
-wsgi_app = "services.kv.app:application()"
-bind = "{}:{}".format(*runtime.address(15000))
+wsgi_app = "services.kv.wsgi:application"  # which is not run: see there
 worker_class = "services.kv.evented.Worker"
+bind = "{}:{}".format(*runtime.address(15000))
 threads = 1
 keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection
 

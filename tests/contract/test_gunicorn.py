@@ -1,11 +1,14 @@
-"""What the WSGI servers have in common: gunicorn's settings."""
+"""What the servers under gunicorn have in common: its settings, and our worker."""
 
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import psutil
 import pytest
 
-from tests.helpers import run, until
+from clients.addresses import Address
+from tests.helpers import refuses_to_start, run, until
 from tests.processes import running
 
 
@@ -39,3 +42,39 @@ def test_nobody_serves_without_gunicorn(service: str, tmp_path: Path) -> None:
         (worker,) = until(psutil.Process(server.process.pid).children)
         server.process.kill()
         until(lambda: not worker.is_running())
+
+
+@pytest.mark.parametrize("service", ["rest", "kv", "httpbin"])
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("SILENCE_TIMEOUT", "0", "has value '0'. Not a whole number from 1 up"),
+        ("SILENCE_SECONDS", "1", "is not a setting any more. Set WIRELAB_SILENCE_TIMEOUT instead"),
+        ("LOG", "loud", "has value 'loud'. Not one of 'info', 'debug'"),
+        ("PORT", "http", "has value 'http'. Not a port number (0 to 65535)"),
+    ],
+)
+def test_a_bad_setting_is_one_line(
+    service: str, name: str, value: str, line: str, tmp_path: Path
+) -> None:
+    """It names the variable, and no worker is started."""
+    command = ["gunicorn", "-c", f"services/{service}/gunicorn.conf.py"]
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_KV_FILE": str(tmp_path / "kv.sqlite3")}
+    settings[f"WIRELAB_{name}"] = value
+    assert refuses_to_start(command, **settings) == f"WIRELAB_{name} {line}"
+
+
+def body_of(address: Address) -> str:
+    """Return the body of the 503 that a server answers with."""
+    with pytest.raises(HTTPError, match="503") as caught:
+        urlopen(f"http://{address}/RPC2", b"")
+    with caught.value as response:
+        return response.read().decode()
+
+
+def test_another_worker_says_that_kv_needs_its_own(tmp_path: Path) -> None:
+    """The key-value store is no WSGI application, although gunicorn insists on one."""
+    command = ["gunicorn", "-c", "services/kv/gunicorn.conf.py", "--worker-class=gthread"]
+    with running(command, WIRELAB_KV_FILE=str(tmp_path / "kv.sqlite3")) as server:
+        text = body_of(server.address)
+    assert text == "kv needs its own worker: gunicorn -c services/kv/gunicorn.conf.py\n"

@@ -89,7 +89,7 @@ def test_silent_clients_keep_nobody_waiting(server: Server) -> None:
 def test_half_a_request_has_its_time_and_idle_clients_have_theirs(tmp_path: Path) -> None:
     """The first is told so, and its connection ends; the second can call again."""
     file = tmp_path / "kv.sqlite3"
-    with serving(file, WIRELAB_SILENCE_SECONDS="1") as server, ExitStack() as stack:
+    with serving(file, WIRELAB_SILENCE_TIMEOUT="1") as server, ExitStack() as stack:
         idle = stack.enter_context(kv.proxy(server.address))
         idle.exists("x")
         halves = [connect(server.address, stack) for _ in range(2)]

@@ -220,9 +220,9 @@ def test_server_that_cannot_start_is_shown_with_its_log(lab: Lab) -> None:
 
 def test_servers_started_before_one_that_cannot_start_are_stopped(lab: Lab) -> None:
     """Rest fails when tcp-echo and udp-time run already."""
-    done = lab("up-local", WIRELAB_SILENCE_SECONDS="0")
+    done = lab("up-local", WIRELAB_SILENCE_TIMEOUT="0")
     assert done.returncode == 1
-    assert "WIRELAB_SILENCE_SECONDS has value '0'" in done.stderr
+    assert "WIRELAB_SILENCE_TIMEOUT has value '0'" in done.stderr
     assert pids(lab("ps").stdout) == {}
 
 

@@ -90,7 +90,7 @@ def slow_forms(service: str) -> tuple[Form, ...]:
 def test_slow_clients(measured: Row, service: str, tmp_path: Path) -> None:
     """2,000 clients that are mute, or drip a head or a body, keep nobody waiting."""
     forms = slow_forms(service)
-    with default(service, tmp_path, WIRELAB_SILENCE_SECONDS=str(SECONDS)) as server:
+    with default(service, tmp_path, WIRELAB_SILENCE_TIMEOUT=str(SECONDS)) as server:
         process = worker(server)
         before = resident(process)
         with (
@@ -135,7 +135,7 @@ def test_slow_clients(measured: Row, service: str, tmp_path: Path) -> None:
 def test_slow_readers(measured: Row, service: str, tmp_path: Path) -> None:
     """2,000 clients that ask for much and take nothing of it keep nobody waiting."""
     with (
-        default(service, tmp_path, WIRELAB_SILENCE_SECONDS=str(SECONDS)) as server,
+        default(service, tmp_path, WIRELAB_SILENCE_TIMEOUT=str(SECONDS)) as server,
         ExitStack() as stack,
     ):
         process = worker(server)

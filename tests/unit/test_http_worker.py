@@ -1,92 +1,102 @@
-"""The worker that hears everybody, without its sockets."""
+"""The worker that serves all connections in one thread."""
 
+import errno
 import math
+import os
 import select
+import socket
 from collections import deque
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from services.http.refused import Refused
-from services.http.session import Request, Session
-from services.http.worker import FAIR_SHARE, MOST_HELD, TURN, Connection, Worker
+from services import runtime
+from services.http.limits import Sessions
+from services.http.protocol import Protocol
+from services.http.request import Request
+from services.http.worker import MAX_REQUESTS, TICK, Connection, Worker
 from services.kv.evented import Worker as KeyValueWorker
+from tests.helpers import LOOPBACK
+from tests.unit.test_http_protocol import IDLE_TIMEOUT, REQUEST_TIMEOUT
 
 
-def test_the_requests_of_a_turn_are_few_if_they_are_large() -> None:
-    """All of a turn may be in memory as Python objects, which is several times their bytes."""
-    turns: list[list[Any]] = []
+def test_an_iteration_has_few_requests_if_they_are_large() -> None:
+    """All of them may be in memory as Python objects, which is several times their bytes."""
+    iterations: list[list[Any]] = []
 
     class Recorder(Worker):
-        def carry_out(self, requests: Sequence[tuple[Connection, Request]]) -> None:
-            turns.append([connection for connection, _ in requests])
+        def handle(self, requests: Sequence[tuple[Connection, Request]]) -> None:
+            iterations.append([connection for connection, _ in requests])
 
-    large, small = b"x" * (TURN // 2 + 1), b"x"
-    head: Any = None
+    large, small = b"x" * (MAX_REQUESTS // 2 + 1), b"x"
     worker = Recorder.__new__(Recorder)
     worker._connections = {}
-    worker._next_sweep = math.inf
-    worker._behind = False
+    worker._sessions = Sessions()
+    worker._next_check = math.inf
     requests: Any = enumerate(
-        Request(head, body) for body in (small, small, large, large, large, small)
+        SimpleNamespace(body=body) for body in (small, small, large, large, large, small)
     )
     worker._requests = deque(requests)
     with select.epoll() as worker._epoll:
         while worker._requests:
-            worker._turn()
-    assert turns == [[0, 1, 2, 3], [4, 5]]
+            worker._iterate()
+    assert iterations == [[0, 1, 2, 3], [4, 5]]
 
 
-class Kept(Session):
-    """A session that keeps a number of bytes until it gives way."""
+@pytest.mark.parametrize(
+    "reason", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get
+)
+def test_without_capacity_it_stops_accepting_for_a_moment(
+    reason: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection stays in the queue, which epoll would report again and again."""
 
-    def __init__(self, deadline: float, size: int, answer: bool = False) -> None:
-        super().__init__(60)
-        self.deadline = deadline
-        (self.unsent if answer else self._received).extend(bytes(size))
-        self.gave_way = False
+    def accept() -> None:
+        raise OSError(reason, os.strerror(reason))
 
-    def give_way(self) -> None:
-        """Take note."""
-        self.gave_way = True
-        self.unsent.clear()
-        self._received.clear()
+    class Idle(Worker):
+        ppid = os.getppid()
+        alive = True
 
+        def handle(self, requests: Sequence[tuple[Connection, Request]]) -> None:
+            assert not requests
 
-def those_that_give_way(*sessions: Kept) -> list[float]:
-    """Return the deadlines of the sessions of a worker that give way when it has to have room."""
-    worker = Worker.__new__(Worker)
-    worker._held = sum(session.held for session in sessions)
+        def notify(self) -> None:
+            pass
 
-    def go_on(connection: Connection) -> None:
-        worker._held += connection.session.held - connection.held
-        connection.held = connection.session.held
-
-    client: Any = None
-    worker._go_on = go_on  # type: ignore[method-assign]
-    worker._connections = {
-        number: Connection(client, ("x", number), session, held=session.held)
-        for number, session in enumerate(sessions)
-    }
-    worker._shed()
-    return sorted(session.deadline for session in sessions if session.gave_way)
-
-
-def test_those_that_take_longest_give_way() -> None:
-    """Until there is room again; not those that come last, nor those that hold little."""
-    size = MOST_HELD // 8
-    kept = [Kept(deadline, size) for deadline in (5, 3, 9, 1, 8, 7, 2, 6, 4)]
-    assert those_that_give_way(Kept(0, FAIR_SHARE - 1), *kept) == [1, 2, 3, 4]
+    worker: Any = Idle.__new__(Idle)
+    worker._connections = {}
+    worker._sessions = Sessions()
+    worker._requests = deque()
+    worker._next_check = math.inf
+    worker.cfg = SimpleNamespace(worker_connections=1)
+    with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as worker._epoll:
+        worker._listener = SimpleNamespace(accept=accept, fileno=listener.fileno)
+        worker._epoll.register(listener, select.EPOLLIN)
+        with socket.create_connection(listener.getsockname()):
+            worker._iterate()
+            assert not worker._epoll.poll(0)
+            worker._next_check = 0.0
+            worker._check()
+            assert worker._epoll.poll(TICK)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"accept: [Errno {reason}] {os.strerror(reason)}"
+    ]
 
 
-def test_an_answer_may_be_large_all_by_itself() -> None:
-    """Of several, the last that was begun stays; of requests none, for others would follow."""
-    large = 2 * MOST_HELD
-    assert those_that_give_way(Kept(1, large, answer=True)) == []
-    assert those_that_give_way(Kept(1, large)) == [1]
-    answers = [Kept(deadline, large, answer=True) for deadline in (2, 3, 1)]
-    assert those_that_give_way(Kept(4, large), *answers) == [1, 2, 4]
+def test_its_setting_is_read_when_gunicorn_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In gunicorn's own process, which a bad one ends: workers would be started over and over."""
+    monkeypatch.setenv("WIRELAB_SILENCE_TIMEOUT", "3")
+    Worker.setup()
+    assert Worker.request_timeout == 3
+    monkeypatch.setenv("WIRELAB_SILENCE_TIMEOUT", "soon")
+    with pytest.raises(runtime.SettingError, match="WIRELAB_SILENCE_TIMEOUT has value 'soon'"):
+        Worker.setup()
+    monkeypatch.delenv("WIRELAB_SILENCE_TIMEOUT")
+    Worker.setup()
+    assert Worker.request_timeout == REQUEST_TIMEOUT
 
 
 POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
@@ -96,7 +106,7 @@ POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
     ("received", "status"),
     [
         pytest.param(POST.format("/RPC2", ""), None, id="RPC2"),
-        pytest.param(POST.format("/?x=1", ""), None, id="a query"),
+        pytest.param(POST.format("/?x=1", ""), None, id="query"),
         pytest.param(POST.format("/", "Content-Encoding: identity\r\n"), None, id="not encoded"),
         pytest.param(POST.format("/x", ""), "404 Not Found", id="another path"),
         pytest.param(POST.format("//RPC2", ""), "404 Not Found", id="two slashes"),
@@ -113,10 +123,10 @@ POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
         ),
     ],
 )
-def test_the_key_value_store_admits_calls_only(received: str, status: str | None) -> None:
+def test_the_key_value_store_accepts_only_calls(received: str, status: str | None) -> None:
     """A POST to its path, with a length."""
-    session = Session(60, KeyValueWorker.__new__(KeyValueWorker).admit)
-    session.receive(received.encode())
-    session.request()
-    assert (session.refused and session.refused.status) == status
-    assert isinstance(session.refused, Refused) is bool(status)
+    admit = KeyValueWorker.__new__(KeyValueWorker).admit
+    protocol = Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
+    protocol.receive_data(received.encode())
+    assert bool(protocol.next_request()) is not bool(status)
+    assert (protocol.error and protocol.error.status) == status

@@ -1,0 +1,456 @@
+"""One HTTP connection, without its socket."""
+
+import json
+import math
+import time
+from email.utils import parsedate_to_datetime
+from http.client import HTTPMessage, parse_headers
+from io import BytesIO
+
+import pytest
+
+from services.http.errors import HTTPError
+from services.http.protocol import LINGER, MAX_BODY, MAX_HEAD, Protocol
+from services.http.request import MAX_HEADERS, MAX_REQUEST_LINE, Request
+from services.http.response import response_head
+
+REQUEST_TIMEOUT = 10
+IDLE_TIMEOUT = 60
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of the protocol."""
+    return Clock()
+
+
+@pytest.fixture
+def protocol(clock: Clock) -> Protocol:
+    """Return the protocol of a client that has just connected."""
+    return Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=clock)
+
+
+def new_protocol() -> Protocol:
+    """Return a protocol whose time stands still."""
+    return Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=Clock())
+
+
+def request(
+    body: bytes = b"body", request_line: str = "POST / HTTP/1.1", /, **headers: str | None
+) -> bytes:
+    """Return a request with the usual headers, with others, and without those that are None."""
+    given = {"Host": "x", "Content_Length": str(len(body)), **headers}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value]
+    return "\r\n".join([request_line, *lines, "", ""]).encode("latin-1") + body
+
+
+def chunked(body: bytes) -> bytes:
+    """Return a request with a chunked body."""
+    return request(body, Content_Length=None, Transfer_Encoding="chunked")
+
+
+def respond(protocol: Protocol, body: bytes = b"", close: bool = False) -> None:
+    """Respond to the request that is being handled."""
+    assert protocol.request
+    close = close or not protocol.request.keep_alive
+    headers = [("Content-Length", str(len(body)))]
+    protocol.respond(response_head("200 OK", headers, close), body, close=close)
+
+
+def next_body(protocol: Protocol) -> bytes | None:
+    """Return the body of the next request, or None if there is none yet."""
+    found = protocol.next_request()
+    return found.body if found else None
+
+
+def send_all(protocol: Protocol) -> tuple[str, HTTPMessage, bytes]:
+    """Send everything; return status, headers and body of the one response that it is."""
+    stream = BytesIO(bytes(protocol.data_to_send()))
+    protocol.sent(len(protocol.data_to_send()))
+    status_line = stream.readline().decode().removesuffix("\r\n")
+    return status_line.removeprefix("HTTP/1.1 "), parse_headers(stream), stream.read()
+
+
+def status_of_error(received: bytes) -> str:
+    """Return the status of the error that `received` gets, in one piece or byte by byte."""
+    found = set()
+    for step in (len(received), 1):
+        protocol = new_protocol()
+        for start in range(0, len(received), step):
+            protocol.receive_data(received[start : start + step])
+            assert protocol.next_request() is None
+        status, headers, body = send_all(protocol)
+        assert protocol.closing
+        assert headers["Connection"] == "close"
+        assert headers["Content-Type"] == "application/problem+json"
+        problem = json.loads(body)
+        assert (f"{problem['status']} {problem['title']}", problem["type"]) == (
+            status,
+            "about:blank",
+        )
+        assert protocol.error
+        assert problem["detail"] == str(protocol.error)
+        found.add(status)
+    (status,) = found
+    return status
+
+
+def test_a_request_is_returned_once_it_is_complete(protocol: Protocol) -> None:
+    """Wherever the stream is split."""
+    received = request(b"the body")
+    for split in range(1, len(received)):
+        protocol.receive_data(received[:split])
+        assert protocol.next_request() is None
+        assert not protocol.data_to_send()
+        protocol.receive_data(received[split:])
+        assert next_body(protocol) == b"the body"
+        respond(protocol, b"the response")
+        protocol.sent(len(protocol.data_to_send()))
+
+
+def test_a_response_is_one_of_http(protocol: Protocol) -> None:
+    """With its length and the time; the connection stays open for the next request."""
+    protocol.receive_data(request())
+    protocol.next_request()
+    respond(protocol, "Zoë".encode())
+    status, headers, body = send_all(protocol)
+    assert (status, body) == ("200 OK", "Zoë".encode())
+    assert headers["Content-Length"] == "4"
+    assert abs(parsedate_to_datetime(headers["Date"]).timestamp() - time.time()) < 60
+    assert "Connection" not in headers
+    assert not protocol.closing
+
+
+def test_pipelined_requests_are_returned_one_by_one(protocol: Protocol) -> None:
+    """The next one is returned when the response to the one before has been sent."""
+    protocol.receive_data(request(b"1") + request(b"2") + b"\r\n" + request(b"3"))
+    for number in (b"1", b"2", b"3"):
+        assert next_body(protocol) == number
+        assert protocol.request
+        assert protocol.next_request() is None
+        respond(protocol, number)
+        assert protocol.next_request() is None
+        assert send_all(protocol)[2] == number
+    assert protocol.next_request() is None
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        pytest.param(request(b"body", "POST /x/y?x=1 HTTP/1.1"), id="query"),
+        pytest.param(request(b"body", "POST http://x/x HTTP/1.1"), id="absolute target"),
+        pytest.param(request(b"body", "POST HTTP://X HTTP/1.1"), id="absolute, no path"),
+        pytest.param(request(b"body", "OPTIONS * HTTP/1.1"), id="asterisk"),
+        pytest.param(request(Content_Length="\t4  "), id="blanks around a value"),
+        pytest.param(request().replace(b"Content-Length", b"cONTENT-lENGTH"), id="another case"),
+        pytest.param(request(X_Name="Zoë; a=\t!"), id="Latin-1"),
+        pytest.param(request(User_Agent="x" * (MAX_HEAD - 100)), id="long head"),
+        pytest.param(request(Host="[::1]:80"), id="IPv6"),
+        pytest.param(b"\r\n" + request(), id="line break in front"),
+        pytest.param(chunked(b"4\r\nbody\r\n0\r\n\r\n"), id="one chunk"),
+        pytest.param(chunked(b"1\r\nb\r\n003\r\nody\r\n00\r\n\r\n"), id="two chunks"),
+        pytest.param(chunked(b"4;a=b;c\r\nbody\r\n0;d\r\n\r\n"), id="chunk extensions"),
+        pytest.param(chunked(b"4\r\nbody\r\n0\r\nX: y\r\nZ:\r\n\r\n"), id="trailers"),
+        pytest.param(request(b"body", "POST / HTTP/1.0", Host=None), id="HTTP/1.0"),
+    ],
+)
+def test_a_request_is_accepted_in_any_valid_form(received: bytes) -> None:
+    """RFC 9112 has a server understand all of these, wherever the stream is split."""
+    for step in (len(received), 1):
+        protocol = new_protocol()
+        for start in range(0, len(received), step):
+            assert protocol.next_request() is None
+            protocol.receive_data(received[start : start + step])
+        assert next_body(protocol) == b"body"
+        assert protocol.buffered == len(b"body")
+
+
+def test_a_request_says_what_is_asked_for(protocol: Protocol) -> None:
+    """Headers by their names in lower case; what is repeated is one list."""
+    received = request(b"", "GET /a%20b?c=d?e HTTP/1.1", Accept="x, y", X="1\r\nX: 2", N=" ")
+    protocol.receive_data(received.replace(b"Content-Length: 0\r\n", b""))
+    found = protocol.next_request()
+    assert found
+    assert (found.method, found.target) == ("GET", "/a%20b?c=d?e")
+    assert (found.path, found.query, found.version) == ("/a%20b", "c=d?e", "HTTP/1.1")
+    assert found.headers == {"host": "x", "accept": "x, y", "x": "1,2", "n": ""}
+    assert (found.length, found.chunked, found.keep_alive) == (0, False, True)
+    assert not found.expects_continue
+
+
+BAD = "400 Bad Request"
+TOO_LARGE = "413 Content Too Large"
+HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
+
+
+@pytest.mark.parametrize(
+    ("received", "status"),
+    [
+        pytest.param(request(b"", Content_Length=str(MAX_BODY + 1)), TOO_LARGE, id="large"),
+        pytest.param(request(b"", Content_Length="9" * 5000), TOO_LARGE, id="very large"),
+        pytest.param(request(b"", X="x" * MAX_HEAD), HEAD_TOO_LARGE, id="long header"),
+        pytest.param(b"x" * MAX_HEAD, HEAD_TOO_LARGE, id="endless head"),
+        pytest.param(
+            request(b"", X="\r\nX: ".join("x" * MAX_HEADERS)), HEAD_TOO_LARGE, id="many headers"
+        ),
+        pytest.param(
+            request(b"", f"GET /{'x' * MAX_REQUEST_LINE} HTTP/1.1"),
+            "414 URI Too Long",
+            id="long target",
+        ),
+        pytest.param(request(b"", "POST / HTTP/2.0"), BAD, id="HTTP/2"),
+        pytest.param(request(b"", "POST /"), BAD, id="no version"),
+        pytest.param(request(b"", "POST  / HTTP/1.1"), BAD, id="two blanks"),
+        pytest.param(request(b"", ""), BAD, id="no request line"),
+        pytest.param(request(b"", "GET * HTTP/1.1"), BAD, id="asterisk"),
+        pytest.param(request(b"", "GET x HTTP/1.1"), BAD, id="no path"),
+        pytest.param(request(b"", "GET /x#y HTTP/1.1"), BAD, id="fragment"),
+        pytest.param(request(b"", "CONNECT x:1 HTTP/1.1"), BAD, id="CONNECT"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\r\n\r\n", BAD, id="TLS"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost\r\n\r\n", BAD, id="no colon"),
+        pytest.param(b"POST / HTTP/1.1\r\n: x\r\n\r\n", BAD, id="no name"),
+        pytest.param(b"GET / HTTP/1.1\nHost: x\n\n", BAD, id="bare line feeds"),
+        pytest.param(request(b"", Content_Length="\xb2"), BAD, id="superscript"),
+        pytest.param(chunked(b"x\r\n"), BAD, id="no size"),
+        pytest.param(chunked(b"4" + b";" * 300), BAD, id="endless line"),
+        pytest.param(chunked(b"4\r\nbodyX\r\n"), BAD, id="no end of a chunk"),
+        pytest.param(chunked(b"0\r\n" + b"x: y\r\n" * 17), BAD, id="endless trailers"),
+        pytest.param(chunked(b"100001\r\n"), TOO_LARGE, id="large chunk"),
+        pytest.param(chunked(b"8001\r\n" + bytes(0x8001) + b"\r\nf8000\r\n"), TOO_LARGE, id="two"),
+        pytest.param(chunked(b"1\r\nx\r\n" * 16385), TOO_LARGE, id="many chunks"),
+    ],
+)
+def test_an_invalid_request_gets_an_error(received: bytes, status: str) -> None:
+    """With a text that says what is wrong, and the connection ends: the rest cannot be trusted."""
+    assert status_of_error(received) == status
+
+
+def test_a_request_can_get_an_error_before_its_body_is_there() -> None:
+    """From whoever made the protocol, and knows what the server serves."""
+
+    def admit(found: Request) -> None:
+        raise HTTPError("405 Method Not Allowed", f"Not {found.method}.", ("Allow", "POST"))
+
+    for method, body in (("PUT", b"Not PUT."), ("HEAD", b"")):
+        protocol = Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
+        protocol.receive_data(request(b"", f"{method} / HTTP/1.1", Content_Length="4"))
+        assert protocol.next_request() is None
+        status, headers, text = send_all(protocol)
+        assert (status, headers["Allow"]) == ("405 Method Not Allowed", "POST")
+        assert body in text
+        assert bool(text) == bool(body)
+
+
+def test_after_an_error_nothing_is_buffered_of_what_the_client_still_sends(
+    protocol: Protocol,
+) -> None:
+    """It may go on sending a body that is too large, until it ends or times out."""
+    protocol.receive_data(request(b"x" * 10_000, Content_Length=str(MAX_BODY + 1)))
+    assert protocol.next_request() is None
+    send_all(protocol)
+    for _ in range(100):
+        protocol.receive_data(b"x" * 10_000)
+        assert protocol.next_request() is None
+    assert protocol.buffered == 0
+    protocol.receive_data(b"")
+    assert protocol.closed == "closed by the client"
+
+
+@pytest.mark.parametrize(
+    ("received", "close"),
+    [
+        pytest.param(request(Connection="close"), True, id="close"),
+        pytest.param(request(Connection="TE, Close"), True, id="close among others"),
+        pytest.param(request(Connection="x-close"), False, id="another option"),
+        pytest.param(request(Connection="keep-alive"), False, id="keep-alive"),
+        pytest.param(request(b"body", "POST / HTTP/1.0"), True, id="HTTP/1.0"),
+    ],
+)
+def test_a_client_says_whether_the_connection_stays_open(
+    protocol: Protocol, received: bytes, close: bool
+) -> None:
+    """If not, it ends with the response, which says so."""
+    protocol.receive_data(received)
+    protocol.next_request()
+    respond(protocol)
+    assert protocol.closing is close
+    assert (send_all(protocol)[1]["Connection"] == "close") is close
+
+
+def test_a_server_that_stops_says_that_the_response_is_the_last(protocol: Protocol) -> None:
+    """A request that the client has sent already is not handled then."""
+    protocol.receive_data(request(b"1") + request(b"2"))
+    protocol.next_request()
+    respond(protocol, close=True)
+    assert send_all(protocol)[1]["Connection"] == "close"
+    assert protocol.next_request() is None
+
+
+def test_a_client_that_expects_it_is_told_to_continue(protocol: Protocol, clock: Clock) -> None:
+    """It sends the body after that (RFC 9110, 10.1.1), in the time of the request."""
+    received = request(b"body", Expect="100-continue")
+    protocol.receive_data(received[:-4])
+    assert protocol.next_request() is None
+    assert protocol.data_to_send() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    clock.now += 1
+    protocol.sent(len(protocol.data_to_send()))
+    assert protocol.deadline == clock.now - 1 + REQUEST_TIMEOUT
+    protocol.receive_data(b"body")
+    assert next_body(protocol) == b"body"
+    respond(protocol)
+    assert send_all(protocol)[0] == "200 OK"
+
+
+def test_a_client_that_expects_it_gets_an_error_instead(protocol: Protocol) -> None:
+    """So it need not send a body that is too large."""
+    protocol.receive_data(request(b"", Expect="100-continue", Content_Length=str(MAX_BODY + 1)))
+    assert protocol.next_request() is None
+    assert send_all(protocol)[0] == "413 Content Too Large"
+
+
+def test_data_to_send_is_kept_until_the_kernel_has_taken_it(protocol: Protocol) -> None:
+    """The next request is not returned before all of it is sent."""
+    protocol.receive_data(request() + request())
+    protocol.next_request()
+    respond(protocol, b"response")
+    response = bytes(protocol.data_to_send())
+    protocol.sent(10)
+    assert protocol.data_to_send() == response[10:]
+    assert protocol.next_request() is None
+    protocol.sent(len(response) - 10)
+    assert next_body(protocol) == b"body"
+
+
+def test_everything_that_is_buffered_for_a_client_is_counted(protocol: Protocol) -> None:
+    """What was received, the request that is being handled, and what is to be sent."""
+    protocol.receive_data(request(b"x" * 1000)[:-1])
+    protocol.next_request()
+    assert protocol.buffered == 999
+    protocol.receive_data(b"x" + request())
+    protocol.next_request()
+    assert protocol.buffered == 1000 + len(request())
+    protocol.respond(bytes(2000))
+    assert protocol.buffered == len(protocol.data_to_send()) + len(request()) > 2000
+
+
+def test_an_incomplete_chunked_body_is_counted(protocol: Protocol) -> None:
+    """The chunks that were decoded, and the part of the next one."""
+    protocol.receive_data(chunked(b"3e8\r\n" + bytes(1000) + b"\r\n3e8\r\nx"))
+    assert protocol.next_request() is None
+    assert 1001 <= protocol.buffered <= 1001 + len(b"3e8\r\n")
+
+
+def test_the_time_of_a_request_counts_from_its_first_byte(protocol: Protocol, clock: Clock) -> None:
+    """A byte now and then does not extend it."""
+    clock.now += IDLE_TIMEOUT - 1
+    began = clock.now
+    for byte in request(b"x" * 50)[:-1]:
+        protocol.receive_data(bytes([byte]))
+        assert protocol.next_request() is None
+        clock.now += 0.01
+    assert protocol.deadline == began + REQUEST_TIMEOUT
+    protocol.expire()
+    assert send_all(protocol)[0] == "408 Request Timeout"
+    assert protocol.deadline == clock.now + LINGER
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+def test_an_idle_connection_has_more_time(protocol: Protocol, clock: Clock, requests: int) -> None:
+    """And is closed without a response, as there is no request."""
+    for _ in range(requests):
+        protocol.receive_data(request())
+        protocol.next_request()
+        respond(protocol)
+        clock.now += 1
+        send_all(protocol)
+    assert protocol.deadline == clock.now + IDLE_TIMEOUT
+    protocol.expire()
+    assert (bytes(protocol.data_to_send()), protocol.closed) == (b"", "timed out")
+
+
+def test_a_response_that_the_client_does_not_read_ends_the_connection(
+    protocol: Protocol, clock: Clock
+) -> None:
+    """It has as long as a request; to read a byte now and then does not extend that."""
+    protocol.receive_data(request())
+    protocol.next_request()
+    respond(protocol, b"response")
+    clock.now += 1
+    protocol.sent(1)
+    assert protocol.deadline == clock.now - 1 + REQUEST_TIMEOUT
+    protocol.expire()
+    assert protocol.closed == "timed out"
+    assert protocol.buffered == 0
+
+
+def test_a_request_that_is_being_handled_has_no_deadline(protocol: Protocol) -> None:
+    """It is the server that takes its time."""
+    protocol.receive_data(request())
+    protocol.next_request()
+    assert protocol.deadline == math.inf
+    respond(protocol)
+    assert send_all(protocol)[0] == "200 OK"
+
+
+def test_a_response_can_come_in_parts(protocol: Protocol, clock: Clock) -> None:
+    """Each has its time to be read; while there is none, it is not the client that is slow."""
+    protocol.receive_data(request() + request(b"next"))
+    protocol.next_request()
+    for part in (b"one", b"two"):
+        protocol.respond(part, complete=False)
+        assert protocol.deadline == clock.now + REQUEST_TIMEOUT
+        assert bytes(protocol.data_to_send()) == part
+        protocol.sent(len(part))
+        assert protocol.deadline == math.inf
+        assert protocol.next_request() is None
+        clock.now += 1
+    protocol.respond()
+    assert next_body(protocol) == b"next"
+
+
+def test_nothing_is_buffered_for_a_client_that_has_gone(protocol: Protocol) -> None:
+    """Its response is dropped."""
+    protocol.receive_data(request())
+    protocol.next_request()
+    protocol.close("gone")
+    protocol.respond(bytes(1000), complete=False)
+    assert protocol.buffered == len(b"body")
+    protocol.respond(bytes(1000))
+    assert protocol.buffered == 0
+
+
+def test_a_closed_connection_does_not_expire_again(protocol: Protocol) -> None:
+    """Its request may still be handled for long."""
+    protocol.receive_data(request())
+    protocol.next_request()
+    protocol.respond(b"one", complete=False)
+    protocol.expire()
+    assert (protocol.closed, protocol.deadline) == ("timed out", math.inf)
+
+
+def test_an_evicted_client_gets_a_status_if_it_has_no_response_yet(protocol: Protocol) -> None:
+    """Otherwise its response breaks off: there is no other way to say so."""
+    protocol.receive_data(request(b"x" * 10_000)[:-1])
+    protocol.next_request()
+    protocol.evict()
+    assert send_all(protocol)[0] == "503 Service Unavailable"
+    protocol = new_protocol()
+    protocol.receive_data(request())
+    protocol.next_request()
+    protocol.respond(bytes(10_000))
+    protocol.evict()
+    assert (protocol.buffered, protocol.closed) == (
+        0,
+        "evicted: the client does not read its response",
+    )

@@ -1,0 +1,208 @@
+"""Responses of WSGI applications, as HTTP."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import pytest
+
+from services.http.request import parse
+from services.http.response import ClientGone, Response
+
+Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
+GET = b"GET /a%20b/%FF?c=d HTTP/1.1\r\nHost: x"
+
+
+class Sent:
+    """What a response is sent with: it keeps all parts."""
+
+    def __init__(self, gone: bool = False) -> None:
+        self.parts: list[bytes] = []
+        self.complete = False
+        self.close = False
+        self._gone = gone
+
+    def __call__(self, *parts: bytes, complete: bool, close: bool) -> None:
+        """Take parts of a response."""
+        assert not self.complete
+        self.parts.append(b"".join(parts))
+        self.complete, self.close = complete, close
+        if self._gone and not complete:
+            raise ClientGone
+
+    @property
+    def wire(self) -> tuple[bytes, list[bytes], bytes]:
+        """The status line, the headers without the date, and the body."""
+        head, _, body = b"".join(self.parts).partition(b"\r\n\r\n")
+        first, *headers = head.split(b"\r\n")
+        return first, [line for line in headers if not line.startswith(b"Date: ")], body
+
+
+def response_to(head: bytes, sent: Sent, stopping: bool = False) -> Response:
+    """Return the response to a request, before it is started."""
+    return Response(parse(head), sent, lambda: stopping)
+
+
+def sent_by(application: Application, head: bytes = GET) -> Sent:
+    """Return what is sent when an application responds to a request."""
+    sent = Sent()
+    response_to(head, sent).run(application, {})
+    return sent
+
+
+def saying(*blocks: bytes, status: str = "200 OK", **headers: str) -> Application:
+    """Return an application that responds with these blocks."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start(status, [(name.replace("_", "-"), value) for name, value in headers.items()])
+        yield from blocks
+
+    return application
+
+
+def test_a_body_of_a_known_length_ends_with_its_last_byte() -> None:
+    """The response is complete then, and what exceeds it is dropped."""
+    sent = sent_by(saying(b"", b"one", b"two!!", b"three", Content_Length="6", X="y"))
+    assert sent.wire == (b"HTTP/1.1 200 OK", [b"Content-Length: 6", b"X: y"], b"onetwo")
+    assert (sent.complete, sent.close, len(sent.parts)) == (True, False, 2)
+
+
+def test_a_body_that_is_too_short_ends_with_the_connection() -> None:
+    """Nothing else can tell the client."""
+    sent = sent_by(saying(b"one", Content_Length="6"))
+    assert (sent.wire[2], sent.complete, sent.close) == (b"one", True, True)
+
+
+def test_a_body_without_a_length_is_chunked() -> None:
+    """With a chunk for each block, as soon as it is there."""
+    sent = sent_by(saying(b"one", b"", b"three" * 4))
+    assert sent.wire[1:] == (
+        [b"Transfer-Encoding: chunked"],
+        b"3\r\none\r\n14\r\n" + b"three" * 4 + b"\r\n0\r\n\r\n",
+    )
+    assert (sent.complete, sent.close, len(sent.parts)) == (True, False, 3)
+
+
+def test_to_a_client_of_http_1_0_it_ends_with_the_connection() -> None:
+    """HTTP/1.0 has no chunks."""
+    sent = sent_by(saying(b"one", b"two"), b"GET / HTTP/1.0")
+    assert sent.wire[1:] == ([b"Connection: close"], b"onetwo")
+    assert (sent.complete, sent.close) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "length"),
+    [
+        pytest.param(b"HEAD / HTTP/1.1\r\nHost: x", "200 OK", True, id="HEAD"),
+        pytest.param(GET, "304 Not Modified", True, id="304"),
+        pytest.param(GET, "204 No Content", False, id="204"),
+    ],
+)
+def test_some_responses_have_no_body(head: bytes, status: str, length: bool) -> None:
+    """Whatever the application says; and some have no Content-Length (RFC 9110, 8.6)."""
+    for blocks in ((b"one",), ()):
+        sent = sent_by(saying(*blocks, status=status, Content_Length="3"), head)
+        headers = [b"Content-Length: 3"] if length else []
+        assert sent.wire == (f"HTTP/1.1 {status}".encode(), headers, b"")
+        assert (sent.complete, sent.close) == (True, False)
+
+
+def test_a_worker_that_stops_says_that_the_response_is_the_last() -> None:
+    """So that the client does not send its next request in vain."""
+    sent = Sent()
+    response_to(GET, sent, stopping=True).run(saying(b"x"), {})
+    assert b"Connection: close" in sent.wire[1]
+    assert sent.close
+
+
+def test_headers_about_the_connection_are_the_servers() -> None:
+    """An application's are dropped (PEP 3333): they could change where its body ends."""
+    application = saying(b"x", Transfer_Encoding="gzip", Connection="upgrade", Content_Length="1")
+    assert sent_by(application).wire[1] == [b"Content-Length: 1"]
+
+
+@pytest.mark.parametrize(
+    "application",
+    [
+        pytest.param(saying(b"x", X="y\r\nZ: injected"), id="line break in a value"),
+        pytest.param(saying(b"x", **{"X: y\r\nZ": "z"}), id="line break in a name"),
+        pytest.param(saying(b"x", status="200 OK\r\nX: y"), id="line break in the status"),
+        pytest.param(saying(b"x", status="OK"), id="no status"),
+        pytest.param(saying(b"x", Content_Length="-1"), id="negative length"),
+        pytest.param(saying(b"x", Content_Length="1", content_length="2"), id="two lengths"),
+    ],
+)
+def test_no_application_can_break_the_framing(application: Application) -> None:
+    """The client gets status 500, and nothing of its response."""
+    sent = Sent()
+    response = response_to(GET, sent)
+    with pytest.raises(ValueError, match="not "):
+        response.run(application, {})
+    assert sent.parts == []
+    response.fail()
+    assert sent.wire[0] == b"HTTP/1.1 500 Internal Server Error"
+    assert sent.complete
+
+
+def test_an_application_that_fails_midway_ends_the_connection() -> None:
+    """The client must not take what it got for the complete response."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", [])
+        yield b"one"
+        raise ZeroDivisionError
+
+    sent = Sent()
+    response = response_to(GET, sent)
+    with pytest.raises(ZeroDivisionError):
+        response.run(application, {})
+    response.fail()
+    assert sent.wire[2] == b"3\r\none\r\n"
+    assert (sent.complete, sent.close) == (True, True)
+
+
+def test_an_application_can_replace_its_headers_before_the_first_block() -> None:
+    """With exc_info (PEP 3333); after the first block, its exception is raised again."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", [("X", "1")])
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            start("500 Oh", [("X", "2")], sys.exc_info())
+        yield b"x"
+        try:
+            raise KeyError
+        except KeyError:
+            start("500 Oh", [("X", "3")], sys.exc_info())
+
+    sent = Sent()
+    with pytest.raises(KeyError):
+        response_to(GET, sent).run(application, {})
+    assert sent.wire[:2] == (b"HTTP/1.1 500 Oh", [b"X: 2", b"Transfer-Encoding: chunked"])
+
+
+def test_an_application_ends_when_its_client_has_gone() -> None:
+    """And its blocks are closed (PEP 3333)."""
+    closed = threading.Event()
+
+    class Blocks:
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b"more"
+
+        def close(self) -> None:
+            closed.set()
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [])
+        return Blocks()
+
+    sent = Sent(gone=True)
+    response = response_to(GET, sent)
+    with pytest.raises(ClientGone):
+        response.run(application, {})
+    response.fail()
+    assert sent.complete
+    assert closed.is_set()
