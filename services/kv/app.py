@@ -1,4 +1,4 @@
-"""The key-value store's calls: XML-RPC in, XML-RPC out, and all that come together at once.
+"""The key-value store's calls: XML-RPC in, XML-RPC out, for many clients at a time.
 
 Methods: get(name), set(name, value), delete(name), exists(name), keys(), and
 compare_and_set(name, expected, value).
@@ -17,7 +17,7 @@ from services.kv.faults import Fault, Kind
 from services.kv.store import Store
 
 ABSENT = xml_rpc.marshal(None)
-LONGEST_NAME = 16 * 1024  # characters; `keys` has to return all names in one answer
+MAX_NAME = 16 * 1024  # characters; `keys` has to return all names in one answer
 
 Client = TypeVar("Client")
 Call = Callable[[], str]
@@ -28,8 +28,8 @@ log = logging.getLogger("kv")
 class KeyValueServer:
     """Any XML-RPC value under a text key.
 
-    The methods that clients call return their result as XML, as the store keeps it; `ABSENT` is
-    the nil of those that have none.
+    The methods that clients call return their result as XML, which is what the store holds; those
+    without a result return `ABSENT`, a nil.
     """
 
     reads = ("get", "exists", "keys")
@@ -45,12 +45,12 @@ class KeyValueServer:
         return self._store.get(name)
 
     def set(self, name: str, value: object) -> str:
-        """Keep `value` under `name`; on disk once this is answered."""
+        """Store `value` under `name`; it is on disk once the call is answered."""
         self._store.set(name, xml_rpc.marshal(value))
         return ABSENT
 
     def delete(self, name: str) -> str:
-        """Forget `name`."""
+        """Delete `name` and its value."""
         self._store.delete(name)
         return ABSENT
 
@@ -75,7 +75,7 @@ class KeyValueServer:
         return xml_rpc.marshal(done)
 
     def __call__(self, calls: Iterable[tuple[Client, bytes]]) -> Iterator[tuple[Client, bytes]]:
-        """Carry out calls that came at the same time; yield each client with its response.
+        """Make calls that arrived at the same time; yield each client with its response.
 
         Reads are answered at once. The writes share a commit, and none of them is answered
         before that has returned.
@@ -83,7 +83,7 @@ class KeyValueServer:
         writes: list[Call] = []
         writers: list[Client] = []
         for client, body in calls:
-            method, call = self._understand(body)
+            method, call = self._parse(body)
             if method in self.writes:
                 writes.append(call)
                 writers.append(client)
@@ -93,7 +93,7 @@ class KeyValueServer:
             yield from zip(writers, self._commit(writes), strict=True)
 
     def _commit(self, writes: Sequence[Call]) -> list[bytes]:
-        """Carry out calls that write, and return their responses once all of them are on disk."""
+        """Make calls that write, and return their responses once all of them are on disk."""
         responses: list[bytes] = []
         try:
             with self._store.group():
@@ -101,12 +101,12 @@ class KeyValueServer:
         except Fault as fault:
             if len(responses) < 2:
                 return [xml_rpc.fault_response(fault)] * len(writes)
-            # One that the disk has no room for must not fail those it happened to come with.
+            # A call that the disk has no space for must not fail the others in its group.
             return [response for call in writes for response in self._commit([call])]
         return responses
 
-    def _understand(self, body: bytes) -> tuple[str, Call]:
-        """Return the method that is called, and what carries out the call or raises its fault."""
+    def _parse(self, body: bytes) -> tuple[str, Call]:
+        """Return the name of the method, and a function that makes the call or raises its fault."""
         try:
             method, arguments = xml_rpc.parse_call(body)
             if method not in self._calls:
@@ -117,7 +117,7 @@ class KeyValueServer:
         return method, partial(self._calls[method], *arguments)
 
     def _check_arguments(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Raise Fault unless `method` takes these arguments; a name is a string of some length."""
+        """Raise Fault unless `method` takes these arguments and the name is a short string."""
         try:
             bound = self._signatures[method].bind(*arguments)
         except TypeError as error:
@@ -125,14 +125,14 @@ class KeyValueServer:
         name = bound.arguments.get("name", "")
         if not isinstance(name, str):
             raise Fault(Kind.BAD_ARGUMENT, f"{method}: the name {name!r:.100} is not a string")
-        if len(name) > LONGEST_NAME:
+        if len(name) > MAX_NAME:
             raise Fault(
-                Kind.BAD_ARGUMENT, f"{method}: the name is longer than {LONGEST_NAME} characters"
+                Kind.BAD_ARGUMENT, f"{method}: the name is longer than {MAX_NAME} characters"
             )
 
 
 def response_to(call: Call) -> bytes:
-    """Carry out a call and return the response with its result or its fault."""
+    """Make a call and return the response with its result or its fault."""
     try:
         return xml_rpc.response(call())
     except Fault as fault:
@@ -143,7 +143,7 @@ def response_to(call: Call) -> bytes:
 
 
 def fail(fault: Fault) -> str:
-    """Raise a fault that was found before the call could be made."""
+    """Raise a fault that was found before the call was made."""
     raise fault
 
 

@@ -4,9 +4,9 @@ In WAL mode a commit appends to a log; `synchronous=FULL` has SQLite call fdatas
 before COMMIT returns, where the default for WAL, NORMAL, leaves that to a later checkpoint and
 loses what came after the last one when the machine loses power (sqlite.org/pragma.html).
 
-To wait for the disk is most of what a write costs. Writes that come at the same time share that
-cost when they share the transaction, a group commit: sixteen of them wait for one fdatasync, and
-not each for its own and for those in front of it.
+A write mostly waits for the disk. Writes that arrive at the same time share that wait if they share
+the transaction, a group commit: sixteen of them wait for one fdatasync, instead of each for its own
+and for those in front of it.
 """
 
 import sqlite3
@@ -22,29 +22,29 @@ UPSERT = "INSERT INTO entries VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET val
 
 
 class Store:
-    """Names and their values, both text, kept in a file.
+    """Names and their values, both text, in a file.
 
     To be used from one thread; the file may be used by several processes. Raises Fault
     NO_SUCH_KEY, or STORAGE_FAILED where SQLite cannot write (a full disk, say).
 
-    A write outside a group is on disk when it returns, one within a group when the group ends.
-    Reads have a connection of their own, and so see what is committed and nothing else: not what
-    a group has written and may still fail to commit.
+    A write outside a group is on disk when it returns, a write in a group when the group ends.
+    Reads have a separate connection, so they see only what is committed, and not what a group has
+    written and may still fail to commit.
     """
 
     def __init__(self, path: Path) -> None:
         self._writer = connect(path)
         self._writer.execute(SCHEMA)
-        # A killed process may have left a commit that is written and not synced: it would be read,
-        # and to write the same once more is nothing to be synced to SQLite. A checkpoint syncs, and
-        # does so before it finds that the disk is full.
+        # A killed process may have left a commit that is written and not synced. It would be read,
+        # and SQLite would not sync it when the same value is written again. A checkpoint syncs, and
+        # it does so before it finds that the disk is full.
         try:
             self._writer.execute("PRAGMA wal_checkpoint")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
         self._reader = connect(path)
-        self._failure = ""  # why the group that is being written has failed
+        self._failure = ""  # why the current group has failed
 
     def get(self, name: str) -> str:
         """Return the value of `name`."""
@@ -64,15 +64,15 @@ class Store:
 
     @contextmanager
     def group(self) -> Iterator[None]:
-        """Commit what is written within together: all of it is on disk once this has ended.
+        """Commit the writes within together: all of them are on disk once this has ended.
 
-        Each write sees those before it in the group. Raises STORAGE_FAILED where the group cannot
-        begin or commit, or one of its writes failed so: then none of it was written, whatever its
-        writes returned. (SQLite undoes more than one statement when the disk is full, all that
-        the transaction has done: sqlite.org/lang_transaction.html.)
+        Each write sees those before it in the group. Raises STORAGE_FAILED if the group cannot
+        begin or commit, or if one of its writes has failed: then none of them was written, whatever
+        they returned. (When the disk is full, SQLite rolls back the whole transaction, and not only
+        the statement that failed: sqlite.org/lang_transaction.html.)
         """
         try:
-            self._writer.execute("BEGIN IMMEDIATE")  # wait for other processes here, and not later
+            self._writer.execute("BEGIN IMMEDIATE")  # waits for other processes here, and not later
             try:
                 yield
                 if self._failure:
@@ -86,11 +86,11 @@ class Store:
             raise Fault(Kind.STORAGE_FAILED, str(error)) from error
 
     def set(self, name: str, value: str) -> None:
-        """Give `name` a value, in place of the one it may have."""
+        """Set the value of `name`."""
         self._write(UPSERT, (name, value))
 
     def delete(self, name: str) -> None:
-        """Remove `name` and its value."""
+        """Delete `name` and its value."""
         if not self._write("DELETE FROM entries WHERE name = ?", (name,)):
             raise Fault(Kind.NO_SUCH_KEY, repr(name))
 
@@ -118,8 +118,8 @@ class Store:
         return row[0] if row else None
 
     def _write(self, statement: str, parameters: tuple[str, ...]) -> int:
-        """Carry out a statement and return how many rows it changed."""
-        if self._failure:  # no transaction any more: this would be committed by itself
+        """Execute a statement and return how many rows it changed."""
+        if self._failure:  # the transaction is over, and this would be committed by itself
             raise Fault(Kind.STORAGE_FAILED, self._failure)
         grouped = self._writer.in_transaction
         try:
@@ -131,7 +131,7 @@ class Store:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file so that whatever is committed is on disk."""
+    """Open the file so that what is committed is on disk."""
     database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")

@@ -1,12 +1,12 @@
-"""XML-RPC on the wire: calls in, answers out, both as bytes.
+"""XML-RPC on the wire: calls in, responses out, both as bytes.
 
-The standard library's reader takes more than can be given back unchanged. This one refuses what
-would not survive the round trip, so that it is refused before anything is written: DTDs (and with
-them entity bombs), elements and text out of place, a struct with one member twice, values that
-have not the form of their type, integers over 32 bits, deep nesting.
+The standard library's parser accepts values that could not be returned unchanged. This one refuses
+what would not survive the round trip, before anything is written: DTDs (and with them entity
+bombs), elements and text out of place, a struct with the same member twice, values that do not
+have the form of their type, integers over 32 bits, deep nesting.
 
-Everybody waits while a call is read, so it also refuses what takes long to read: it costs 2 to 3
-microseconds for each element, however short, and 1 MiB has room for 130,000.
+All clients wait while a call is parsed, so it also refuses what takes long: each element costs 2 to
+3 microseconds, however short it is, and 130,000 of them fit into 1 MiB.
 
 Source: the XML-RPC specification of 15 June 1999; <nil/> is its common extension.
 """
@@ -22,12 +22,12 @@ from xml.parsers import expat
 
 from services.kv.faults import Fault, Kind
 
-DEEPEST = 64  # arrays and structs within one another
-MOST_ELEMENTS = 10_000  # and attributes, in a call
-LONGEST_TAG = 16 * 1024  # bytes
-MOST_RETURNS = 100_000  # each is five bytes as a reference, here and in the store
-# Possessive, `++` and `*+`: nothing that was matched is given back. To try each way to share out
-# 20,000 digits among two `\d` took a quarter of a minute.
+MAX_DEPTH = 64  # of nested arrays and structs
+MAX_ELEMENTS = 10_000  # of a call, and attributes
+MAX_TAG = 16 * 1024  # bytes
+MAX_RETURNS = 100_000  # each becomes a reference of five bytes, here and in the store
+# Possessive, `++` and `*+`: a match is never given back. To try each way to divide 20,000 digits
+# between two `\d` took 15 seconds.
 INT = re.compile(r"[+-]?\d++", re.ASCII)
 DOUBLE = re.compile(r"[+-]?(\d++(\.\d*+)?|\.\d++)([eE][+-]?\d++)?", re.ASCII)
 FORMS = {
@@ -38,7 +38,7 @@ FORMS = {
     "nil": re.compile(r"\s*+"),
 }
 TYPES = [*FORMS, "string", "boolean", "bigdecimal", "array", "struct"]
-# Of each element those that may come within it, and these each with those they may come after.
+# For each element the ones that it may contain, and for each of those the ones that may precede it.
 CONTENT: dict[str, dict[str, tuple[str, ...]]] = {
     "": {"methodCall": ("",)},
     "methodCall": {"methodName": ("",), "params": ("", "methodName")},
@@ -54,17 +54,17 @@ CONTENT: dict[str, dict[str, tuple[str, ...]]] = {
 
 def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     """Return the method name and the arguments of a call; raises Fault for anything else."""
-    reader = Reader()
+    unmarshaller = Unmarshaller()
     parser = expat.ParserCreate()
-    parser.buffer_text = True  # otherwise each end of a line is an event by itself
+    parser.buffer_text = True  # otherwise each line break is an event
     parser.StartDoctypeDeclHandler = refuse_doctype
-    parser.StartElementHandler = reader.start
-    parser.CharacterDataHandler = reader.data
-    parser.EndElementHandler = reader.end
-    reader.xml("", None)  # no encoding: expat hands out str
+    parser.StartElementHandler = unmarshaller.start
+    parser.CharacterDataHandler = unmarshaller.data
+    parser.EndElementHandler = unmarshaller.end
+    unmarshaller.xml("", None)  # no encoding: expat passes str
     try:
         feed(parser, keep_carriage_returns(body))
-        arguments = reader.close()
+        arguments = unmarshaller.close()
     except expat.ExpatError as error:
         raise Fault(Kind.NOT_WELL_FORMED, str(error)) from None
     except Fault:
@@ -72,14 +72,14 @@ def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     except xmlrpc.client.ResponseError:
         raise Fault(Kind.NOT_XML_RPC) from None
     except (xmlrpc.client.Error, ValueError, TypeError, LookupError, ArithmeticError):
-        raise Fault(Kind.NOT_XML_RPC, "a value is not of its type") from None
-    if not (method := reader.getmethodname()):
+        raise Fault(Kind.NOT_XML_RPC, "a value does not have the form of its type") from None
+    if not (method := unmarshaller.getmethodname()):
         raise Fault(Kind.NOT_XML_RPC, "there is no methodName")
     return method, arguments
 
 
 def marshal(value: Any) -> str:
-    """Return `value` as XML-RPC; raises Fault where the protocol has no form for it.
+    """Return `value` as XML-RPC; raises Fault if the protocol cannot express it.
 
     Equal values give equal text: the members of a struct are in the order of their names.
     """
@@ -88,7 +88,7 @@ def marshal(value: Any) -> str:
     except OverflowError:
         raise Fault(Kind.BAD_ARGUMENT, "an integer does not fit into 32 bits") from None
     except TypeError:
-        raise Fault(Kind.BAD_ARGUMENT, "a value has no form in XML-RPC") from None
+        raise Fault(Kind.BAD_ARGUMENT, "XML-RPC cannot express a value of this type") from None
     return text.replace("\r", "&#13;")
 
 
@@ -103,52 +103,52 @@ def fault_response(fault: Fault) -> bytes:
 
 
 def feed(parser: expat.XMLParserType, document: bytes) -> None:
-    """Parse a document piece by piece; raises Fault for a tag that is longer than it may be.
+    """Parse a document piece by piece; raises Fault for a tag that is too long.
 
-    The parser reads all attributes of a tag before it tells of the first. It stays at the start
-    of what it has not all of.
+    The parser reads all attributes of a tag before it passes on the first one. Until then its
+    position is the start of the tag.
     """
-    for start in range(0, len(document), LONGEST_TAG):
-        if start - parser.CurrentByteIndex > LONGEST_TAG:
-            raise Fault(Kind.BAD_ARGUMENT, f"a tag is longer than {LONGEST_TAG} bytes")
-        parser.Parse(document[start : start + LONGEST_TAG])
+    for start in range(0, len(document), MAX_TAG):
+        if start - parser.CurrentByteIndex > MAX_TAG:
+            raise Fault(Kind.BAD_ARGUMENT, f"a tag is longer than {MAX_TAG} bytes")
+        parser.Parse(document[start : start + MAX_TAG])
     parser.Parse(b"", True)
 
 
 def keep_carriage_returns(body: bytes) -> bytes:
-    r"""Write each CR of a call as a character reference; raises Fault for too many.
+    r"""Replace each CR in a call by a character reference; raises Fault for too many.
 
-    A parser turns a bare CR, and CR LF, into LF (XML 1.0, 2.11), and Python's client sends them
-    bare: the text "a\r\n" would arrive as "a\n". References are only allowed inside the document's
-    element, and mean nothing in a CDATA section.
+    A parser turns CR, and CR LF, into LF (XML 1.0, 2.11), and Python's client sends them as they
+    are: the text "a\r\n" would arrive as "a\n". References are allowed only within the document's
+    element, and not recognised in a CDATA section.
     """
     head, start, rest = body.partition(b"<methodCall>")
     if b"\r" not in rest or b"<![CDATA[" in rest:
         return body
-    if rest.count(b"\r") > MOST_RETURNS:
-        raise Fault(Kind.BAD_ARGUMENT, f"a call of more than {MOST_RETURNS} carriage returns")
+    if rest.count(b"\r") > MAX_RETURNS:
+        raise Fault(Kind.BAD_ARGUMENT, f"the call has more than {MAX_RETURNS} carriage returns")
     return head + start + rest.rstrip().replace(b"\r", b"&#13;")
 
 
 def refuse_doctype(*_: object) -> None:
-    """Refuse a document type declaration before expat acts on it."""
-    raise Fault(Kind.NOT_XML_RPC, "a document type declaration is not accepted")
+    """Raise Fault for a document type declaration, before expat acts on it."""
+    raise Fault(Kind.NOT_XML_RPC, "document type declarations are not accepted")
 
 
-class Reader(xmlrpc.client.Unmarshaller):
-    """The standard library's reader, made strict: by itself it takes any elements in any order."""
+class Unmarshaller(xmlrpc.client.Unmarshaller):
+    """The standard library's class, made strict: by itself it accepts elements in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self._elements = 0
         self._open = [""]
-        self._before = ""  # the element that ended last within the one that is open
+        self._before = ""  # the previous element in the one that is open
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
-        """Take the start of an element."""
+        """Process the start of an element."""
         self._elements += 1 + len(attrs)
-        if self._elements > MOST_ELEMENTS:
-            raise Fault(Kind.BAD_ARGUMENT, f"a call of more than {MOST_ELEMENTS} elements")
+        if self._elements > MAX_ELEMENTS:
+            raise Fault(Kind.BAD_ARGUMENT, f"the call has more than {MAX_ELEMENTS} elements")
         name = tag.rpartition(":")[2]
         if self._before not in CONTENT.get(self._open[-1], {}).get(name, ()):
             raise Fault(Kind.NOT_XML_RPC, "an element is out of place")
@@ -160,11 +160,11 @@ class Reader(xmlrpc.client.Unmarshaller):
         self._value = name == "value"
         if name in ("array", "struct"):
             self._marks.append(len(self._stack))
-            if len(self._marks) > DEEPEST:
-                raise Fault(Kind.BAD_ARGUMENT, f"values nest more than {DEEPEST} deep")
+            if len(self._marks) > MAX_DEPTH:
+                raise Fault(Kind.BAD_ARGUMENT, f"values are nested more than {MAX_DEPTH} deep")
 
     def end(self, _tag: str) -> None:
-        """Take the end of an element."""
+        """Process the end of an element."""
         name = self._open.pop()
         text = "".join(self._data)
         if text.strip() and name in CONTENT and (name, self._before) != ("value", ""):
@@ -172,16 +172,16 @@ class Reader(xmlrpc.client.Unmarshaller):
         if decode := DECODERS.get(name):
             decode(self, text)
         self._before = name
-        self._data = []  # it is not that of the element around
+        self._data = []  # the text does not belong to the enclosing element
 
     def checked(self, text: str, tag: str) -> None:
-        """Take a value that has the form of its type; the library would take more than that."""
+        """Decode a value if it has the form of its type; the library accepts more than that."""
         if not FORMS[tag].fullmatch(text.strip()):
             raise ValueError(f"not a {tag}")
         xmlrpc.client.Unmarshaller.dispatch[tag](self, text)
         value = self._stack[-1]
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("a double too large")
+            raise ValueError("the double is too large")
 
     def struct(self, _text: str) -> None:
         """Build a dict of the members since the last mark, in the order of their names."""
@@ -189,13 +189,13 @@ class Reader(xmlrpc.client.Unmarshaller):
         members: list[Any] = self._stack[start:]
         struct = dict(sorted(zip(members[::2], members[1::2], strict=True), key=itemgetter(0)))
         if 2 * len(struct) != len(members):
-            raise Fault(Kind.BAD_ARGUMENT, "a struct has two members of one name")
+            raise Fault(Kind.BAD_ARGUMENT, "a struct has two members with the same name")
         self._stack[start:] = [struct]
         self._value = False
 
 
 DECODERS: dict[str, Callable[[Any, str], None]] = {
     **xmlrpc.client.Unmarshaller.dispatch,
-    "struct": Reader.struct,
-    **{tag: partial(Reader.checked, tag=tag) for tag in FORMS},
+    "struct": Unmarshaller.struct,
+    **{tag: partial(Unmarshaller.checked, tag=tag) for tag in FORMS},
 }

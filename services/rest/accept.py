@@ -10,18 +10,18 @@ from services.rest.problems import Problem
 
 VARY = ("Vary", "Accept")
 
-# A comma or semicolon inside a quoted string separates nothing.
-# One that does not end takes the rest: looking for its end again and again would be quadratic.
+# A comma or semicolon inside a quoted string separates nothing. A quoted string without an end
+# extends to the end of the header: to search for its end again and again would be quadratic.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?$))+')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*(?:"|\\?$))+')
 _QVALUE = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
-    """Return the best of the media types `offered` for this request.
+    """Return the media type of those `offered` that the client prefers.
 
-    Of those that the client likes equally, that is the first. Raises a 406 Problem if the client
-    accepts none.
+    Of several with the same quality that is the first. Raises a 406 Problem if the client accepts
+    none.
     """
     best = preferred(environ.get("HTTP_ACCEPT", ""), offered)
     if not best:
@@ -31,7 +31,7 @@ def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
     return best
 
 
-@lru_cache(maxsize=64)  # most clients send one of a few headers
+@lru_cache(maxsize=64)  # most clients send one of a few values
 def preferred(header: str, offered: tuple[str, ...]) -> str | None:
     """Return the best of `offered` for the client that sent this Accept header, if any."""
     ranges = dict(media_ranges(header.strip() or "*/*"))
@@ -45,8 +45,8 @@ def preferred(header: str, offered: tuple[str, ...]) -> str | None:
 def media_ranges(header: str) -> Iterator[tuple[str, float]]:
     """Yield each media range of an Accept header and its quality value, from 0 to 1.
 
-    Parameters other than `q` are left out: nothing here comes in versions that they would tell
-    apart. An element that the grammar does not allow is passed over.
+    Parameters other than `q` are ignored: nothing here is offered in versions that differ in them.
+    Invalid elements are skipped.
     """
     for element in _ELEMENT.findall(header):
         media_range, *parameters = _PARAMETER.findall(element)

@@ -17,10 +17,10 @@ log = logging.getLogger("rest")
 
 
 class PathDispatcher:
-    """A WSGI application made of others, each registered for a method and a path.
+    """A WSGI application that consists of others, each registered for a method and a path.
 
-    What is registered is a function `handler(environ, start_response)`, a generator function, or
-    any other object that can be called so. It finds the parameters of the request in
+    A handler is a function `handler(environ, start_response)`, a generator function, or any other
+    object that can be called so. It finds the parameters of the request in
     `environ["params"]` (name -> str, or a list of them when the name is repeated) and the
     uploaded files in `environ["files"]` (name -> list of files). HEAD and OPTIONS need no handler.
     """
@@ -34,8 +34,8 @@ class PathDispatcher:
     def register(self, method: str, path: str, function: Handler) -> Handler:
         """Have `function` answer `method` on `path`, and return it.
 
-        `{name}` in a path stands for one segment of it, which becomes the parameter `name`. A
-        path without any goes before the ones with.
+        `{name}` in a path stands for one segment, which becomes the parameter `name`. Paths without
+        such segments take precedence.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
         if "{" in path:
@@ -50,7 +50,9 @@ class PathDispatcher:
             blocks = started(problem, environ, start_response)
         except Exception:
             log.exception("%s %r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
-            failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The server has a fault.")
+            failure = Problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed to handle the request."
+            )
             blocks = started(failure, environ, start_response)
         if environ["REQUEST_METHOD"] == "HEAD":
             blocks.close()
@@ -58,9 +60,9 @@ class PathDispatcher:
         return blocks
 
     def handler(self, environ: WSGIEnvironment) -> WSGIApplication:
-        """Return what answers the request, with its parameters in place; raise a Problem if none.
+        """Return the handler of the request, after its parameters are parsed; or raise a Problem.
 
-        The body is read only once it is certain that somebody wants it.
+        The body is read only if there is a handler.
         """
         method = environ["REQUEST_METHOD"]
         if (method, environ.get("PATH_INFO")) == ("OPTIONS", "*"):  # RFC 9110, 9.3.7
@@ -83,7 +85,7 @@ class PathDispatcher:
     def find(self, path_info: str) -> tuple[dict[str, WSGIApplication], Params]:
         """Return the handlers for a path by their methods, and the parameters in the path."""
         try:
-            # PEP 3333 has the bytes of the path, percent-decoded, each as a character.
+            # In PEP 3333 each character stands for one byte of the path, percent-decoded.
             path = path_info.encode("latin-1").decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
@@ -107,9 +109,9 @@ def allowed(handlers: Iterable[str]) -> str:
 
 
 def no_body() -> Iterator[bytes]:
-    """Return a body without content whose length a server cannot ask for.
+    """Return an empty body whose length the server cannot determine.
 
-    It would state that length, and for HEAD it would be the wrong one.
+    It would send that as Content-Length, which is wrong in a response to HEAD.
     """
     return iter([b""])
 

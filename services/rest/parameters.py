@@ -31,7 +31,7 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
     """Return the parameters and the files of a request; a body is at most `max_body` bytes.
 
     Raises a Problem: 400 for what is malformed, 413 for what is too large, 415 for a body that
-    is no form, 408 and 411 for one that does not come or does not say where it ends.
+    is no form, 408 for a body that does not arrive and 411 for one without a length.
     """
     fields: list[tuple[str, str]] = []
     files: Files = {}
@@ -51,14 +51,14 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
             case _:
                 raise Problem(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                    f"A body of type {media_type!r} is not understood, only a form.",
+                    f"A body of type {media_type!r} is not supported, only a form.",
                 )
     fields += urlencoded(environ.get("QUERY_STRING", "").encode("latin-1"))
     return collected(fields), files
 
 
 def read(environ: WSGIEnvironment, max_body: int) -> bytes:
-    """Return the body. One that is announced as too large is refused without reading it."""
+    """Return the body, without reading it if it is announced as too large."""
     too_large = Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have at most {max_body} bytes."
     )
@@ -74,12 +74,12 @@ def read(environ: WSGIEnvironment, max_body: int) -> bytes:
         if len(body) < int(announced):
             raise Problem(HTTPStatus.BAD_REQUEST, "The body is shorter than its Content-Length.")
     elif environ.get("wsgi.input_terminated"):
-        # The server decodes the chunks, and its input ends where the body does.
+        # The server decodes the chunks, and its input ends with the body.
         body = receive(environ, max_body + 1)
         if len(body) > max_body:
             raise too_large
     elif environ.get("HTTP_TRANSFER_ENCODING"):
-        raise Problem(HTTPStatus.LENGTH_REQUIRED, "This server takes no body without a length.")
+        raise Problem(HTTPStatus.LENGTH_REQUIRED, "This server accepts no body without a length.")
     else:
         body = b""
     return body
@@ -97,7 +97,7 @@ def receive(environ: WSGIEnvironment, size: int) -> bytes:
 
 
 def urlencoded(data: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a query or of a form; those without a value are left out."""
+    """Return the fields of a query or of a form, without those that have no value."""
     if data.count(b"&") >= MAX_FIELDS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"There may be at most {MAX_FIELDS} parameters.")
     try:
@@ -107,7 +107,7 @@ def urlencoded(data: bytes) -> list[tuple[str, str]]:
 
 
 def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
-    """Yield the parts of a multipart form; all of them in memory, where the body is anyway."""
+    """Yield the parts of a multipart form; they stay in memory, as the body does."""
     try:
         yield from MultipartParser(
             BytesIO(body),
@@ -128,7 +128,7 @@ def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
 
 
 def text(data: bytes) -> str:
-    """Decode a text field; a charset that its part may name is not used (RFC 7578, 5.1.2)."""
+    """Decode a text field, whatever charset its part may name (RFC 7578, 5.1.2)."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -136,7 +136,7 @@ def text(data: bytes) -> str:
 
 
 def collected(fields: list[tuple[str, str]]) -> Params:
-    """Return name -> value, with a list of the values of a name that comes more than once."""
+    """Return name -> value, with a list of the values of a name that is repeated."""
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name, []).append(value)

@@ -10,7 +10,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 class Problem(Exception):
     """Raised by a handler to answer with an error; also the WSGI application that answers it.
 
-    `detail` is for the client's eyes: what is wrong with this very request.
+    `detail` tells the client what is wrong with this request.
     """
 
     def __init__(

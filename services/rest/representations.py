@@ -1,4 +1,4 @@
-"""One value, written as JSON, XML, CSV or HTML."""
+"""One value, as JSON, XML, CSV or HTML."""
 
 import csv
 import html
@@ -15,12 +15,12 @@ CSV = "text/csv"
 Record = Mapping[str, str | int]
 Value = Record | Sequence[Record]
 
-# What no XML 1.0 document can contain, not even as a character reference (XML 1.0, 2.2).
+# The characters that XML 1.0 does not allow, not even as a reference (XML 1.0, 2.2).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(media_type: str, name: str, value: Value) -> bytes:
-    """Return `value`, which is called `name`, as a document of `media_type` in UTF-8."""
+    """Return `value`, whose name is `name`, as a document of `media_type` in UTF-8."""
     match media_type:
         case "application/json":
             text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"

@@ -11,14 +11,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from services import runtime
 from services.rest.app import application
 
-SILENCE = 10  # seconds
-LINGER = 1  # second
+TIMEOUT = 10  # seconds that a client may send nothing
+LINGER = 1  # seconds that it may still send once it has its response
 
 log = logging.getLogger("rest")
 
 
 def serve(address: runtime.Address) -> None:
-    """Take one connection after the other, with one request and one answer each."""
+    """Accept one connection after the other, with one request and one response each."""
     host, port = address
     with make_server(host, port, application, Server, Handler) as server:
         log.info("listening on %s:%d", *server.server_address[:2])
@@ -26,22 +26,22 @@ def serve(address: runtime.Address) -> None:
 
 
 class Handler(WSGIRequestHandler):
-    """A connection: whoever falls silent on it is dropped, since everybody else waits."""
+    """A connection; a silent client is disconnected, since all others wait."""
 
-    timeout = SILENCE
+    timeout = TIMEOUT
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has
-        """Log a request, or what was wrong with it."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its inherited name
+        """Log a request, or its error."""
         log.info("%s %s", self.client_address[0], format % args)
 
 
 class Server(WSGIServer):
-    """The listener; it closes in the order that keeps the answer."""
+    """The listener; it closes connections so that the response is not lost."""
 
     def shutdown_request(self, request: Any) -> None:
         """Send FIN, then read what the client is still sending (RFC 9112, 9.6).
 
-        Closing while some of it is unread would be a reset, which can overtake the answer.
+        To close while some of it is unread would send RST, which discards the response.
         """
         deadline = time.monotonic() + LINGER
         with suppress(OSError):
@@ -52,7 +52,7 @@ class Server(WSGIServer):
         self.close_request(request)
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
-        """Log what ended a connection before there was a request to answer."""
+        """Log what ended a connection before there was a request."""
         log.warning("connection from %s:%d: %r", *client_address, sys.exception())
 
 

@@ -12,7 +12,7 @@ from services.rest.representations import CSV, HTML, JSON, XML, Record, entity_h
 
 
 class Fingerprints:
-    """Name, size and fingerprint of each file of a form; nothing is kept."""
+    """List name, size and fingerprint of each file of a form; nothing is stored."""
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -38,5 +38,5 @@ class Fingerprints:
         return [body]
 
     def fingerprint(self, file: BytesIO) -> str:
-        """Return the hexadecimal digest of what is in `file`."""
+        """Return the hexadecimal digest of a file's content."""
         return hashlib.file_digest(file, self.algorithm).hexdigest()

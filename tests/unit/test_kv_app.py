@@ -1,4 +1,4 @@
-"""Calls that come at the same time: one commit for all that write, and the answers after it."""
+"""Calls that arrive at the same time: one commit for all that write, then their responses."""
 
 import sqlite3
 import xmlrpc.client
@@ -28,14 +28,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def statements(store: Store) -> list[str]:
-    """Return the list of what the store's writing connection carries out from now on."""
+    """Return the list of the statements that the store's writing connection will execute."""
     found: list[str] = []
     store._writer.set_trace_callback(found.append)
     return found
 
 
 def outcome(response: bytes) -> Any:
-    """Return what a client makes of a response: a value, or the code and text of a fault."""
+    """Return what a client gets from a response: a value, or the code and text of a fault."""
     try:
         (value,), _ = xmlrpc.client.loads(response)
     except Fault as fault:
@@ -59,13 +59,13 @@ def test_the_writes_of_many_clients_share_one_commit(store: Store, statements: l
 
 
 def test_calls_that_only_read_commit_nothing(store: Store, statements: list[str]) -> None:
-    """They do not wait for the disk, nor for who else may be writing."""
+    """They do not wait for the disk, nor for other writers."""
     assert together(store, ("keys",), ("exists", "x")) == {0: [], 1: False}
     assert statements == []
 
 
 def test_no_write_is_answered_before_its_commit_has_returned(tmp_path: Path, store: Store) -> None:
-    """When the first answer of a group is handed out, another process can read all of it."""
+    """When the first response of a group is returned, another process can read all its writes."""
     bodies = [xmlrpc.client.dumps((name, 1), "set").encode() for name in "abc"]
     with closing(sqlite3.connect(tmp_path / "kv.sqlite3")) as other:
         seen = [
@@ -75,15 +75,15 @@ def test_no_write_is_answered_before_its_commit_has_returned(tmp_path: Path, sto
     assert seen == [3, 3, 3]
 
 
-def test_reads_are_answered_before_the_writes_they_came_with(store: Store) -> None:
-    """In the order of their coming, and with what was committed before."""
+def test_reads_are_answered_before_the_writes_that_arrive_with_them(store: Store) -> None:
+    """In the order of their arrival, with what was committed before."""
     store.set("foo", "<params><param><value><int>1</int></value></param></params>")
     found = together(store, ("set", "foo", 2), ("get", "foo"), ("set", "bar", 3), ("keys",))
     assert list(found.items()) == [(1, 1), (3, ["foo"]), (0, None), (2, None)]
 
 
-def test_each_write_sees_those_in_front_of_it(store: Store) -> None:
-    """Of three that take a lock one has it, and the next has it when it is released."""
+def test_each_write_sees_those_before_it(store: Store) -> None:
+    """Of three that take a lock one gets it, and the next one when it is released."""
     take = ("compare_and_set", "lock", "", "me")
     found = together(
         store,
@@ -115,8 +115,8 @@ def test_a_call_that_is_refused_harms_no_other(store: Store, statements: list[st
     assert store.names() == ["a"]
 
 
-def test_a_name_has_some_length_at_most(store: Store) -> None:
-    """All of them are returned together; and a text does not repeat what a client has sent."""
+def test_a_name_has_a_maximal_length(store: Store) -> None:
+    """`keys` returns all names together; and a fault does not repeat a long text."""
     found = together(store, ("set", "n" * 16_384, 1), ("set", "n" * 16_385, 2), ("s" * 20_000,))
     assert found[0] is None
     assert found[1] == (-32602, "bad argument: set: the name is longer than 16384 characters")
@@ -126,17 +126,17 @@ def test_a_name_has_some_length_at_most(store: Store) -> None:
 
 
 def test_a_write_too_large_for_the_disk_fails_alone(store: Store) -> None:
-    """SQLite undoes the whole transaction for it; the others are written all the same."""
+    """SQLite rolls back the whole transaction; the others are then written without it."""
     store._writer.execute("PRAGMA max_page_count = 1")
     found = together(store, ("set", "a", 1), ("set", "b", "x" * 500_000), ("set", "c", 3))
     assert found == {0: None, 1: (2, FULL), 2: None}
     assert store.names() == ["a", "c"]
 
 
-def test_on_a_full_disk_every_write_is_told_so_and_reads_go_on(
+def test_on_a_full_disk_every_write_gets_a_fault_and_reads_go_on(
     tmp_path: Path, store: Store
 ) -> None:
-    """The log cannot grow. As soon as it can, the same calls are carried out."""
+    """The log cannot grow. As soon as it can, the same calls succeed."""
     calls = (("set", "a", 1), ("get", "foo"), ("compare_and_set", "b", None, 2), ("delete", "foo"))
     together(store, ("set", "foo", "bar"))
     with files_no_larger_than((tmp_path / "kv.sqlite3-wal").stat().st_size):
@@ -153,8 +153,10 @@ def test_on_a_full_disk_every_write_is_told_so_and_reads_go_on(
 
 
 @pytest.mark.usefixtures("store")
-def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the group, and not by each of its writes; nobody who reads waits."""
+def test_a_group_waits_for_a_locked_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group waits, and not each of its writes; reads do not wait."""
     monkeypatch.setattr("services.kv.store.BUSY_SECONDS", 0.1)
     locking = sqlite3.connect(tmp_path / "kv.sqlite3", isolation_level=None)
     with closing(locking), closing(Store(tmp_path / "kv.sqlite3")) as impatient:
@@ -166,10 +168,10 @@ def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.Mo
         assert begun == ["BEGIN IMMEDIATE"]
 
 
-def test_an_error_of_the_server_says_nothing_about_it(
+def test_an_internal_error_tells_the_client_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its log has the traceback, its client a fixed code and text, and the others their answers."""
+    """The log has the traceback, the client a fixed code and text, others their responses."""
 
     def broken(_self: Store, _name: str) -> str:
         raise RuntimeError("/secret/path")

@@ -1,4 +1,4 @@
-"""The store on its own: what it keeps, and how surely."""
+"""The store by itself: what it stores, and when that is on disk."""
 
 import resource
 import sqlite3
@@ -17,7 +17,7 @@ ABSENT = "none"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return where the database is to be."""
+    """Return the path of the database."""
     return tmp_path / "kv.sqlite3"
 
 
@@ -54,7 +54,7 @@ def test_a_commit_is_synced_to_disk(store: Store) -> None:
 
 
 def test_what_is_found_in_the_log_is_on_disk_before_it_is_read(file: Path, store: Store) -> None:
-    """A process that was killed leaves a log that nobody may have synced; see a copy without it."""
+    """A process that was killed may leave a log that was not synced; see a copy without it."""
     store.set("foo", "bar")
     copy = file.with_name("copy")
     with closing(Store(file)):
@@ -64,7 +64,7 @@ def test_what_is_found_in_the_log_is_on_disk_before_it_is_read(file: Path, store
 
 
 def test_a_value_is_kept_until_it_is_deleted(store: Store) -> None:
-    """Set, get, exists and delete are about one name."""
+    """Set, get, exists and delete act on one name."""
     store.set("foo", "bar")
     store.set("foo", "baz")
     assert store.get("foo") == "baz"
@@ -74,7 +74,7 @@ def test_a_value_is_kept_until_it_is_deleted(store: Store) -> None:
 
 
 def test_names_come_in_the_order_in_which_they_were_first_set(store: Store) -> None:
-    """To change a value does not move its name."""
+    """A new value does not move its name."""
     for name in ("b", "", "a", "b"):
         store.set(name, "x")
     assert store.names() == ["b", "", "a"]
@@ -82,14 +82,14 @@ def test_names_come_in_the_order_in_which_they_were_first_set(store: Store) -> N
 
 @pytest.mark.parametrize("method", ["get", "delete"])
 def test_a_missing_name_is_a_fault(store: Store, method: str) -> None:
-    """It has the code of a missing key, and names the name."""
+    """It has the code of a missing key, and contains the name."""
     with pytest.raises(Fault) as caught:
         getattr(store, method)("foo")
     assert (caught.value.faultCode, caught.value.faultString) == (1, "no such key: 'foo'")
 
 
 def test_what_one_store_writes_another_reads(file: Path, store: Store) -> None:
-    """There is nothing in memory that the file does not have."""
+    """There is nothing in memory that is not in the file."""
     with closing(Store(file)) as other:
         store.set("foo", "bar")
         assert other.get("foo") == "bar"
@@ -109,7 +109,7 @@ def test_what_one_store_writes_another_reads(file: Path, store: Store) -> None:
 def test_compare_and_set_writes_only_over_what_is_expected(
     store: Store, before: str | None, expected: str, done: bool, after: str | None
 ) -> None:
-    """It says whether it wrote, and otherwise leaves things as they were."""
+    """It returns whether it wrote, and otherwise changes nothing."""
     if before is not None:
         store.set("foo", before)
     assert store.compare_and_set("foo", expected, "new", ABSENT) is done
@@ -117,7 +117,7 @@ def test_compare_and_set_writes_only_over_what_is_expected(
 
 
 def test_only_one_of_many_takes_a_lock(file: Path) -> None:
-    """Threads with a store each, thus a connection each, meet in the file."""
+    """Each thread has a store, thus a connection, on the same file."""
 
     def take(me: int) -> bool:
         with closing(Store(file)) as store:
@@ -129,7 +129,7 @@ def test_only_one_of_many_takes_a_lock(file: Path) -> None:
 
 
 def test_the_writes_of_a_group_share_one_transaction(store: Store) -> None:
-    """Sixteen writes, one COMMIT; by themselves they would be sixteen, each with its fdatasync."""
+    """Sixteen writes, one COMMIT; separately they would be sixteen, each with an fdatasync."""
     statements: list[str] = []
     store._writer.set_trace_callback(statements.append)
     with store.group():
@@ -140,7 +140,7 @@ def test_the_writes_of_a_group_share_one_transaction(store: Store) -> None:
 
 
 def test_each_write_of_a_group_sees_those_before_it(store: Store) -> None:
-    """Of two that take a lock one has it, and what is deleted cannot be deleted again."""
+    """Of two that take a lock one gets it, and what is deleted cannot be deleted again."""
     store.set("foo", "bar")
     with store.group():
         assert store.compare_and_set("lock", ABSENT, "me", ABSENT)
@@ -163,7 +163,7 @@ def test_nothing_of_a_group_is_read_before_it_is_committed(file: Path, store: St
 
 
 def test_a_group_that_an_error_ends_is_undone(store: Store) -> None:
-    """Whatever the error; and the next one is not affected."""
+    """Whatever the error is; the next group is not affected."""
 
     def write() -> None:
         with store.group():
@@ -178,7 +178,7 @@ def test_a_group_that_an_error_ends_is_undone(store: Store) -> None:
 
 
 def fails(write: Callable[[], object]) -> str:
-    """Return why a write failed; it has to be a failure of the storage."""
+    """Return why a write failed; its fault has to be that of the storage."""
     with pytest.raises(Fault) as caught:
         write()
     assert caught.value.faultCode == Kind.STORAGE_FAILED
@@ -189,7 +189,7 @@ FULL = "nothing was written: database or disk is full"
 
 
 def test_a_write_that_fails_is_a_fault_and_writes_nothing(file: Path, store: Store) -> None:
-    """Here the database has no page to spare; a full disk is the same to SQLite."""
+    """Here the database may have no more pages; to SQLite a full disk is the same."""
     store.set("foo", "bar")
     store._writer.execute("PRAGMA max_page_count = 1")
     assert fails(lambda: store.set("foo", "x" * 1_000_000)) == FULL
@@ -199,7 +199,7 @@ def test_a_write_that_fails_is_a_fault_and_writes_nothing(file: Path, store: Sto
 
 
 def test_a_write_that_fails_fails_its_group(file: Path, store: Store) -> None:
-    """SQLite undoes those before it; those after it must not be committed by themselves."""
+    """SQLite rolls back those before it; those after it must not be committed separately."""
     store.set("foo", "bar")
     store._writer.execute("PRAGMA max_page_count = 1")
 
@@ -217,7 +217,7 @@ def test_a_write_that_fails_fails_its_group(file: Path, store: Store) -> None:
 
 
 def test_a_group_that_cannot_be_committed_writes_nothing(file: Path, store: Store) -> None:
-    """The log cannot grow; once it can, all is as before, for readers and writers."""
+    """The log cannot grow; once it can, reads and writes work as before."""
     store.set("foo", "bar")
 
     def write() -> None:
@@ -237,7 +237,7 @@ def test_a_group_that_cannot_be_committed_writes_nothing(file: Path, store: Stor
 def test_a_write_waits_for_another_process_but_not_for_ever(
     file: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever keeps the file locked is waited for; reads do not wait at all."""
+    """A write waits for the process that has locked the file; a read does not wait."""
     store.set("foo", "bar")
     monkeypatch.setattr("services.kv.store.BUSY_SECONDS", 0.1)
 

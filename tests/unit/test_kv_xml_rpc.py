@@ -1,4 +1,4 @@
-"""XML-RPC on the wire: what is taken, and what is refused."""
+"""XML-RPC on the wire: what is accepted, and what is refused."""
 
 import xmlrpc.client
 from datetime import datetime
@@ -20,7 +20,7 @@ def call(value: str, head: str = "") -> bytes:
 
 
 def refusal(body: bytes) -> Fault:
-    """Return the fault with which a call is refused, by the reader or when it is to be stored."""
+    """Return the fault that a call gets, when it is parsed or when its value is marshalled."""
     try:
         for argument in xml_rpc.parse_call(body)[1]:
             xml_rpc.marshal(argument)
@@ -56,7 +56,7 @@ VALUES: dict[str, Any] = {
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_every_type_survives_the_round_trip(value: Any) -> None:
-    """As the standard library's client sends it, and reads it from the response."""
+    """As the standard library's client sends it, and parses it in the response."""
     body = xmlrpc.client.dumps((value,), "set", allow_none=True).encode()
     name, (argument,) = xml_rpc.parse_call(body)
     assert (name, argument, type(argument)) == ("set", value, type(value))
@@ -66,14 +66,14 @@ def test_every_type_survives_the_round_trip(value: Any) -> None:
 
 
 def test_equal_structs_have_equal_text() -> None:
-    """The order in which a client names the members is none of the value."""
+    """The order in which a client sends the members is not part of the value."""
     (one,) = xml_rpc.parse_call(call(struct("a", "b")))[1]
     (two,) = xml_rpc.parse_call(call(struct("b", "a")))[1]
     assert xml_rpc.marshal(one) == xml_rpc.marshal(two)
 
 
 def test_a_value_without_a_type_is_a_string() -> None:
-    """The specification has it so."""
+    """As the specification says."""
     assert xml_rpc.parse_call(call("<value>x</value>")) == ("set", ("x",))
 
 
@@ -121,7 +121,7 @@ def test_a_cdata_section_keeps_what_a_reference_would_break() -> None:
     ],
 )
 def test_what_would_not_come_back_unchanged_is_refused(value: str, kind: Kind) -> None:
-    """The fault is of a documented kind and says nothing of how the server is made."""
+    """The fault is of a documented kind and tells nothing about the server's code."""
     fault = refusal(call(value))
     assert fault.faultCode == kind
     for internal in ("Error", "class", "Fault", "Traceback", "xmlrpc", "<"):
@@ -145,21 +145,21 @@ def test_what_would_not_come_back_unchanged_is_refused(value: str, kind: Kind) -
     ],
 )
 def test_what_is_out_of_place_is_refused(value: str) -> None:
-    """The library would take it, and make something else of it than was meant."""
+    """The library would accept it, and decode a different value than was meant."""
     fault = refusal(call(value))
     assert fault.faultCode == Kind.NOT_XML_RPC
     assert "out of place" in fault.faultString
 
 
 def test_two_calls_in_one_are_refused() -> None:
-    """Nobody can tell which of the methods it would be."""
+    """It is ambiguous which of the methods is called."""
     assert refusal(call("<value/>").replace(b"<params>", b"<methodName/><params>")).faultCode == (
         Kind.NOT_XML_RPC
     )
 
 
 def test_a_prefix_of_a_type_is_no_matter() -> None:
-    """Some clients write their extensions so, and declare the prefix."""
+    """Some clients send their extensions so, and declare the prefix."""
     body = call("<value><ex:nil/></value>").replace(b"<methodCall>", b"<methodCall xmlns:ex='x'>")
     assert xml_rpc.parse_call(body) == ("set", (None,))
 
@@ -189,12 +189,12 @@ def test_a_prefix_of_a_type_is_no_matter() -> None:
     ],
 )
 def test_what_would_take_long_to_read_is_refused(value: str, text: str) -> None:
-    """Everybody else waits meanwhile; of these some would take hours."""
+    """All other clients wait meanwhile; some of these calls would take hours."""
     assert text in refusal(call(value)).faultString
 
 
 def test_a_call_may_have_as_much_text_as_it_likes() -> None:
-    """Also of many lines, and with line ends that have to be written as references."""
+    """Also with many lines, and with line breaks that become references."""
     text = "a\r\n" * 100_000 + "b\n" * 300_000
     body = xmlrpc.client.dumps((text,), "set").encode()
     assert xml_rpc.parse_call(body) == ("set", (text,))
@@ -231,18 +231,18 @@ def test_what_is_not_a_call_is_not_xml_rpc(body: bytes) -> None:
 
 
 def test_entities_are_never_defined() -> None:
-    """A document type declaration is refused before a bomb in it can go off."""
+    """A document type declaration is refused before its entities are expanded."""
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaaaaaa">' + "".join(
         f'<!ENTITY {name} "{10 * f"&{of};"}">' for of, name in pairwise("abcdefghij")
     )
     for head in (f"{bomb}]>", '<!DOCTYPE x SYSTEM "file:///etc/passwd">', "<!DOCTYPE x>"):
         fault = refusal(call("<value>&j;</value>", head))
         assert fault.faultCode == Kind.NOT_XML_RPC
-        assert fault.faultString.endswith("a document type declaration is not accepted")
+        assert fault.faultString.endswith("document type declarations are not accepted")
 
 
 def test_a_fault_is_a_response_that_any_client_raises() -> None:
-    """Also when its text has what XML has to escape."""
+    """Also if its text has characters that XML escapes."""
     body = xml_rpc.fault_response(Fault(Kind.NO_SUCH_KEY, repr("<\r&")))
     with pytest.raises(xmlrpc.client.Fault) as caught:
         xmlrpc.client.loads(body)
@@ -250,7 +250,7 @@ def test_a_fault_is_a_response_that_any_client_raises() -> None:
 
 
 def test_the_fault_codes_are_fixed() -> None:
-    """Clients have them in their code; the negative ones are those of the specification."""
+    """Clients rely on them; the negative ones are those of the specification."""
     assert {kind.name: kind.value for kind in Kind} == {
         "NO_SUCH_KEY": 1,
         "STORAGE_FAILED": 2,

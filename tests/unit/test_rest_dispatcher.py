@@ -296,7 +296,7 @@ def test_a_fault_is_logged_and_not_shown(
     dispatcher.register("GET", "/{path}", broken)
     answer = call(dispatcher, "GET", "/a\nb")
     assert answer.status == "500 Internal Server Error"
-    assert json.loads(answer.body)["detail"] == "The server has a fault."
+    assert json.loads(answer.body)["detail"] == "The server failed to handle the request."
     [record] = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, r"GET '/a\nb'")
     assert "LookupError: the secret" in caplog.text

@@ -100,7 +100,7 @@ def test_an_empty_body_may_have_any_type() -> None:
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 def test_a_body_that_is_no_form_is_unsupported(kind: str) -> None:
     """415 names the type."""
-    detail = f"A body of type {kind!r} is not understood, only a form."
+    detail = f"A body of type {kind!r} is not supported, only a form."
     assert refusal(body=b"{}", kind=kind) == (415, detail)
 
 
