@@ -8,7 +8,8 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from typing import Any
 
 from clients.addresses import Address
-from services.connection import frames, plain_pickle
+from services import safe_pickle
+from services.connection import frames
 from services.connection.session import keep_memory
 
 SMALL = 4096  # bytes: a message of no more is received by one system call
@@ -66,8 +67,8 @@ def exchange(stream: socket.socket, value: object) -> Any:
     when the server has closed; after either the stream is out of step and must be closed.
     """
     try:
-        stream.sendall(frames.encode(plain_pickle.dumps(value)))
-        return plain_pickle.loads(receive(stream))
+        stream.sendall(frames.encode(safe_pickle.dumps(value)))
+        return safe_pickle.loads(receive(stream))
     except BlockingIOError:
         raise TimeoutError("no answer in time") from None
 

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from services.connection import plain_pickle
+from services import safe_pickle
 from services.rpc.functions import functions
 
 log = logging.getLogger("rpc")
 
 
-def answer(message: bytes, loads: Callable[[bytes], Any] = plain_pickle.loads) -> bytes:
+def answer(message: bytes, loads: Callable[[bytes], Any] = safe_pickle.loads) -> bytes:
     """Carry out the request in `message`, read by `loads`, and return the answer to send."""
     twice = False
     try:
@@ -33,13 +33,13 @@ def answer(message: bytes, loads: Callable[[bytes], Any] = plain_pickle.loads) -
             request = loads(request)
         result = call(request)
         if twice:
-            return plain_pickle.dumps(plain_pickle.dumps(result))
-        return plain_pickle.dumps((True, result))
+            return safe_pickle.dumps(safe_pickle.dumps(result))
+        return safe_pickle.dumps((True, result))
     except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
         log.info("raised to the caller: %s: %r", type(error).__name__, str(error)[:200])
         if twice:
-            return plain_pickle.dumps(pickle.dumps(as_builtin(error)))
-        return plain_pickle.dumps(
+            return safe_pickle.dumps(pickle.dumps(as_builtin(error)))
+        return safe_pickle.dumps(
             (False, type(error).__name__, plain_args(error), traceback_text(error))
         )
 
@@ -71,7 +71,7 @@ def traceback_text(error: Exception) -> str:
 def plain_args(error: Exception) -> tuple[Any, ...]:
     """Return the arguments of `error` where they are plain data, otherwise its text alone."""
     try:
-        args: tuple[Any, ...] = plain_pickle.loads(plain_pickle.dumps(error.args))
+        args: tuple[Any, ...] = safe_pickle.loads(safe_pickle.dumps(error.args))
     except Exception:  # noqa: BLE001 - pickling runs the code of whatever the arguments are
         return (str(error),)
     return args

@@ -20,7 +20,7 @@ from clients import object_echo
 from clients.addresses import Address
 from clients.checks import Check
 from clients.connections import connect
-from services.connection import plain_pickle
+from services import safe_pickle
 from services.connection.session import HANDSHAKE_SECONDS, MAX_MESSAGE
 from tests.helpers import LOOPBACK, refuses_to_start, reset, rest_of, until
 from tests.processes import Server, running
@@ -173,7 +173,7 @@ def test_many_connections_are_served_at_once(where: Where, key: bytes) -> None:
     "message",
     [
         pytest.param(b"garbage", id="no pickle"),
-        pytest.param(plain_pickle.dumps([1])[:-1], id="half a pickle"),
+        pytest.param(safe_pickle.dumps([1])[:-1], id="half a pickle"),
     ],
 )
 def test_what_is_no_pickle_closes_that_connection_alone(
@@ -235,8 +235,8 @@ def test_the_largest_message_is_a_setting(
 ) -> None:
     """One byte more closes the connection, and a size that cannot be is refused at the start."""
     start = ["python", "-m", f"services.{service}.{variant}"]
-    around = len(plain_pickle.dumps("x" * 4000)) - 4000
-    largest = plain_pickle.dumps("x" * (5000 - around))
+    around = len(safe_pickle.dumps("x" * 4000)) - 4000
+    largest = safe_pickle.dumps("x" * (5000 - around))
     with running(start, WIRELAB_MAX_MESSAGE="5000") as server:
         with stock(server.address, key) as c:
             c.send_bytes(largest)

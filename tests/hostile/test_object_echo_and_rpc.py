@@ -19,7 +19,8 @@ import pytest
 
 from clients.addresses import Address
 from clients.connections import connect, exchange
-from services.connection import frames, plain_pickle
+from services import safe_pickle
+from services.connection import frames
 from services.connection.handshake import CHALLENGE, WELCOME, respond
 from services.connection.session import HANDSHAKE_SECONDS, MAX_MESSAGE
 from tests.helpers import receive, reset, rest_of, until
@@ -263,7 +264,7 @@ def test_hogs(service: str, measured: Row, key_file: Path, key: bytes) -> None:
 @both
 def test_slow_readers(service: str, measured: Row, key_file: Path, key: bytes) -> None:
     """1,000 peers with the key have 1 MiB sent to them each and read none of it."""
-    message = frames.encode(plain_pickle.dumps(request(service, bytes(MIB))))
+    message = frames.encode(safe_pickle.dumps(request(service, bytes(MIB))))
     memory = {}
     for variant, readers in (("evented", 1000), ("threaded", 100)):
         with (
@@ -295,7 +296,7 @@ def test_slow_readers(service: str, measured: Row, key_file: Path, key: bytes) -
 def test_pipelines(service: str, measured: Row, key_file: Path, key: bytes) -> None:
     """4 peers with the key send 200,000 small requests each and do not wait for answers."""
     value: object = ("add", (2, 3), {})
-    burst = frames.encode(plain_pickle.dumps(value)) * 200_000
+    burst = frames.encode(safe_pickle.dumps(value)) * 200_000
 
     def send(peer: socket.socket) -> None:
         with suppress(OSError):
@@ -469,7 +470,7 @@ def test_decoder(measured: Row, seed: int, tmp_path: Path) -> None:
     with bounded_memory():
         for message in islice(pickles.mutated(random, str(folder)), 30_000):
             with suppress(Exception):  # what one of the two refuses is not compared
-                value, wanted = plain_pickle.loads(message), pickle.loads(message)
+                value, wanted = safe_pickle.loads(message), pickle.loads(message)
                 made += 1
                 if pickle.dumps(value) != pickle.dumps(wanted) and repr(value) != repr(wanted):
                     others.append(message)

@@ -18,7 +18,7 @@ from tests.helpers import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 FOR_ALL = ("services.runtime", "services.listeners")
-SHARED = (*FOR_ALL, "services.connection")
+SHARED = (*FOR_ALL, "services.connection", "services.safe_pickle")
 SHARED_UNDER_GUNICORN = ("services.gunicorn_settings", "services.http")
 # Shared, and yet with sockets.
 SERVER_FILES = ("services/listeners.py", "services/http/worker.py")
@@ -97,7 +97,7 @@ def test_a_service_imports_only_what_is_its_own(module: str) -> None:
     folder = OF_SERVICES[module].parts[-2]
     allowed = [*STANDARD_LIBRARY, *declared(folder), *FOR_ALL, f"services.{folder}"]
     if folder in USES_CONNECTION:
-        allowed.append("services.connection")
+        allowed.extend(("services.connection", "services.safe_pickle"))
     if "gunicorn" in declared(folder):
         allowed.extend(SHARED_UNDER_GUNICORN)
     assert [name for name in imports(OF_SERVICES[module]) if not within(name, *allowed)] == []
@@ -131,7 +131,7 @@ def test_no_server_needs_the_clients(module: str) -> None:
 def test_every_folder_of_services_is_a_service_or_shared() -> None:
     """A folder is named as the compose service, with underscores."""
     folders = {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
-    assert folders == {*FOLDERS, "connection", "http"}
+    assert folders == {*FOLDERS, "connection", "http", "safe_pickle"}
 
 
 HEALTH = """

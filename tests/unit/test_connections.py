@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clients.connections import exchange
-from services.connection import frames, plain_pickle
+from services import safe_pickle
+from services.connection import frames
 
-REQUEST = frames.encode(plain_pickle.dumps("ping"))
+REQUEST = frames.encode(safe_pickle.dumps("ping"))
 ANSWER = os.urandom(3_000_000)
 
 
@@ -40,7 +41,7 @@ def test_an_answer_that_comes_in_pieces_is_put_together(
 
     def serve() -> bytes:
         request = theirs.recv(1000)
-        answer = frames.encode(plain_pickle.dumps(ANSWER))
+        answer = frames.encode(safe_pickle.dumps(ANSWER))
         for start, stop in ((0, 2), (2, 1000), (1000, 1_000_000), (1_000_000, None)):
             theirs.sendall(answer[start:stop])
             time.sleep(0.5)
@@ -57,7 +58,7 @@ def test_a_server_that_closes_in_an_answer_ends_it(
 ) -> None:
     """What there is of it is no answer."""
     ours, theirs = ends
-    theirs.sendall(frames.encode(plain_pickle.dumps("pong"))[:-1])
+    theirs.sendall(frames.encode(safe_pickle.dumps("pong"))[:-1])
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(EOFError):
         exchange(ours, "ping")
@@ -89,6 +90,6 @@ def test_an_answer_of_no_size_is_refused(
 def test_more_than_an_answer_is_refused(ends: tuple[socket.socket, socket.socket]) -> None:
     """It would be taken for the beginning of the next one."""
     ours, theirs = ends
-    theirs.sendall(frames.encode(plain_pickle.dumps("pong")) + b"\0")
+    theirs.sendall(frames.encode(safe_pickle.dumps("pong")) + b"\0")
     with pytest.raises(frames.FrameError):
         exchange(ours, "ping")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clients.rpc import RemoteError, rebuilt
-from services.connection import plain_pickle
+from services import safe_pickle
 from services.rpc.calls import answer
 from services.rpc.functions import functions
 
@@ -31,7 +31,7 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], 
 
 def once(*request: Any) -> Any:
     """Return the answer to a request, as our own client sends it."""
-    return plain_pickle.loads(answer(plain_pickle.dumps(request)))
+    return safe_pickle.loads(answer(safe_pickle.dumps(request)))
 
 
 def twice(*request: Any) -> Any:
@@ -86,7 +86,7 @@ def test_only_registered_functions_can_be_called(name: str) -> None:
 def test_a_request_of_another_shape_is_a_type_error(request_: object) -> None:
     """However it is pickled."""
     message = "a request is (function name, args, kwargs)"
-    found = plain_pickle.loads(answer(plain_pickle.dumps(request_)))
+    found = safe_pickle.loads(answer(safe_pickle.dumps(request_)))
     assert found[:3] == (False, "TypeError", (message,))
     raised = pickle.loads(pickle.loads(answer(pickle.dumps(pickle.dumps(request_)))))
     assert (type(raised), raised.args) == (TypeError, (message,))
@@ -95,10 +95,10 @@ def test_a_request_of_another_shape_is_a_type_error(request_: object) -> None:
 @pytest.mark.parametrize("data", [b"", b"garbage", pickle.dumps(len)])
 def test_what_is_not_plain_data_is_an_answer_too(data: bytes) -> None:
     """The connection goes on; nothing was run."""
-    assert plain_pickle.loads(answer(data))[:2] == (False, "Refused")
+    assert safe_pickle.loads(answer(data))[:2] == (False, "UnpicklingError")
     raised = pickle.loads(pickle.loads(answer(pickle.dumps(data))))
     assert type(raised) is RuntimeError
-    assert str(raised).startswith("Refused: ")
+    assert str(raised).startswith("UnpicklingError: ")
 
 
 def test_keywords_that_are_no_text_are_an_error() -> None:

@@ -1,0 +1,285 @@
+"""The stack machine that runs the opcodes of plain data, a limited number at a time.
+
+This lets a server decode a large message in steps and serve other clients in between. Between two
+steps the whole state of the machine is in the Decoder: after `step(1)`, print `stack` and `memo`
+to see what one opcode has done.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from services.safe_pickle.errors import UnpicklingError
+from services.safe_pickle.key_budget import KeyBudget
+from services.safe_pickle.opcodes import (
+    APPEND,
+    APPENDING,
+    BINGET,
+    BININT1,
+    CONSTANTS,
+    EMPTY_DICT,
+    EMPTY_LIST,
+    EMPTY_SET,
+    FRAME,
+    FROZENSET,
+    INSERTING,
+    LONG_BINGET,
+    MARK,
+    MEMOIZE,
+    NAMES,
+    NUMBERS,
+    POP,
+    POP_MARK,
+    PROTO,
+    PUTS,
+    SETITEM,
+    SHORT_BINUNICODE,
+    SIZED,
+    STOP,
+    TUPLE,
+    TUPLE1,
+    TUPLE2,
+    TUPLE3,
+    UINT4,
+    text,
+)
+
+T = TypeVar("T")
+
+MAX_OPCODES = 1_000_000
+MAX_CONTAINERS = 100_000
+SLICE = 1000  # items that are put into a dict or set at once; an even number
+COPIED = 1000  # bytes that are copied in the time that one opcode takes
+
+
+def loads(data: bytes) -> Any:
+    """Return the plain value that `data` is a pickle of; raises UnpicklingError otherwise."""
+    decoder = Decoder(data)
+    while not decoder.step(MAX_OPCODES):
+        pass
+    return decoder.result
+
+
+class Decoder:
+    """Decodes one pickle; `result` is the value, once `step` has returned True."""
+
+    __slots__ = (
+        "at", "containers", "data", "inserting", "keys", "marks", "memo", "opcodes_left", "result",
+        "stack",
+    )  # fmt: skip
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0  # where the next opcode is
+        self.stack: list[Any] = []  # the values above the last mark
+        self.marks: list[list[Any]] = []  # for each mark, the values below it
+        self.memo: list[Any] = []
+        self.keys: KeyBudget | None = None
+        self.inserting: Iterator[int] | None = None  # puts many items into a dict or set
+        self.containers = 0
+        self.opcodes_left = MAX_OPCODES
+        self.result: Any
+
+    def step(self, budget: int) -> bool:
+        """Run at most `budget` opcodes (1 or more); return whether the value is complete.
+
+        The step ends earlier when the items that its opcodes handled, the cost of the keys and
+        each 1,000 bytes of copied text add up to `budget`. Many items are put into a dict or set
+        by several steps. What is not divided is a slice of them, and what takes one call in C: to
+        move the items of a list or tuple, to copy a text, to freeze a set.
+
+        Raises UnpicklingError, after which the decoder cannot be used any more.
+        """
+        data, at, stack, marks, memo = self.data, self.at, self.stack, self.marks, self.memo
+        containers = self.containers
+        work = 0  # units, in addition to one for each opcode
+        if budget > self.opcodes_left:
+            budget = self.opcodes_left
+        try:
+            if not at:
+                at = 2 if data[0] == PROTO else 0
+                at += 9 if data[at] == FRAME else 0
+            elif self.inserting:
+                for done in self.inserting:
+                    work += done
+                    if work >= budget:
+                        return False
+
+            # Most of the time that a call takes is spent in this loop: the most frequent opcodes
+            # come first, and only those below the `else` can exceed a limit or the budget.
+            for count in range(budget):  # noqa: B007 - it is how many opcodes were run
+                opcode = data[at]
+                at += 1
+                if opcode == MEMOIZE:
+                    memo.append(stack[-1])
+                elif opcode == SHORT_BINUNICODE:
+                    start = at + 1
+                    at = start + data[at]
+                    try:
+                        stack.append(data[start:at].decode())
+                    except UnicodeDecodeError:
+                        stack.append(text(data[start:at]))
+                elif opcode == BININT1:
+                    stack.append(data[at])
+                    at += 1
+                elif opcode == BINGET:
+                    stack.append(memo[data[at]])
+                    at += 1
+                else:
+                    if opcode == TUPLE2:
+                        last = stack.pop()
+                        stack[-1] = (stack[-1], last)
+                        containers += 1
+                    elif opcode == EMPTY_DICT:
+                        stack.append({})
+                        containers += 1
+                    elif opcode == TUPLE3:
+                        last = stack.pop()
+                        middle = stack.pop()
+                        stack[-1] = (stack[-1], middle, last)
+                        containers += 1
+                    elif opcode == STOP:
+                        if len(stack) != 1 or marks or at != len(data):
+                            raise UnpicklingError(
+                                "the pickle does not end with STOP and exactly one value"
+                            )
+                        self.result = stack[0]
+                        return True
+                    elif opcode == MARK:
+                        marks.append(stack)
+                        stack = []
+                        if len(marks) > MAX_CONTAINERS:
+                            raise UnpicklingError(
+                                f"the pickle has more than {MAX_CONTAINERS} open marks"
+                            )
+                    elif opcode in NUMBERS:
+                        unpack, size = NUMBERS[opcode]
+                        stack += unpack(data, at)
+                        at += size
+                    elif opcode in CONSTANTS:
+                        stack.append(CONSTANTS[opcode])
+                    elif opcode in SIZED:
+                        length, convert = SIZED[opcode]
+                        (size,) = length.unpack_from(data, at)
+                        at += length.size
+                        if size > len(data) - at:
+                            raise UnpicklingError(
+                                f"{NAMES[opcode]} of {size} bytes runs past the end of the pickle"
+                            )
+                        stack.append(convert(data[at : at + size]))
+                        at += size
+                        work += size // COPIED
+                    elif opcode in INSERTING:
+                        if opcode == SETITEM:
+                            items = [stack.pop(-2), stack.pop()]
+                        else:
+                            items, stack = stack, marks.pop()
+                        freeze = opcode == FROZENSET
+                        if freeze:
+                            stack.append(set())
+                            containers += 1
+                        target: Any = top(stack, INSERTING[opcode], opcode)
+                        # A set is freed once it is frozen, and the next one may get its id.
+                        owner = -at if freeze else id(target)
+                        if self.keys is None:
+                            self.keys = KeyBudget(len(data))
+                        if len(items) <= SLICE:
+                            work += insert(target, items, self.keys, owner)
+                            if freeze:
+                                stack[-1] = frozenset(target)
+                        else:
+                            self.inserting = slices(stack, items, self.keys, owner, freeze)
+                            work = budget  # the next steps insert the items
+                    elif opcode == EMPTY_LIST:
+                        stack.append([])
+                        containers += 1
+                    elif opcode in APPENDING:
+                        if opcode == APPEND:
+                            items = [stack.pop()]
+                        else:
+                            items, stack = stack, marks.pop()
+                        top(stack, list, opcode).extend(items)
+                        work += len(items)
+                    elif opcode == TUPLE1:
+                        stack[-1] = (stack[-1],)
+                        containers += 1
+                    elif opcode == TUPLE:
+                        items, stack = stack, marks.pop()
+                        stack.append(tuple(items))
+                        containers += 1
+                        work += len(items)
+                    elif opcode == EMPTY_SET:
+                        stack.append(set())
+                        containers += 1
+                    elif opcode == LONG_BINGET:
+                        (index,) = UINT4.unpack_from(data, at)
+                        stack.append(memo[index])
+                        at += 4
+                    elif opcode in PUTS:
+                        (index,) = PUTS[opcode].unpack_from(data, at)
+                        at += PUTS[opcode].size
+                        if index != len(memo):
+                            raise UnpicklingError(
+                                f"{NAMES[opcode]} {index}, but the next index of the memo is"
+                                f" {len(memo)}"
+                            )
+                        memo.append(stack[-1])
+                    elif opcode == FRAME:
+                        at += 8
+                    elif opcode == POP:  # like POP_MARK, written for a tuple that contains itself
+                        stack.pop()
+                    elif opcode == POP_MARK:
+                        work += len(stack)
+                        stack = marks.pop()
+                    else:
+                        raise UnpicklingError(
+                            f"opcode {NAMES.get(opcode, hex(opcode))} does not build plain data"
+                        )
+                    if containers > MAX_CONTAINERS:
+                        raise UnpicklingError(
+                            f"the pickle has more than {MAX_CONTAINERS} lists, tuples, dicts and"
+                            " sets"
+                        )
+                    if work >= budget:
+                        break
+        except UnpicklingError:
+            raise
+        except (IndexError, struct.error, TypeError, ValueError) as error:
+            raise UnpicklingError(f"malformed pickle: {error}") from None
+        self.at, self.stack, self.containers = at, stack, containers
+        self.opcodes_left -= count + 1
+        if not self.opcodes_left:
+            raise UnpicklingError(f"the pickle has more than {MAX_OPCODES} opcodes")
+        return False
+
+
+def insert(target: Any, items: list[Any], keys: KeyBudget, owner: int) -> int:
+    """Put items into a dict or set when they are paid for; return the units of work."""
+    before = keys.left
+    if type(target) is dict:
+        keys.pay(items[::2], owner)
+        target.update(zip(items[::2], items[1::2], strict=True))
+    else:
+        keys.pay(items, owner)
+        target.update(items)
+    return len(items) + before - keys.left
+
+
+def slices(
+    stack: list[Any], items: list[Any], keys: KeyBudget, owner: int, freeze: bool
+) -> Iterator[int]:
+    """Put many items into the dict or set on the stack, a slice at a time."""
+    for start in range(0, len(items), SLICE):
+        yield insert(stack[-1], items[start : start + SLICE], keys, owner)
+    if freeze:
+        stack[-1] = frozenset(stack[-1])
+
+
+def top(stack: list[Any], kind: type[T], opcode: int) -> T:
+    """Return the top of the stack, which must be a `kind` for this opcode."""
+    value = stack[-1]
+    if type(value) is not kind:
+        raise UnpicklingError(
+            f"{NAMES[opcode]} needs a {kind.__name__}, not a {type(value).__name__}"
+        )
+    return value

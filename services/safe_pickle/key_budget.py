@@ -1,0 +1,90 @@
+"""What the dict keys and set members of one message may cost.
+
+A short message can hold a key that takes hours. A tuple that contains the tuple before it twice,
+through the memo, doubles what hashing costs with every few bytes. So a key is charged as the tree
+that it unfolds to, one unit for each leaf and branch, from a budget that grows with the message:
+written out, no tree has more leaves than the message has bytes.
+
+Comparing costs too. A dict compares a new key with every key in its way that has the same hash.
+The hashes of text and bytes are random, but the sender chooses those of numbers and tuples
+(tuples of -1 and -2 all have the same). So the number of such keys is limited, few of them may
+share a hash, and each is charged again for every key that it may be compared with.
+"""
+
+from itertools import chain
+from typing import Any
+
+from services.safe_pickle.errors import UnpicklingError
+
+MAX_KEY_COST = 200_000
+MAX_KEY_DEPTH = 50
+MAX_SAME_HASH = 20  # keys of one dict or set
+MAX_CHOSEN = 20_000  # keys of one message whose hash the sender can choose
+LONG_TEXT = 1000  # characters that are compared in the time that a small key takes
+
+TEXT = {str, bytes}
+NESTED = {tuple, frozenset}
+
+
+class KeyBudget:
+    """The budget of one message of `message_size` bytes; `left` is what remains of it."""
+
+    def __init__(self, message_size: int) -> None:
+        self.left = min(4 * message_size + 100, MAX_KEY_COST)
+        self._chosen = 0
+        self._same_hash: dict[tuple[int, int], int] = {}
+
+    def pay(self, keys: list[Any], owner: int) -> None:
+        """Charge the budget for new keys of one dict or set, which `owner` identifies.
+
+        Raises UnpicklingError when they exceed a limit: before any of them is hashed.
+        """
+        if TEXT.issuperset(map(type, keys)):
+            self._charge(sum(map(len, keys)) // LONG_TEXT)
+            return
+        for key in keys:
+            before = self.left
+            self._charge_tree(key)
+            if type(key) in TEXT:
+                continue
+            self._chosen += 1
+            if self._chosen > MAX_CHOSEN:
+                raise UnpicklingError(
+                    f"the pickle has more than {MAX_CHOSEN} keys that are not text or bytes"
+                )
+            cost = before - self.left
+            slot = (owner, hash(key))
+            others = self._same_hash.get(slot, 0)
+            if others == MAX_SAME_HASH:
+                raise UnpicklingError(
+                    f"more than {MAX_SAME_HASH} keys of a dict or set have the same hash"
+                )
+            self._same_hash[slot] = others + 1
+            self._charge(others * cost)
+
+    def _charge_tree(self, key: Any) -> None:
+        """Charge for hashing `key`, level by level; no level is visited before it is paid for."""
+        self._charge(1)
+        level = iter((key,))
+        for _ in range(MAX_KEY_DEPTH + 1):
+            large = 0
+            nested = []
+            for part in level:
+                kind = type(part)
+                if kind is int:
+                    large += part.bit_length() // 64
+                elif kind in TEXT:
+                    large += len(part) // LONG_TEXT
+                elif kind in NESTED:
+                    nested.append(part)
+            self._charge(large)
+            if not nested:
+                return
+            self._charge(sum(map(len, nested)))
+            level = chain.from_iterable(nested)
+        raise UnpicklingError(f"a key is nested deeper than {MAX_KEY_DEPTH} levels")
+
+    def _charge(self, cost: int) -> None:
+        self.left -= cost
+        if self.left < 0:
+            raise UnpicklingError("the keys of the pickle would take too long to hash and compare")
