@@ -9,6 +9,7 @@ import pytest
 
 from scripts import authkey
 from scripts.lab import engine_answers
+from tests.support.pace import slowness
 
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 
@@ -27,6 +28,11 @@ def _no_settings() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
     yield
     os.environ.update(kept)
+
+
+def pytest_report_header() -> str:
+    """Say how slow this machine is: what tests allow for where something takes long."""
+    return f"pace: {slowness():.1f} times as slow as where the promises were measured"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +59,20 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("secrets") / "authkey"
     authkey.ensure(file)
     return file
+
+
+@pytest.fixture(scope="session")
+def key(key_file: Path) -> bytes:
+    """Return the key of this run."""
+    return key_file.read_bytes().strip()
+
+
+@pytest.fixture(scope="module")
+def key_in_environment(key_file: Path) -> Iterator[None]:
+    """Name the file of the key in the environment, for servers and clients alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WIRELAB_AUTHKEY_FILE", str(key_file))
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

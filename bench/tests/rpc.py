@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from clients.addresses import Address
-from tests.helpers import ROOT
+from scripts.stack import ROOT
 
 
 def start(client: str, address: Address, **options: object) -> "subprocess.Popen[str]":

@@ -10,7 +10,7 @@ from bench import BUILD, http_requests, runs
 from bench.runs import loading
 from bench.workloads import Target, Workload
 from clients.addresses import Address
-from tests.processes import running
+from tests.support.processes import running
 
 ECHO = ["python", "-m", "services.tcp_echo.evented"]
 REST = ["gunicorn", "-c", "services/rest/gunicorn.conf.py"]

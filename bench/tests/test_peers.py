@@ -16,8 +16,8 @@ from clients import tcp_echo, udp_time
 from clients.addresses import Address
 from clients.checks import Check
 from services.udp_time.reply import reply
-from tests.helpers import receive, rest_of
-from tests.processes import Server, running
+from tests.support.processes import Server, running
+from tests.support.sockets import receive, rest_of
 
 MIB = 1024 * 1024
 CTIME = 24  # characters

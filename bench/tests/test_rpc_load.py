@@ -15,8 +15,9 @@ import psutil
 
 from bench.tests.rpc import load, start
 from clients.addresses import Address
-from tests.helpers import LOOPBACK, closed_port, until
-from tests.processes import running
+from tests.support.pace import until
+from tests.support.processes import running
+from tests.support.sockets import LOOPBACK, closed_port
 
 RECIPE = ["python", "-m", "bench.peers.rpc.recipe"]
 
@@ -144,7 +145,7 @@ def test_ctrl_c_leaves_no_client_behind(key: bytes) -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:
         with start("recipe", Address(*silent.getsockname()), clients=3, patience=60) as process:
             parent = psutil.Process(process.pid)
-            until(lambda: len(parent.children()) == 3)
+            until(lambda: len(parent.children()) == 3, "three clients run")
             clients = parent.children()
             process.send_signal(signal.SIGINT)
             assert process.wait(5) == 128 + signal.SIGINT

@@ -12,7 +12,7 @@ from bench.peers.rpc import Functions
 from bench.tests.rpc import load
 from bench.workloads import Target
 from clients.addresses import Address
-from tests.processes import Server, running
+from tests.support.processes import Server, running
 
 
 @pytest.fixture(scope="module", params=workloads.rpc()[0].targets, ids=lambda target: target.name)

@@ -1,23 +1,27 @@
-"""What the contract tests of several servers share: a key for one run."""
+"""What the contract tests of several servers share: a key for one run, and servers to talk to."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from clients.addresses import Address
+from tests.support.drivers import Driver, serving
+from tests.support.processes import Server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _key(key_in_environment: None) -> None:
+    """Have the key for whichever server and client needs it."""
+
 
 @pytest.fixture(scope="module")
-def key_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Make a key at random and name its file in the environment, for servers and clients alike."""
-    file = tmp_path_factory.mktemp("secrets") / "authkey"
-    file.write_text(os.urandom(24).hex() + "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WIRELAB_AUTHKEY_FILE", str(file))
-        yield file
+def server(driver: Driver) -> Iterator[Server]:
+    """Run a driver, each that the module names, for all tests that only talk to it."""
+    with serving(driver) as server:
+        yield server
 
 
-@pytest.fixture(scope="module")
-def key(key_file: Path) -> bytes:
-    """Return the key of this run."""
-    return key_file.read_bytes().strip()
+@pytest.fixture
+def address(server: Server) -> Address:
+    """Return where the server is."""
+    return server.address

@@ -4,24 +4,22 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import psutil
 import pytest
 
 from clients.addresses import Address
-from tests.helpers import refuses_to_start, run, until
-from tests.processes import running
+from tests.support.drivers import DRIVERS, Driver, drivers
+from tests.support.pace import until
+from tests.support.processes import SILENCE_TIMEOUT, refuses_to_start, run, running
+
+each_driver = pytest.mark.parametrize(
+    "driver", [driver for driver in drivers() if driver.name == "gunicorn"], ids=str
+)
 
 
-@pytest.mark.parametrize("service", ["rest", "kv", "httpbin"])
-def test_its_settings_are_those_meant(
-    service: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@each_driver
+def test_its_settings_are_those_meant(driver: Driver, tmp_path: Path) -> None:
     """Gunicorn itself prints what it makes of the configuration."""
-    file = tmp_path_factory.mktemp("kv") / "kv.sqlite3"
-    done = run(
-        ["gunicorn", "-c", f"services/{service}/gunicorn.conf.py", "--print-config"],
-        WIRELAB_KV_FILE=str(file),
-    )
+    done = run([*driver.command, "--print-config"], WIRELAB_KV_FILE=str(tmp_path / "kv.sqlite3"))
     lines = (line.partition("=") for line in done.stdout.splitlines())
     found = {name.strip(): value.strip() for name, _, value in lines}
     assert found["control_socket_disable"] == "True"
@@ -30,38 +28,37 @@ def test_its_settings_are_those_meant(
     assert (found["workers"], found["graceful_timeout"]) == ("1", "1")
     assert found["worker_connections"] == "10000"
     assert (found["threads"], found["keepalive"]) == (
-        ("1", "60") if service == "kv" else ("8", "5")
+        ("1", "60") if driver.service == "kv" else ("8", "5")
     )
 
 
-@pytest.mark.parametrize("service", ["rest", "kv", "httpbin"])
-def test_nobody_serves_without_gunicorn(service: str, tmp_path: Path) -> None:
+@each_driver
+def test_nobody_serves_without_gunicorn(driver: Driver) -> None:
     """Its worker would keep the port from the next one if it went on after gunicorn was killed."""
-    command = ["gunicorn", "-c", f"services/{service}/gunicorn.conf.py"]
-    with running(command, WIRELAB_KV_FILE=str(tmp_path / "kv.sqlite3")) as server:
-        (worker,) = until(psutil.Process(server.process.pid).children)
+    with running(driver.command) as server:
+        worker = server.worker
         server.process.kill()
-        until(lambda: not worker.is_running())
+        until(lambda: not worker.is_running(), "the worker ends")
 
 
-@pytest.mark.parametrize("service", ["rest", "kv", "httpbin"])
+@each_driver
 @pytest.mark.parametrize(
-    ("name", "value", "line"),
+    ("name", "value", "message"),
     [
-        ("SILENCE_TIMEOUT", "0", "has value '0'. Not a whole number from 1 up"),
-        ("SILENCE_SECONDS", "1", "is not a setting any more. Set WIRELAB_SILENCE_TIMEOUT instead"),
-        ("LOG", "loud", "has value 'loud'. Not one of 'info', 'debug'"),
-        ("PORT", "http", "has value 'http'. Not a port number (0 to 65535)"),
+        (SILENCE_TIMEOUT, "0", "has value '0'. Not a whole number from 1 up"),
+        (
+            "WIRELAB_SILENCE_SECONDS",
+            "1",
+            "is not a setting any more. Set WIRELAB_SILENCE_TIMEOUT instead",
+        ),
     ],
 )
-def test_a_bad_setting_is_one_line(
-    service: str, name: str, value: str, line: str, tmp_path: Path
+def test_a_bad_timeout_is_one_line(
+    driver: Driver, name: str, value: str, message: str, tmp_path: Path
 ) -> None:
     """It names the variable, and no worker is started."""
-    command = ["gunicorn", "-c", f"services/{service}/gunicorn.conf.py"]
-    settings = {"WIRELAB_PORT": "0", "WIRELAB_KV_FILE": str(tmp_path / "kv.sqlite3")}
-    settings[f"WIRELAB_{name}"] = value
-    assert refuses_to_start(command, **settings) == f"WIRELAB_{name} {line}"
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_KV_FILE": str(tmp_path / "kv.sqlite3"), name: value}
+    assert refuses_to_start(driver.command, **settings) == f"{name} {message}"
 
 
 def body_of(address: Address) -> str:
@@ -69,12 +66,11 @@ def body_of(address: Address) -> str:
     with pytest.raises(HTTPError, match="503") as caught:
         urlopen(f"http://{address}/RPC2", b"")
     with caught.value as response:
-        return response.read().decode()
+        return str(response.read().decode())
 
 
-def test_another_worker_says_that_kv_needs_its_own(tmp_path: Path) -> None:
+def test_another_worker_says_that_kv_needs_its_own() -> None:
     """The key-value store is no WSGI application, although gunicorn insists on one."""
-    command = ["gunicorn", "-c", "services/kv/gunicorn.conf.py", "--worker-class=gthread"]
-    with running(command, WIRELAB_KV_FILE=str(tmp_path / "kv.sqlite3")) as server:
+    with running([*DRIVERS["kv"][0].command, "--worker-class=gthread"]) as server:
         text = body_of(server.address)
     assert text == "kv needs its own worker: gunicorn -c services/kv/gunicorn.conf.py\n"

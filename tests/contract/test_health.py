@@ -2,26 +2,21 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from clients import health
-from clients.addresses import PORTS
-from scripts.stack import services
-from tests.processes import running
-
-COMMANDS = {service.name: service.command for service in services({})}
+from tests.support.drivers import DRIVERS
+from tests.support.processes import running
 
 
-@pytest.mark.parametrize("service", PORTS)
-def test_a_server_that_hangs_is_not_healthy(
-    service: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("service", DRIVERS)
+def test_a_server_that_hangs_is_not_healthy(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel still completes its TCP connections, so a bare connect would succeed."""
-    assert key_file.exists()
-    monkeypatch.setattr(health, "TIMEOUT", 0.3)
-    with running(COMMANDS[service], WIRELAB_KV_FILE=str(tmp_path / "kv.sqlite3")) as server:
+    default = DRIVERS[service][0]
+    with running(default.command) as server:
+        assert not health.problem(service, server.address)
+        monkeypatch.setattr(health, "TIMEOUT", 0.3)
         os.killpg(server.process.pid, signal.SIGSTOP)
         try:
             assert health.problem(service, server.address)

@@ -5,11 +5,10 @@ import http.client
 import math
 import os
 import signal
-import socket
 import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,43 +20,23 @@ import pytest
 from clients import kv
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer
-from tests.helpers import refuses_to_start, reset, rest_of
-from tests.processes import Server, running
+from tests.support.clients import http_exchange
+from tests.support.drivers import DRIVERS, Driver, named, serving
+from tests.support.pace import FAR
+from tests.support.processes import refuses_to_start, running
+from tests.support.sockets import connect, reset, rest_of, unanswered
 
-GUNICORN = ["gunicorn", "-c", "services/kv/gunicorn.conf.py"]
-COMMANDS = {"gunicorn": GUNICORN, "single": ["python", "-m", "services.kv.single"]}
 LIMIT = 1024 * 1024  # bytes of a request's body
 
-gunicorn = pytest.mark.parametrize("variant", ["gunicorn"], indirect=True)
-single = pytest.mark.parametrize("variant", ["single"], indirect=True)
+gunicorn = pytest.mark.parametrize("driver", named("kv", "gunicorn"), ids=str, indirect=True)
+single = pytest.mark.parametrize("driver", named("kv", "single"), ids=str, indirect=True)
 
 
-@contextmanager
-def serving(variant: str, file: Path) -> Iterator[Server]:
-    """Run a store that is kept in `file`, if the variant keeps it in one."""
-    with running(COMMANDS[variant], WIRELAB_KV_FILE=str(file)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module", params=COMMANDS)
-def variant(request: pytest.FixtureRequest) -> str:
-    """Name each variant in turn."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def server(variant: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a store for all tests that only talk to it; its log never has a traceback."""
-    with serving(variant, tmp_path_factory.mktemp("kv") / "kv.sqlite3") as server:
-        yield server
-        assert "Traceback" not in "".join(server.log)
-
-
-@pytest.fixture
-def address(server: Server) -> Address:
-    """Return where the store is."""
-    return server.address
+@pytest.fixture(scope="module", params=DRIVERS["kv"], ids=str)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Name each driver, one after the other."""
+    found: Driver = request.param
+    return found
 
 
 @pytest.fixture
@@ -75,23 +54,16 @@ def post(
     body: bytes | None,
     method: str = "POST",
     path: str = "/",
-    timeout: float = 5,
+    seconds: float = FAR,
     **headers: str,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Make an HTTP request with just these headers, and the length of the body if it has none.
-
-    All in one piece: a server that answers before it has read everything resets the connection,
-    and who is still sending then never gets to read the answer.
-    """
+    """Make an HTTP request with just these headers, and the length of the body if it has none."""
     if body is not None and "Transfer_Encoding" not in headers:
         headers["Content_Length"] = str(len(body))
     lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
-    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n{''.join(lines)}\r\n"
-    with socket.create_connection(address, timeout) as connection:
-        connection.sendall(head.encode() + (body or b""))
-        response = http.client.HTTPResponse(connection, method=method)
-        response.begin()
-        return response.status, response.headers, response.read()
+    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n{''.join(lines)}\r\n".encode()
+    response, answer = http_exchange(address, head + (body or b""), method, seconds)
+    return response.status, response.headers, answer
 
 
 def fault(address: Address, body: bytes) -> Fault:
@@ -125,9 +97,9 @@ def test_the_transcript_of_the_recipe_comes_out_as_printed(address: Address, sto
 
 
 @pytest.mark.parametrize("check", kv.CHECKS, ids=[check.what for check in kv.CHECKS])
-def test_what_the_client_checks_holds(address: Address, variant: str, check: Check) -> None:
+def test_what_the_client_checks_holds(address: Address, driver: Driver, check: Check) -> None:
     """Every check of the client passes; line endings do not come back from the stock server."""
-    if variant == "single" and check.run is kv.check_types:
+    if driver.name == "single" and check.run is kv.check_types:
         with pytest.raises(WrongAnswer, match="string: wanted"):
             check.run(address)
     else:
@@ -136,7 +108,7 @@ def test_what_the_client_checks_holds(address: Address, variant: str, check: Che
 
 def test_the_health_check_passes(address: Address) -> None:
     """The exchange that container health checks make succeeds, also by the other path."""
-    kv.health(address, 5)
+    kv.health(address, FAR)
     body = xmlrpc.client.dumps(("x",), "exists").encode()
     status, headers, answer = post(address, body, path="/RPC2")
     assert (status, headers["Content-Type"]) == (200, "text/xml")
@@ -168,19 +140,19 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_every_type_comes_back_as_it_was(store: Any, variant: str, kind: str) -> None:
+def test_every_type_comes_back_as_it_was(store: Any, driver: Driver, kind: str) -> None:
     """Of the same type, and equal; except for line endings, through the stock server."""
-    value = CHANGED.get(kind, VALUES[kind]) if variant == "single" else VALUES[kind]
+    value = CHANGED.get(kind, VALUES[kind]) if driver.name == "single" else VALUES[kind]
     store.set("name", VALUES[kind])
     found = store.get("name")
     assert (type(found), found) == (type(value), value)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b?c&d", "Zoë 😀", "\r\n", "x" * 10_000])
-def test_any_text_is_a_name(store: Any, variant: str, name: str) -> None:
+def test_any_text_is_a_name(store: Any, driver: Driver, name: str) -> None:
     """It is among the keys as it was given; a line ending as the stock server reads it."""
     store.set(name, 1)
-    assert store.keys() == [name.replace("\r\n", "\n") if variant == "single" else name]
+    assert store.keys() == [name.replace("\r\n", "\n") if driver.name == "single" else name]
     assert store.exists(name)
     store.delete(name)
     assert store.keys() == []
@@ -226,11 +198,11 @@ def test_a_missing_name_counts_as_nil(store: Any) -> None:
     assert store.compare_and_set("lock", None, "you") is True
 
 
-def test_the_order_of_members_matters_to_the_stock_server_alone(store: Any, variant: str) -> None:
+def test_the_order_of_members_matters_to_the_stock_server_alone(store: Any, driver: Driver) -> None:
     """A struct has none, and the durable store compares it in that of the names."""
     store.set("name", {"a": 1, "b": 2})
     done = store.compare_and_set("name", {"b": 2, "a": 1}, "new")
-    assert done is (variant == "gunicorn")
+    assert done is (driver.name == "gunicorn")
 
 
 REFUSED: dict[str, tuple[bytes, int]] = {
@@ -404,11 +376,11 @@ FAULTS: dict[str, tuple[bytes, int, str, str]] = {
 
 @pytest.mark.parametrize("what", FAULTS)
 @pytest.mark.usefixtures("store")
-def test_each_fault_has_its_code_and_its_text(address: Address, variant: str, what: str) -> None:
+def test_each_fault_has_its_code_and_its_text(address: Address, driver: Driver, what: str) -> None:
     """Both are fixed: no name of a class, no traceback; the stock server names the class."""
     body, code, text, of_stock = FAULTS[what]
     found = fault(address, body)
-    wanted = (code, text) if variant == "gunicorn" else (1, of_stock)
+    wanted = (code, text) if driver.name == "gunicorn" else (1, of_stock)
     assert (found.faultCode, found.faultString) == wanted
 
 
@@ -448,43 +420,43 @@ HTTP: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 
 @pytest.mark.parametrize("what", HTTP)
 def test_a_request_that_is_no_call_has_a_status_of_http(
-    address: Address, variant: str, what: str
+    address: Address, driver: Driver, what: str
 ) -> None:
     """405 with the method that is allowed; the server goes on, once the client has left."""
     request, statuses = HTTP[what]
-    if statuses[variant] == WAITS:
+    if statuses[driver.name] == WAITS:
         with pytest.raises(TimeoutError):
-            post(address, timeout=0.3, **request)
+            post(address, seconds=0.3, **request)
     else:
         found, headers, _ = post(address, **request)
-        assert found == statuses[variant]
+        assert found == statuses[driver.name]
         assert headers.get("Allow") == ("POST" if found == 405 else None)
-    kv.health(address, 5)
+    kv.health(address, FAR)
 
 
 def test_a_value_outlives_the_server_in_the_durable_store_alone(
-    variant: str, tmp_path: Path
+    driver: Driver, tmp_path: Path
 ) -> None:
     """SIGKILL to every process of the server at once, then another on the same file."""
     file = tmp_path / "kv.sqlite3"
-    with serving(variant, file) as server:
+    with running(driver.command, WIRELAB_KV_FILE=str(file)) as server:
         with kv.proxy(server.address) as store:
             store.set("foo", {"bar": [1, 2, 3]})
         os.killpg(server.process.pid, signal.SIGKILL)
-        assert server.process.wait(5) == -signal.SIGKILL
-    with serving(variant, file) as server, kv.proxy(server.address) as store:
-        assert store.keys() == (["foo"] if variant == "gunicorn" else [])
-        if variant == "gunicorn":
+        assert server.process.wait(FAR) == -signal.SIGKILL
+    with serving(driver, WIRELAB_KV_FILE=str(file)) as server, kv.proxy(server.address) as store:
+        assert store.keys() == (["foo"] if driver.name == "gunicorn" else [])
+        if driver.name == "gunicorn":
             assert store.get("foo") == {"bar": [1, 2, 3]}
 
 
-def test_no_update_of_a_counter_is_lost(variant: str, tmp_path: Path) -> None:
+def test_no_update_of_a_counter_is_lost(driver: Driver, tmp_path: Path) -> None:
     """Eight threads increment it; through two servers, where one file can be that of both."""
     file = tmp_path / "kv.sqlite3"
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(serving(variant, file))
-            for _ in range({"gunicorn": 2, "single": 1}[variant])
+            stack.enter_context(serving(driver, WIRELAB_KV_FILE=str(file)))
+            for _ in range({"gunicorn": 2, "single": 1}[driver.name])
         ]
 
         def increment(number: int) -> list[int]:
@@ -502,20 +474,14 @@ def test_calls_are_served_while_clients_are_idle(address: Address) -> None:
         for _ in range(20):
             idle = stack.enter_context(kv.proxy(address))
             idle.exists("")
-        kv.health(address, 5)
+        kv.health(address, FAR)
 
 
 def test_a_file_that_cannot_be_one_is_one_line(tmp_path: Path) -> None:
     """It names the variable and the path, and no worker is started."""
     path = tmp_path / "none" / "kv.sqlite3"
-    line = refuses_to_start(GUNICORN, WIRELAB_PORT="0", WIRELAB_KV_FILE=str(path))
+    line = refuses_to_start(DRIVERS["kv"][0].command, WIRELAB_PORT="0", WIRELAB_KV_FILE=str(path))
     assert line.startswith(f"WIRELAB_KV_FILE has value {str(path)!r}. Not a database: ")
-
-
-def test_a_bad_port_is_one_line(variant: str) -> None:
-    """It names the variable and the value."""
-    line = refuses_to_start(COMMANDS[variant], WIRELAB_PORT="kv")
-    assert line == "WIRELAB_PORT has value 'kv'. Not a port number (0 to 65535)"
 
 
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -529,38 +495,34 @@ def test_one_silent_connection_keeps_everyone_waiting_until_it_leaves(
     """The kernel holds the others meanwhile, and each is served then."""
     body = xmlrpc.client.dumps(("x",), "exists").encode()
     request = HALF.replace(b"10", b"%d" % len(body)) + body
-    with socket.create_connection(address, 5) as silent, ExitStack() as clients:
+    with connect(address) as silent, ExitStack() as clients:
         silent.sendall(said)
-        waiting = [clients.enter_context(socket.create_connection(address, 5)) for _ in range(20)]
+        waiting = [clients.enter_context(connect(address)) for _ in range(20)]
         for client in waiting:
             client.sendall(request)
-        waiting[0].settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            waiting[0].recv(1)
-        waiting[0].settimeout(5)
+        assert unanswered(*waiting)
         silent.close()
         for client in waiting:
             assert rest_of(client).startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 @pytest.mark.parametrize("said", [b"", b"POST / HT", HALF])
-def test_a_reset_is_no_trouble_for_others(server: Server, said: bytes) -> None:
-    """Nor a traceback in the log."""
-    client = socket.create_connection(server.address, 5)
+def test_a_reset_disturbs_nobody(address: Address, said: bytes) -> None:
+    """Nor is there a traceback in the log."""
+    client = connect(address)
     client.sendall(said)
     reset(client)
-    kv.health(server.address, 5)
-    assert "Traceback" not in "".join(server.log)
+    kv.health(address, FAR)
 
 
-def test_a_connection_has_one_call_of_the_stock_server(address: Address, variant: str) -> None:
+def test_a_connection_has_one_call_of_the_stock_server(address: Address, driver: Driver) -> None:
     """It closes after the answer (HTTP/1.0), where the default waits for the next call."""
     body = xmlrpc.client.dumps(("x",), "exists").encode()
-    with closing(http.client.HTTPConnection(*address, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(*address, timeout=FAR)) as connection:
         connection.request("POST", "/", body)
         response = connection.getresponse()
         response.read()
-    assert response.will_close is (variant == "single")
+    assert response.will_close is (driver.name == "single")
 
 
 def test_sigterm_ends_the_single_server_amid_a_call() -> None:
@@ -583,4 +545,4 @@ runtime.main(single.serve, default_port=15000)
             pytest.raises((OSError, http.client.HTTPException)),
         ):
             store.get("x")
-        assert server.process.wait(2) == 0
+        assert server.ended() == 0

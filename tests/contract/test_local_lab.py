@@ -16,7 +16,9 @@ import psutil
 import pytest
 
 from clients import exercise
+from scripts import processes
 from scripts.stack import ROOT, port_variable, services
+from tests.support.processes import SILENCE_TIMEOUT
 
 NAMES = [service.name for service in services({})]
 ALL = [service.name for service in services({}, "*")]
@@ -60,14 +62,6 @@ def pids(listing: str) -> dict[str, int]:
     }
 
 
-def is_zombie(process: psutil.Process) -> bool:
-    """Whether the process has ended and only waits for its parent to take note."""
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     """`make up` says in one line that there is no engine, and the clients find all they ask."""
     done = lab("up")
@@ -83,11 +77,10 @@ def test_down_ends_all_processes_and_keeps_the_data_of_kv(lab: Lab) -> None:
     """After `make down` no server is left, and what kv was told is there at the next start."""
     assert lab("up-local").returncode == 0
     assert lab("demo", "--", "kv", "set", "kept", "42").returncode == 0
-    processes = [psutil.Process(pid) for pid in pids(lab("ps").stdout).values()]
-    workers = [child for process in processes for child in process.children(recursive=True)]
+    servers = [psutil.Process(pid) for pid in pids(lab("ps").stdout).values()]
+    workers = [child for server in servers for child in server.children(recursive=True)]
     assert lab("down").stderr.startswith(f"stopped {', '.join(NAMES)}\n")
-    # A zombie has ended; process 1 of some machines takes its time to say so.
-    assert [each for each in processes + workers if each.is_running() and not is_zombie(each)] == []
+    assert [each for each in servers + workers if processes.alive(each.pid)] == []
     assert lab("up-local").returncode == 0
     assert lab("demo", "--", "kv", "get", "kept").stdout == "42\n"
 
@@ -220,9 +213,9 @@ def test_server_that_cannot_start_is_shown_with_its_log(lab: Lab) -> None:
 
 def test_servers_started_before_one_that_cannot_start_are_stopped(lab: Lab) -> None:
     """Rest fails when tcp-echo and udp-time run already."""
-    done = lab("up-local", WIRELAB_SILENCE_TIMEOUT="0")
+    done = lab("up-local", **{SILENCE_TIMEOUT: "0"})
     assert done.returncode == 1
-    assert "WIRELAB_SILENCE_TIMEOUT has value '0'" in done.stderr
+    assert f"{SILENCE_TIMEOUT} has value '0'" in done.stderr
     assert pids(lab("ps").stdout) == {}
 
 

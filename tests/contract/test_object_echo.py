@@ -4,38 +4,31 @@ import os
 import pickle
 import resource
 import socket
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+import clients.connections
 from clients import object_echo
 from clients.addresses import Address
 from clients.checks import Check
-from clients.connections import connect
 from services import safe_pickle
 from services.connection.session import HANDSHAKE_SECONDS, MAX_MESSAGE
-from tests.helpers import LOOPBACK, refuses_to_start, reset, rest_of, until
-from tests.processes import Server, running
+from tests.support.clients import Where, stock
+from tests.support.drivers import DRIVERS, Driver, safe, serving
+from tests.support.pace import FAR, until, within
+from tests.support.processes import Server, refuses_to_start
+from tests.support.sockets import LOOPBACK, connect, reset, rest_of, unanswered
 
-VARIANTS = ["evented", "threaded"]
-
-Where = Address | str
-
-evented = pytest.mark.parametrize("variant", ["evented"], indirect=True)
-threaded = pytest.mark.parametrize("variant", ["threaded"], indirect=True)
-
-
-def command(variant: str) -> list[str]:
-    """Return how a variant is started."""
-    return ["python", "-m", f"services.object_echo.{variant}"]
+only_safe = pytest.mark.parametrize("driver", safe("object-echo"), ids=str, indirect=True)
+only_naive = pytest.mark.parametrize(
+    "driver", [driver for driver in DRIVERS["object-echo"] if driver.naive], ids=str, indirect=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,41 +37,24 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("run") / "object-echo.sock")
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request: pytest.FixtureRequest) -> str:
-    """Name each variant in turn."""
-    name: str = request.param
-    return name
+@pytest.fixture(scope="module", params=DRIVERS["object-echo"], ids=str)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Name each driver, one after the other."""
+    found: Driver = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def server(variant: str, key_file: Path, path: str) -> Iterator[Server]:
-    """Run the variant; whatever its peers do, its log has no traceback."""
-    assert key_file.exists()
-    with running(command(variant), WIRELAB_UNIX_SOCKET=path) as server:
+def server(driver: Driver, path: str) -> Iterator[Server]:
+    """Run the driver, on its UNIX socket too."""
+    with serving(driver, WIRELAB_UNIX_SOCKET=path) as server:
         yield server
-        assert "Traceback" not in "".join(server.log)
 
 
 @pytest.fixture(params=["TCP", "UNIX"])
 def where(request: pytest.FixtureRequest, server: Server, path: str) -> Where:
-    """Name each of the two ways to the server in turn."""
+    """Name each of the two ways to the server, one after the other."""
     return server.address if request.param == "TCP" else path
-
-
-def stock(where: Where, key: bytes) -> "Connection[Any, Any]":
-    """Connect with the standard library's own client."""
-    return Client(where if isinstance(where, str) else (where.host, where.port), authkey=key)
-
-
-def raw(where: Where) -> socket.socket:
-    """Connect without saying anything."""
-    if not isinstance(where, str):
-        return socket.create_connection(where, 10)
-    stream = socket.socket(socket.AF_UNIX)
-    stream.settimeout(10)
-    stream.connect(where)
-    return stream
 
 
 def assert_refused(where: Where, key: bytes, message: bytes) -> None:
@@ -157,7 +133,7 @@ def test_what_the_client_checks_holds(
     checks: tuple[Check, ...] = object_echo.CHECKS
     for check in checks:
         check.run(server.address)
-    object_echo.health(server.address, 5)
+    object_echo.health(server.address, FAR)
 
 
 def test_many_connections_are_served_at_once(where: Where, key: bytes) -> None:
@@ -183,7 +159,7 @@ def test_what_is_no_pickle_closes_that_connection_alone(
     assert_refused(where, key, message)
 
 
-@evented
+@only_safe
 @pytest.mark.parametrize("value", [len, ValueError()], ids=["a function", "an exception"])
 def test_what_is_not_plain_data_closes_that_connection_alone(
     where: Where, key: bytes, value: object
@@ -192,7 +168,7 @@ def test_what_is_not_plain_data_closes_that_connection_alone(
     assert_refused(where, key, pickle.dumps(value))
 
 
-@threaded
+@only_naive
 @pytest.mark.parametrize("value", [len, ValueError("x")], ids=["a function", "an exception"])
 def test_what_the_server_can_import_comes_back_too(where: Where, key: bytes, value: object) -> None:
     """Unpickling looks up what it names, and pickling names it again."""
@@ -201,7 +177,7 @@ def test_what_the_server_can_import_comes_back_too(where: Where, key: bytes, val
         assert repr(c.recv()) == repr(value)
 
 
-@evented
+@only_safe
 def test_nothing_that_a_pickle_names_is_run(where: Where, key: bytes, tmp_path: Path) -> None:
     """A client that knows the key may not do more than one that sends plain data."""
     canary = tmp_path / "canary"
@@ -210,7 +186,7 @@ def test_nothing_that_a_pickle_names_is_run(where: Where, key: bytes, tmp_path: 
     assert not canary.exists()
 
 
-@threaded
+@only_naive
 def test_what_a_pickle_names_is_run(server: Server, where: Where, key: bytes) -> None:
     """A client that knows the key has the server call what it likes: here os.getpid."""
     with stock(where, key) as c:
@@ -218,7 +194,7 @@ def test_what_a_pickle_names_is_run(server: Server, where: Where, key: bytes) ->
         assert c.recv() == server.process.pid != os.getpid()
 
 
-@evented
+@only_safe
 def test_a_message_announced_as_too_large_closes_the_connection(where: Where, key: bytes) -> None:
     """The header is enough, and others are served."""
     with stock(where, key) as c:
@@ -228,26 +204,22 @@ def test_a_message_announced_as_too_large_closes_the_connection(where: Where, ke
     assert object_echo.echo(where, "served") == "served"
 
 
-@evented
-@pytest.mark.parametrize("service", ["object_echo", "rpc"])
-def test_the_largest_message_is_a_setting(
-    variant: str, service: str, key_file: Path, key: bytes
-) -> None:
+@pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str, indirect=True)
+def test_the_largest_message_is_a_setting(driver: Driver, key_file: Path, key: bytes) -> None:
     """One byte more closes the connection, and a size that cannot be is refused at the start."""
-    start = ["python", "-m", f"services.{service}.{variant}"]
     around = len(safe_pickle.dumps("x" * 4000)) - 4000
     largest = safe_pickle.dumps("x" * (5000 - around))
-    with running(start, WIRELAB_MAX_MESSAGE="5000") as server:
+    with serving(driver, WIRELAB_MAX_MESSAGE="5000") as server:
         with stock(server.address, key) as c:
             c.send_bytes(largest)
             assert c.recv_bytes()
             c.send_bytes(largest + b"x")
             with pytest.raises((EOFError, ConnectionResetError)):
                 c.recv_bytes()
-        until(lambda: any("1 to 5000 are accepted" in line for line in server.log))
+        until(lambda: "1 to 5000 are accepted" in server.log, "the log says why")
     for value in ("4095", "2147483648", "16 MiB"):
         line = refuses_to_start(
-            start,
+            driver.command,
             WIRELAB_PORT="0",
             WIRELAB_AUTHKEY_FILE=str(key_file),
             WIRELAB_MAX_MESSAGE=value,
@@ -257,19 +229,19 @@ def test_the_largest_message_is_a_setting(
         )
 
 
-@threaded
+@only_naive
 def test_memory_is_reserved_for_whatever_is_announced(
     server: Server, where: Where, key: bytes
 ) -> None:
     """Four bytes are enough for 256 MiB of address space, until that peer leaves."""
     size = 256 * 1024 * 1024
-    process = psutil.Process(server.process.pid)
+    process = server.worker
     with stock(where, key) as c:
         before = process.memory_info().vms
         os.write(c.fileno(), size.to_bytes(4, "big"))
-        until(lambda: process.memory_info().vms >= before + size)
+        until(lambda: process.memory_info().vms >= before + size, "it is reserved")
         assert object_echo.echo(where, "served") == "served"
-    until(lambda: process.memory_info().vms < before + size)
+    until(lambda: process.memory_info().vms < before + size, "it is released")
 
 
 STRANGERS: dict[str, bytes] = {
@@ -280,18 +252,16 @@ STRANGERS: dict[str, bytes] = {
     "a frame of nothing": b"\0\0\0\0",
     "a negative frame": b"\xff\xff\xff\xff\0\0\0\0\0\0\0\1",
 }
-MUTE = ("a port scan", "a negative frame")  # after which the handshake still waits for bytes
+SILENT = ("a port scan", "a negative frame")  # after which the handshake still waits for bytes
 
 
 @pytest.mark.parametrize("data", STRANGERS.values(), ids=STRANGERS)
-def test_a_stranger_that_leaves_is_no_trouble_for_others(
-    where: Where, key: bytes, data: bytes
-) -> None:
+def test_a_stranger_that_leaves_disturbs_nobody(where: Where, key: bytes, data: bytes) -> None:
     """Whether it closes or resets the connection."""
     with stock(where, key) as other:
-        with raw(where) as closes:
+        with connect(where) as closes:
             closes.sendall(data)
-        resets = raw(where)
+        resets = connect(where)
         resets.sendall(data)
         reset(resets)
         other.send("still here")
@@ -300,13 +270,13 @@ def test_a_stranger_that_leaves_is_no_trouble_for_others(
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_a_stranger_that_stays_holds_up_the_classic_form_if_it_is_mute(
-    where: Where, variant: str, stranger: str
+def test_a_silent_stranger_that_stays_blocks_the_naive_driver(
+    where: Where, driver: Driver, stranger: str
 ) -> None:
-    """The event-driven server serves the next one meanwhile, whatever the stranger has said."""
-    with raw(where) as stays:
+    """The others serve the next client meanwhile, whatever the stranger has sent."""
+    with connect(where) as stays:
         stays.sendall(STRANGERS[stranger])
-        if variant == "threaded" and stranger in MUTE:
+        if driver.naive and stranger in SILENT:
             with pytest.raises(TimeoutError):
                 object_echo.echo(where, "new", timeout=0.3)
         else:
@@ -325,25 +295,24 @@ def test_a_wrong_key_is_refused_and_others_are_served(where: Where, key: bytes) 
 
 
 def test_a_unix_client_may_have_a_name_of_its_own(
-    variant: str, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most have none, and those of TCP have two parts: this one is of one character."""
-    assert key_file.exists()
     monkeypatch.chdir(tmp_path)
-    with running(command(variant), WIRELAB_UNIX_SOCKET=str(tmp_path / "echo.sock")) as server:
-        until(lambda: any("echo.sock" in line for line in server.log))
+    with serving(driver, WIRELAB_UNIX_SOCKET=str(tmp_path / "echo.sock")) as server:
+        until(lambda: "echo.sock" in server.log, "it listens there")
         with socket.socket(socket.AF_UNIX) as client:
             client.bind("x")
-            client.settimeout(5)
+            client.settimeout(FAR)
             client.connect("echo.sock")
             assert b"#CHALLENGE#" in client.recv(100)
         assert object_echo.echo(server.address, "served") == "served"
 
 
 def test_a_client_with_the_wrong_key_reads_nothing(where: Where) -> None:
-    """What it sends after a wrong answer is not even looked at."""
+    """What it sends after a wrong answer is not read."""
     answer = bytearray()
-    with raw(where) as stranger, suppress(ConnectionResetError):
+    with connect(where) as stranger, suppress(ConnectionResetError):
         stranger.sendall(b"\0\0\0\x10" + bytes(16) + b"\0\0\0\2N.")
         while chunk := stranger.recv(4096):
             answer += chunk
@@ -351,158 +320,95 @@ def test_a_client_with_the_wrong_key_reads_nothing(where: Where) -> None:
     assert answer.endswith(b"\0\0\0\x09#FAILURE#")
 
 
-@evented
-def test_mute_peers_keep_nobody_waiting_and_are_dropped(
+@only_safe
+def test_silent_peers_keep_nobody_waiting_and_are_closed(
     server: Server, path: str, key: bytes
 ) -> None:
-    """Their time is that of the handshake; who has authenticated may be silent for longer."""
+    """Their time is that of the handshake; an authenticated peer may be silent for longer."""
     with ExitStack() as stack:
         started = time.monotonic()
-        mute = [stack.enter_context(raw(where)) for where in 20 * (server.address, path)]
-        for peer in mute[:20]:
-            peer.sendall(b"\0")  # a header begun is as mute as none
+        silent = [stack.enter_context(connect(where)) for where in 20 * (server.address, path)]
+        for peer in silent[:20]:
+            peer.sendall(b"\0")  # a header begun is as silent as none
         idle = stack.enter_context(stock(server.address, key))
         assert object_echo.echo(server.address, "served") == "served"
         assert object_echo.echo(path, "served") == "served"
-        for peer in mute:
-            peer.settimeout(HANDSHAKE_SECONDS + 2)
+        for peer in silent:
             assert b"#CHALLENGE#" in rest_of(peer)
-        assert time.monotonic() - started > HANDSHAKE_SECONDS - 0.5
+        took = time.monotonic() - started
+        assert took > HANDSHAKE_SECONDS - 0.5
+        assert within(took - HANDSHAKE_SECONDS, 2)
         idle.send("idle no more")
         assert idle.recv() == "idle no more"
 
 
-@threaded
-def test_a_mute_peer_keeps_every_later_one_waiting_until_it_leaves(
+@only_naive
+def test_a_silent_peer_blocks_every_later_one_until_it_leaves(
     server: Server, where: Where, path: str, key: bytes
 ) -> None:
-    """The kernel holds those; who was there before, and the other listener, are served."""
-    with stock(where, key) as before, raw(where) as mute, ExitStack() as stack:
-        assert b"#CHALLENGE#" in mute.recv(100)
-        waiting = [stack.enter_context(raw(where)) for _ in range(20)]
-        waiting[0].settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            waiting[0].recv(100)
+    """The kernel holds those; earlier ones, and those of the other listener, are served."""
+    with stock(where, key) as before, connect(where) as silent, ExitStack() as stack:
+        assert b"#CHALLENGE#" in silent.recv(100)
+        waiting = [stack.enter_context(connect(where)) for _ in range(20)]
+        assert unanswered(*waiting)
         before.send("served")
         assert before.recv() == "served"
         other = path if where == server.address else server.address
         assert object_echo.echo(other, "served") == "served"
-        mute.close()
+        silent.close()
         for peer in waiting:
-            peer.settimeout(5)
             assert b"#CHALLENGE#" in peer.recv(100)
             peer.close()
 
 
-def test_without_descriptors_it_waits_and_recovers(
-    variant: str, key_file: Path, key: bytes
-) -> None:
-    """Those connected are served, the log is not flooded, and who waits gets his turn."""
-    assert key_file.exists()
-    with running(command(variant)) as server, ExitStack() as clients:
+def test_without_descriptors_it_waits_and_recovers(driver: Driver, key: bytes) -> None:
+    """Those connected are served, the log is not flooded, and who waits is served later."""
+    with serving(driver) as server, ExitStack() as clients:
         held = [clients.enter_context(stock(server.address, key)) for _ in range(10)]
         for c in held:
             c.send("served")
             assert c.recv() == "served"
-        in_use = psutil.Process(server.process.pid).num_fds()
-        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (in_use, in_use))
-        if variant == "threaded":  # accept(2) has taken its descriptor before it waits
-            held.append(clients.enter_context(stock(server.address, key)))
-        waiting = clients.enter_context(raw(server.address))
-        until(lambda: any("Too many open files" in line for line in server.log))
-        began = time.monotonic()
-        while time.monotonic() < began + 0.5:
-            held[0].send("served")
-            assert held[0].recv() == "served"
-        complaints = [line for line in server.log if "Too many open files" in line]
-        assert len(complaints) <= 5 + 15 * (time.monotonic() - began)  # ten a second, and some
-        held.pop(0).close()
-        assert b"#CHALLENGE#" in waiting.recv(100)
+        with server.limited(resource.RLIMIT_NOFILE, server.descriptors):
+            if driver.naive:  # accept(2) has taken its descriptor before it waits
+                held.append(clients.enter_context(stock(server.address, key)))
+            waiting = clients.enter_context(connect(server.address))
+            until(lambda: "Too many open files" in server.log, "it has no descriptor left")
+            began = time.monotonic()
+            while time.monotonic() < began + 0.5:
+                held[0].send("served")
+                assert held[0].recv() == "served"
+            complaints = server.log.count("Too many open files")
+            assert complaints <= 5 + 15 * (time.monotonic() - began)  # ten a second, and some
+            held.pop(0).close()
+            assert b"#CHALLENGE#" in waiting.recv(100)
 
 
-@threaded
-def test_without_threads_it_closes_the_connection_and_goes_on(
-    variant: str, key_file: Path, key: bytes
-) -> None:
+@only_naive
+def test_without_threads_it_closes_the_connection_and_goes_on(driver: Driver, key: bytes) -> None:
     """Those connected are served, and new ones as soon as there can be a thread again."""
-    assert key_file.exists()
-    with running(command(variant)) as server, stock(server.address, key) as c:
+    with serving(driver) as server, stock(server.address, key) as c:
         c.send("served")
         assert c.recv() == "served"
-        process = psutil.Process(server.process.pid)
-        limits = process.rlimit(psutil.RLIMIT_AS)
-        process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + 2**20, limits[1]))
-        with stock(server.address, key) as refused, pytest.raises((EOFError, ConnectionResetError)):
-            refused.recv()
-        assert any("can't start new thread" in line for line in server.log)
-        c.send("served")
-        assert c.recv() == "served"
-        process.rlimit(psutil.RLIMIT_AS, limits)
+        too_little = server.worker.memory_info().vms + 2**20
+        with server.limited(resource.RLIMIT_AS, too_little):
+            with (
+                stock(server.address, key) as refused,
+                pytest.raises((EOFError, ConnectionResetError)),
+            ):
+                refused.recv()
+            assert "can't start new thread" in server.log
+            c.send("served")
+            assert c.recv() == "served"
         assert object_echo.echo(server.address, "served") == "served"
-
-
-def test_the_socket_file_is_there_while_the_server_is(
-    variant: str, key_file: Path, tmp_path: Path
-) -> None:
-    """It is removed at the stop, and one that a crash has left is replaced."""
-    file = tmp_path / "echo.sock"
-    assert key_file.exists()
-    with socket.socket(socket.AF_UNIX) as crashed:
-        crashed.bind(str(file))
-    with running(command(variant), WIRELAB_UNIX_SOCKET=str(file)) as server:
-        until(lambda: any("echo.sock" in line for line in server.log))
-        assert stat.S_ISSOCK(file.stat().st_mode)
-        assert object_echo.echo(str(file), "hello") == "hello"
-        assert server.stop() == 0
-    assert not file.exists()
-
-
-def test_a_file_that_is_no_socket_is_not_replaced(
-    variant: str, key_file: Path, tmp_path: Path
-) -> None:
-    """One line names it, and it stays as it is."""
-    file = tmp_path / "notes"
-    file.write_text("mine")
-    line = refuses_to_start(
-        command(variant),
-        WIRELAB_PORT="0",
-        WIRELAB_AUTHKEY_FILE=str(key_file),
-        WIRELAB_UNIX_SOCKET=str(file),
-    )
-    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where a socket can")
-    assert file.read_text() == "mine"
-
-
-def test_without_a_good_authkey_it_does_not_start(variant: str, tmp_path: Path) -> None:
-    """One line names the variable, and the file."""
-    assert refuses_to_start(command(variant), WIRELAB_PORT="0") == (
-        "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key"
-    )
-    short = tmp_path / "short"
-    short.write_text("peekaboo\n")
-    line = refuses_to_start(command(variant), WIRELAB_PORT="0", WIRELAB_AUTHKEY_FILE=str(short))
-    assert line == (
-        f"WIRELAB_AUTHKEY_FILE: the key in {short} has 8 characters; it takes at least 32"
-    )
-
-
-def test_a_port_in_use_is_one_line(variant: str, key_file: Path) -> None:
-    """It names the address."""
-    with socket.create_server((LOOPBACK, 0)) as holder:
-        port = str(holder.getsockname()[1])
-        line = refuses_to_start(
-            command(variant), WIRELAB_PORT=port, WIRELAB_AUTHKEY_FILE=str(key_file)
-        )
-    assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
 
 
 def test_our_client_does_not_wait_for_ever(key: bytes) -> None:
     """A server that accepts and says nothing is given up, by TCP and by a UNIX socket."""
     with socket.create_server((LOOPBACK, 0)) as tcp, pytest.raises(TimeoutError):
-        connect(Address(*tcp.getsockname()), key, 0.1)
+        clients.connections.connect(Address(*tcp.getsockname()), key, 0.1)
     name = f"\0wirelab-test-{os.urandom(8).hex()}"  # abstract: no file, unix(7)
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(name)
         unix.listen()
         with pytest.raises(TimeoutError):
-            connect(name, key, 0.1)
+            clients.connections.connect(name, key, 0.1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +21,29 @@ from clients.checks import Check
 from clients.rpc import RPCProxy
 from services import safe_pickle
 from services.connection.session import HANDSHAKE_SECONDS
-from tests.helpers import LOOPBACK, refuses_to_start, rest_of, until
-from tests.processes import Server, running
+from tests.support.clients import stock
+from tests.support.drivers import DRIVERS, Driver, safe
+from tests.support.pace import FAR, within
+from tests.support.processes import Server, running
+from tests.support.sockets import LOOPBACK, connect, rest_of
 
-VARIANTS = ["evented", "threaded"]
-
-evented = pytest.mark.parametrize("variant", ["evented"], indirect=True)
-threaded = pytest.mark.parametrize("variant", ["threaded"], indirect=True)
-
-
-def command(variant: str) -> list[str]:
-    """Return how a variant is started."""
-    return ["python", "-m", f"services.rpc.{variant}"]
+only_safe = pytest.mark.parametrize("driver", safe("rpc"), ids=str, indirect=True)
+only_naive = pytest.mark.parametrize(
+    "driver", [driver for driver in DRIVERS["rpc"] if driver.naive], ids=str, indirect=True
+)
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def variant(request: pytest.FixtureRequest) -> str:
-    """Name each variant in turn."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def server(variant: str, key_file: Path) -> Iterator[Server]:
-    """Run the variant; whatever its peers do, its log has no traceback."""
-    assert key_file.exists()
-    with running(command(variant)) as server:
-        yield server
-        assert "Traceback" not in "".join(server.log)
-
-
-@pytest.fixture
-def address(server: Server) -> Address:
-    """Say where the variant is."""
-    return server.address
+@pytest.fixture(scope="module", params=DRIVERS["rpc"], ids=str)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Name each driver, one after the other."""
+    found: Driver = request.param
+    return found
 
 
 @pytest.fixture
 def connection(address: Address, key: bytes) -> Iterator["Connection[Any, Any]"]:
     """Connect with the standard library's own client."""
-    with Client((address.host, address.port), authkey=key) as connection:
+    with stock(address, key) as connection:
         yield connection
 
 
@@ -111,15 +94,14 @@ def test_the_proxy_of_the_seed_gets_every_exception(connection: "Connection[Any,
 
 
 @pytest.mark.parametrize("check", rpc.CHECKS, ids=[check.what for check in rpc.CHECKS])
-def test_what_the_client_checks_holds(address: Address, key_file: Path, check: Check) -> None:
+def test_what_the_client_checks_holds(address: Address, check: Check) -> None:
     """Every check of the client passes."""
-    assert key_file.exists()
     check.run(address)
 
 
 def test_the_health_check_passes(address: Address) -> None:
     """The exchange that container health checks make succeeds."""
-    rpc.health(address, 5)
+    rpc.health(address, FAR)
 
 
 def test_results_are_what_the_function_returns(proxy: RPCProxy) -> None:
@@ -231,19 +213,16 @@ runtime.main(import_module(f"services.rpc.{sys.argv[1]}").serve, default_port=0)
 """
 
 
-def test_what_cannot_be_pickled_leaves_the_connection_usable(
-    variant: str, key_file: Path, key: bytes
-) -> None:
+def test_what_cannot_be_pickled_leaves_the_connection_usable(driver: Driver, key: bytes) -> None:
     """A result or an exception, for either form of client."""
-    assert key_file.exists()
-    with running(["python", "-c", UNPICKLABLE, variant]) as server:
+    with running(["python", "-c", UNPICKLABLE, driver.name]) as server:
         with RPCProxy(server.address, key) as proxy:
             with pytest.raises(ValueError, match="a generator is not plain data"):
                 proxy.a_generator()
             with pytest.raises(ValueError, match="<function"):
                 proxy.an_error()
             assert proxy.add(2, 3) == 5
-        with Client((server.address.host, server.address.port), authkey=key) as connection:
+        with stock(server.address, key) as connection:
             twice = TwiceProxy(connection)
             with pytest.raises(ValueError, match="a generator is not plain data"):
                 twice.a_generator()
@@ -261,25 +240,25 @@ UNPICKLED: dict[str, tuple[bytes, str]] = {  # and the error of whoever unpickle
 
 @pytest.mark.parametrize(("message", "error"), UNPICKLED.values(), ids=UNPICKLED)
 def test_a_request_that_is_not_plain_data_is_an_error(
-    connection: "Connection[Any, Any]", variant: str, message: bytes, error: str
+    connection: "Connection[Any, Any]", driver: Driver, message: bytes, error: str
 ) -> None:
-    """The classic form has unpickled it, the default has not; the connection stays usable."""
+    """The naive driver has unpickled it, the others have not; the connection stays usable."""
     connection.send_bytes(message)
     held, name, _, _ = connection.recv()
-    assert (held, name) == (False, error if variant == "threaded" else "UnpicklingError")
+    assert (held, name) == (False, error if driver.naive else "UnpicklingError")
     connection.send(("add", (2, 3), {}))
     assert connection.recv() == (True, 5)
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["pickled once", "pickled twice"])
-def test_only_the_classic_form_runs_what_a_pickle_names(
-    server: Server, variant: str, connection: "Connection[Any, Any]", twice: bool
+def test_only_the_naive_driver_runs_what_a_pickle_names(
+    server: Server, driver: Driver, connection: "Connection[Any, Any]", twice: bool
 ) -> None:
     """A client that knows the key calls os.getpid there, which nobody has registered."""
     request: object = ("echo", (Pid(),), {})
     connection.send(pickle.dumps(request) if twice else request)
     answer = pickle.loads(connection.recv()) if twice else connection.recv()
-    if variant == "threaded":
+    if driver.naive:
         assert answer == (server.process.pid if twice else (True, server.process.pid))
     else:
         assert "UnpicklingError" in (str(answer) if twice else answer)
@@ -312,69 +291,36 @@ def test_a_wrong_key_is_refused_and_others_are_served(address: Address, key: byt
     with RPCProxy(address, b"not the key") as proxy, pytest.raises(AuthenticationError):
         proxy.add(1, 1)
     with pytest.raises(AuthenticationError):
-        Client((address.host, address.port), authkey=b"not the key")
+        stock(address, b"not the key")
     with RPCProxy(address, key) as proxy:
         assert proxy.add(1, 1) == 2
 
 
-@evented
-def test_mute_peers_keep_nobody_waiting_and_are_dropped(address: Address) -> None:
+@only_safe
+def test_silent_peers_keep_nobody_waiting_and_are_closed(address: Address) -> None:
     """Their time is that of the handshake."""
+    began = time.monotonic()
     with ExitStack() as stack:
-        mute = [stack.enter_context(socket.create_connection(address, 10)) for _ in range(20)]
-        rpc.health(address, 5)
-        for peer in mute:
-            peer.settimeout(HANDSHAKE_SECONDS + 2)
+        silent = [stack.enter_context(connect(address)) for _ in range(20)]
+        rpc.health(address, FAR)
+        for peer in silent:
             assert b"#CHALLENGE#" in rest_of(peer)
+    assert within(time.monotonic() - began - HANDSHAKE_SECONDS, 2)
 
 
-@threaded
-def test_a_mute_peer_keeps_every_later_one_waiting_until_it_leaves(address: Address) -> None:
+@only_naive
+def test_a_silent_peer_blocks_every_later_one_until_it_leaves(address: Address) -> None:
     """The kernel holds those meanwhile."""
-    with socket.create_connection(address, 5) as mute, ExitStack() as stack:
-        assert b"#CHALLENGE#" in mute.recv(100)
+    with connect(address) as silent, ExitStack() as stack:
+        assert b"#CHALLENGE#" in silent.recv(100)
         with pytest.raises(TimeoutError):
             rpc.health(address, 0.3)
-        waiting = [stack.enter_context(socket.create_connection(address, 5)) for _ in range(20)]
-        mute.close()
+        waiting = [stack.enter_context(connect(address)) for _ in range(20)]
+        silent.close()
         for peer in waiting:
             assert b"#CHALLENGE#" in peer.recv(100)
             peer.close()
-        rpc.health(address, 5)
-
-
-def test_the_same_over_a_unix_socket(
-    variant: str, key_file: Path, key: bytes, tmp_path: Path
-) -> None:
-    """Its file replaces one that a crash has left, and is removed at the stop."""
-    file = tmp_path / "rpc.sock"
-    assert key_file.exists()
-    with socket.socket(socket.AF_UNIX) as crashed:
-        crashed.bind(str(file))
-    with running(command(variant), WIRELAB_UNIX_SOCKET=str(file)) as server:
-        until(lambda: any("rpc.sock" in line for line in server.log))
-        for where in (str(file), (server.address.host, server.address.port)):
-            with Client(where, authkey=key) as connection:
-                connection.send(("add", (2, 3), {}))
-                assert connection.recv() == (True, 5)
-        assert server.stop() == 0
-    assert not file.exists()
-
-
-def test_a_file_that_is_no_socket_is_not_replaced(
-    variant: str, key_file: Path, tmp_path: Path
-) -> None:
-    """One line names it, and it stays as it is."""
-    file = tmp_path / "notes"
-    file.write_text("mine")
-    line = refuses_to_start(
-        command(variant),
-        WIRELAB_PORT="0",
-        WIRELAB_AUTHKEY_FILE=str(key_file),
-        WIRELAB_UNIX_SOCKET=str(file),
-    )
-    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where a socket can")
-    assert file.read_text() == "mine"
+        rpc.health(address, FAR)
 
 
 @contextmanager
@@ -429,10 +375,10 @@ def test_a_server_that_closes_is_connected_to_again(key: bytes) -> None:
         assert proxy.add(2, 2) == 4
 
 
-def test_a_server_that_is_mute_from_the_start_times_out(key: bytes) -> None:
-    """Nobody there says as much as a challenge."""
-    with socket.create_server((LOOPBACK, 0)) as mute:
-        address = Address(*mute.getsockname())
+def test_a_server_that_is_silent_from_the_start_times_out(key: bytes) -> None:
+    """It does not even send a challenge."""
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        address = Address(*silent.getsockname())
         with RPCProxy(address, key, timeout=0.1) as proxy, pytest.raises(TimeoutError):
             proxy.add(1, 1)
 
@@ -451,13 +397,3 @@ def test_what_a_server_sends_is_not_run(key: bytes, tmp_path: Path) -> None:
             proxy.add(1, 1)
         assert proxy._connection is None
     assert not canary.exists()
-
-
-def test_without_an_authkey_it_does_not_start(variant: str, tmp_path: Path) -> None:
-    """One line names the variable, and the file."""
-    assert refuses_to_start(command(variant), WIRELAB_PORT="0") == (
-        "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key"
-    )
-    missing = tmp_path / "none"
-    line = refuses_to_start(command(variant), WIRELAB_PORT="0", WIRELAB_AUTHKEY_FILE=str(missing))
-    assert line == f"WIRELAB_AUTHKEY_FILE: {missing}: No such file or directory"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import Address
-from tests.processes import running
+from tests.support.drivers import Driver, drivers
+from tests.support.pace import FAR
 
 VERSIONS = ("3.11", "3.13")  # the last one with an MD5 handshake, and one with SHA-256
 
@@ -37,9 +38,7 @@ s = socket(AF_INET, SOCK_DGRAM)
 print(s.sendto(b"", ("localhost", int(sys.argv[1]))))
 print(s.recvfrom(8192))
 """
-UDP_TIME_PRINTS = re.compile(
-    r"0\n\(b'\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}', \('127\.0\.0\.1', \d+\)\)\n"
-)
+UDP_TIME_PRINTS = r"0\n\(b'\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}', \('127\.0\.0\.1', \d+\)\)\n"
 
 OBJECT_ECHO = """
 import os, sys
@@ -97,10 +96,6 @@ TypeError: unsupported operand type(s) for -: 'list' and 'int'
 [1, 2]
 """
 
-KV = {
-    "gunicorn": ["gunicorn", "-c", "services/kv/gunicorn.conf.py"],
-    "single": ["python", "-m", "services.kv.single"],
-}
 KV_SESSION = """
 import sys
 from xmlrpc.client import ServerProxy
@@ -124,6 +119,14 @@ None
 None
 False
 """
+
+SESSIONS = {  # a program, and a pattern of what it prints
+    "tcp-echo": (TCP_ECHO, re.escape(TCP_ECHO_PRINTS)),
+    "udp-time": (UDP_TIME, UDP_TIME_PRINTS),
+    "object-echo": (OBJECT_ECHO, re.escape(OBJECT_ECHO_PRINTS)),
+    "rpc": (RPC, re.escape(RPC_PRINTS)),
+    "kv": (KV_SESSION, re.escape(KV_PRINTS)),
+}
 
 WRONG_KEY = """
 import sys
@@ -168,47 +171,9 @@ INTERPRETERS = interpreters()
 each_python = pytest.mark.parametrize("python", INTERPRETERS.values(), ids=INTERPRETERS)
 
 
-@pytest.fixture(
-    scope="module",
-    params=["raw_loop", "single", "stream_handler", "threaded", "forked", "prethreaded", "evented"],
-)
-def tcp_echo(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run the TCP echo."""
-    with running(["python", "-m", f"services.tcp_echo.{request.param}"]) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module", params=["raw_loop", "single", "threaded", "forked", "evented"])
-def udp_time(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run the UDP time server."""
-    with running(["python", "-m", f"services.udp_time.{request.param}"]) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module", params=["evented", "threaded"])
-def object_echo(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
-    """Run the object echo."""
-    assert key_file.exists()
-    with running(["python", "-m", f"services.object_echo.{request.param}"]) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module", params=["evented", "threaded"])
-def rpc(request: pytest.FixtureRequest, key_file: Path) -> Iterator[Address]:
-    """Run the RPC server."""
-    assert key_file.exists()
-    with running(["python", "-m", f"services.rpc.{request.param}"]) as server:
-        yield server.address
-
-
-@pytest.fixture(scope="module", params=KV)
-def kv(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Address]:
-    """Run the key-value store."""
-    file = tmp_path_factory.mktemp("kv") / "kv.sqlite3"
-    with running(KV[request.param], WIRELAB_KV_FILE=str(file)) as server:
-        yield server.address
+def each_driver(*services: str) -> pytest.MarkDecorator:
+    """Have each driver of some services run, one after the other."""
+    return pytest.mark.parametrize("driver", drivers(*services), ids=str, scope="module")
 
 
 def output(python: str, program: str, address: Address) -> str:
@@ -217,7 +182,7 @@ def output(python: str, program: str, address: Address) -> str:
         [python, "-I", "-c", program, str(address.port)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=FAR,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -225,47 +190,21 @@ def output(python: str, program: str, address: Address) -> str:
 
 
 @each_python
-def test_the_tcp_echo_session(python: str, tcp_echo: Address) -> None:
-    """Five bytes, and the same five."""
-    assert output(python, TCP_ECHO, tcp_echo) == TCP_ECHO_PRINTS
-
-
-@each_python
-def test_the_udp_time_session(python: str, udp_time: Address) -> None:
-    """An empty datagram, the time, and where it came from."""
-    assert UDP_TIME_PRINTS.fullmatch(output(python, UDP_TIME, udp_time))
-
-
-@each_python
-def test_the_object_echo_session(python: str, object_echo: Address) -> None:
-    """Each object that is sent is printed as it comes back."""
-    assert output(python, OBJECT_ECHO, object_echo) == OBJECT_ECHO_PRINTS
-
-
-@each_python
-def test_the_rpc_session(python: str, rpc: Address) -> None:
-    """With the proxy that pickles by itself; the exception is raised at the client."""
-    assert output(python, RPC, rpc) == RPC_PRINTS
-
-
-@each_python
-def test_the_kv_session(python: str, kv: Address) -> None:
-    """From an empty store to one name."""
-    assert output(python, KV_SESSION, kv) == KV_PRINTS
-
-
-@each_python
-def test_the_key_of_the_recipe_does_not_open_the_object_echo(
-    python: str, object_echo: Address
+@each_driver(*SESSIONS)
+def test_the_session_prints_what_the_recipe_shows(
+    python: str, driver: Driver, address: Address
 ) -> None:
-    """It is printed for everyone to read."""
-    assert output(python, WRONG_KEY, object_echo) == WRONG_KEY_PRINTS
+    """The recipe's own client: the whole session, line by line."""
+    program, prints = SESSIONS[driver.service]
+    assert re.fullmatch(prints, output(python, program, address))
 
 
 @each_python
-def test_the_key_of_the_recipe_does_not_open_rpc(python: str, rpc: Address) -> None:
+@each_driver("object-echo", "rpc")
+@pytest.mark.usefixtures("driver")
+def test_the_key_of_the_recipe_does_not_open_the_server(python: str, address: Address) -> None:
     """It is printed for everyone to read."""
-    assert output(python, WRONG_KEY, rpc) == WRONG_KEY_PRINTS
+    assert output(python, WRONG_KEY, address) == WRONG_KEY_PRINTS
 
 
 def test_this_python_is_among_those_tried() -> None:

@@ -1,4 +1,4 @@
-"""What the hostile tests share: room for many connections, and the table of what was measured."""
+"""What the hostile tests share: enough descriptors, the key, and the table of what was measured."""
 
 import inspect
 import resource
@@ -11,20 +11,21 @@ import pytest
 
 from scripts.stack import SCRIPTS
 from tests.hostile.reliability import Row, document
+from tests.support.drivers import Driver
 
-NEEDED = 8192  # descriptors: the largest crowd, and what a server holds for it is its own
+NEEDED = 8192  # descriptors: for the largest number of attackers
 
 ROWS = pytest.StashKey[list[Row]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the rows of the table."""
+    """Begin the table."""
     config.stash[ROWS] = []
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _many_descriptors() -> Iterator[None]:
-    """Allow this process, and the servers that it starts, as many descriptors as may be."""
+    """Allow this process, and the servers that it starts, as many descriptors as possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < NEEDED:
         pytest.fail(f"ulimit -Hn is {hard}: the hostile tests need {NEEDED} descriptors")
@@ -33,16 +34,23 @@ def _many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _key(key_in_environment: None) -> None:
+    """Have the key for whichever server and client needs it."""
+
+
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Row:
     """Lend the test its row of the table in docs/reliability.md."""
     function = request.function
     module = inspect.getdoc(request.module) or ""
     callspec = getattr(request.node, "callspec", None)
+    driver: Driver | None = callspec.params.get("driver") if callspec else None
     row = Row(
         section=module.partition("\n")[0].rstrip("."),
         promise=(inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " "),
         case=callspec.id if callspec else "",
+        service=driver.service if driver else "",
         test=f"{request.path.relative_to(request.config.rootpath)}::{function.__name__}",
     )
     request.config.stash[ROWS].append(row)

@@ -1,7 +1,7 @@
-"""What befalls containers: each fault of `FAULTS` is done to some services, and then over.
+"""Faults of containers: each one of `FAULTS` happens to some services, and then is over.
 
-A fault returns when it was over for each of them, on the monotonic clock: when the engine had the
-container started, or when the command to go on was given.
+A fault returns when it was over for each of them, on the monotonic clock: when the engine had
+started the container, or when the command to resume was given.
 """
 
 import time
@@ -12,11 +12,11 @@ from datetime import datetime
 import docker
 
 from scripts.stack import Stack
-from tests.engine import container_of, run_in
-from tests.helpers import until
+from tests.support.engine import container_of, run_in
+from tests.support.pace import until
 
 PAUSED = 5.0  # seconds
-CUT_OFF = 1.0
+DISCONNECTED = 1.0
 
 Ended = dict[str, float]
 Fault = Callable[[Stack, docker.DockerClient, list[str]], Ended]
@@ -58,7 +58,6 @@ def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
         run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
 
         def restarted() -> bool:
-            time.sleep(0.2)  # an engine that is asked all the time takes longer to restart anything
             container.reload()
             # The engine counts the restart first, and then starts the container.
             return bool(
@@ -66,7 +65,8 @@ def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
                 and container.attrs["State"]["StartedAt"] != before["State"]["StartedAt"]
             )
 
-        until(restarted, 30)
+        # An engine that is asked all the time takes longer to restart anything.
+        until(restarted, f"{name} is restarted", every=0.2)
         return started(engine, stack, name)
 
     with ThreadPoolExecutor(len(names)) as each:
@@ -74,7 +74,7 @@ def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
 
 
 def pause(stack: Stack, _engine: docker.DockerClient, names: list[str]) -> Ended:
-    """Stop all their processes where they are, and let them go on after a while."""
+    """Stop all their processes where they are, and resume them after a while."""
     compose(stack, "pause", *names)
     time.sleep(PAUSED)
     over = time.monotonic()
@@ -82,13 +82,13 @@ def pause(stack: Stack, _engine: docker.DockerClient, names: list[str]) -> Ended
     return dict.fromkeys(names, over)
 
 
-def cut_off(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
-    """Take them out of their network, and put them back under their names."""
+def disconnect(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+    """Disconnect them from their network, and connect them again under their names."""
     network = engine.networks.get(f"{stack.project}_default")
     containers = {name: container_of(engine, stack, name) for name in names}
     for container in containers.values():
         network.disconnect(container)
-    time.sleep(CUT_OFF)
+    time.sleep(DISCONNECTED)
     ended = {}
     for name, container in containers.items():
         ended[name] = time.monotonic()
@@ -103,7 +103,7 @@ FAULTS: dict[str, Fault] = {
     "docker kill and start": kill,
     CRASH: crash,
     f"pause of {PAUSED:.0f} s": pause,
-    "no network for a second": cut_off,
+    "no network for a second": disconnect,
 }
 
 

@@ -8,8 +8,9 @@ from docker.models.containers import Container
 
 from clients.addresses import Address
 from scripts.stack import ROOT
-from tests.engine import run_in
-from tests.helpers import LOOPBACK, until
+from tests.support.engine import run_in
+from tests.support.pace import until
+from tests.support.sockets import LOOPBACK
 
 CODE = {str(ROOT / name): {"bind": f"/lab/{name}", "mode": "ro"} for name in ("services", "tests")}
 
@@ -22,7 +23,7 @@ def machine(
     network: Container | None = None,
     **environment: str,
 ) -> Iterator[Container]:
-    """Run `command` in a container until it says that it is ready; remove that at the end.
+    """Run a `command` of Python in a container, wait until it is ready; remove it at the end.
 
     What it runs is the code of this folder. Its network is its own, or that of another container,
     and it may do with it as it likes. Port 20000 of its own one is published on loopback.
@@ -30,7 +31,7 @@ def machine(
     ports = {"20000/tcp": (LOOPBACK, None), "20000/udp": (LOOPBACK, None)}
     container = engine.containers.run(
         image,
-        list(command),
+        ["python3", *command[1:]],  # the image has no python
         detach=True,
         environment={"WIRELAB_HOST": "0.0.0.0", "PYTHONUNBUFFERED": "1", **environment},
         working_dir="/lab",
@@ -40,7 +41,10 @@ def machine(
         **({"network_mode": f"container:{network.id}"} if network else {"ports": ports}),
     )
     try:
-        until(lambda: b"listening on" in container.logs() or b"ready" in container.logs(), 10)
+        until(
+            lambda: b"listening on" in container.logs() or b"ready" in container.logs(),
+            f"{command} is ready",
+        )
         container.reload()
         yield container
     finally:

@@ -1,4 +1,4 @@
-"""Messages that mean harm: pickles that run code, that take memory or time, and mutated ones."""
+"""Hostile messages: pickles that run code, that take memory or time, and mutated ones."""
 
 import pickle
 import struct
@@ -17,7 +17,7 @@ def text(value: str) -> bytes:
 
 
 def programs(folder: str) -> list[bytes]:
-    """Return pickles that make a folder, or would have something else of the server's called."""
+    """Return pickles that make a folder, or would call something else of the server's."""
     mkdir = pickle.GLOBAL + b"os\nmkdir\n"
     path = text(folder)
     call = path + pickle.TUPLE1 + pickle.REDUCE
@@ -35,7 +35,7 @@ def programs(folder: str) -> list[bytes]:
         pickle.PERSID + folder.encode() + b"\n" + pickle.STOP,
         path + pickle.BINPERSID + pickle.STOP,
         pickle.GLOBAL
-        + b"services.runtime\nStop\n"
+        + b"services.runtime\nSettingError\n"
         + pickle.EMPTY_DICT
         + pickle.BUILD
         + pickle.STOP,
@@ -66,7 +66,7 @@ BOMBS = [
     hash_bomb(26),
     hash_bomb_by_memo(26),
     pickle.MARK * MIB,
-    pickle.EMPTY_SET * MIB,  # 216 MiB, if nobody counts
+    pickle.EMPTY_SET * MIB,  # 216 MiB, if nothing counts them
     pickle.EMPTY_LIST * (MIB - 1) + pickle.STOP,
     pickle.BINUNICODE8 + struct.pack("<Q", 2**62) + b"x.",
     pickle.BYTEARRAY8 + struct.pack("<Q", 2**40) + b"x.",
@@ -129,7 +129,7 @@ def mutated(random: Random, folder: str) -> Iterator[bytes]:
 
 
 def broken_frame(random: Random) -> bytes:
-    """Return the end of a stream: a header that lies, or a message that stops in the middle."""
+    """Return the end of a stream: a header that is wrong, or a message that stops in the middle."""
     message = pickle.dumps(random.choice(VALUES), 4)
     size = random.choice((0, -1, -2, 2**31 - 1, len(message) - 1, len(message) + 1, 2**24 + 1))
     return (frames.HEADER.pack(size) + message)[: random.randint(1, len(message) + 4)]

@@ -1,4 +1,4 @@
-"""The instruments themselves: good clients notice what is wrong, and a crowd what becomes of it."""
+"""The instruments themselves: what well-behaved clients and attackers notice."""
 
 import socket
 import threading
@@ -9,10 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from clients.addresses import Address
-from tests.helpers import LOOPBACK, closed_port, until
-from tests.hostile.crowd import Crowd, Form
-from tests.hostile.good import good_clients
-from tests.processes import running
+from tests.hostile.attackers import Attackers, Behavior
+from tests.hostile.well_behaved import well_behaved
+from tests.support.drivers import DRIVERS, serving
+from tests.support.pace import until
+from tests.support.sockets import LOOPBACK, closed_port
 
 Serve = Callable[[socket.socket], object]
 
@@ -39,7 +40,7 @@ def served(serve: Serve) -> Iterator[Address]:
         try:
             yield Address(*listener.getsockname())
         finally:
-            listener.shutdown(socket.SHUT_RDWR)  # close alone would leave the accept waiting
+            listener.shutdown(socket.SHUT_RDWR)  # close alone would not end the accept
             thread.join()
 
 
@@ -49,7 +50,7 @@ def wrong(stream: socket.socket) -> None:
         stream.sendall(bytes(len(data)))
 
 
-def mute(stream: socket.socket) -> None:
+def silent(stream: socket.socket) -> None:
     """Read, and answer nothing."""
     while stream.recv(100):
         pass
@@ -70,56 +71,76 @@ def brief(stream: socket.socket) -> None:
         pass
 
 
-def test_good_clients_are_served_by_a_good_server() -> None:
-    """All of them, again and again."""
-    with running(["python", "-m", "services.tcp_echo.evented"]) as server:
-        with good_clients("tcp-echo", server.address, count=5) as good:
+def test_well_behaved_clients_are_served_by_a_good_server() -> None:
+    """All of them, again and again, during what might be an attack as before it."""
+    with serving(DRIVERS["tcp-echo"][0]) as server:
+        with well_behaved("tcp-echo", server.address, count=5) as clients:
             time.sleep(0.5)
-        assert good.outcome.all_well
-        assert good.outcome.answers > 10
-        assert 0 < good.outcome.p50 <= good.outcome.p99 <= good.outcome.worst < 1
+        outcome = clients.outcome
+        assert not outcome.harmed
+        assert outcome.answers > 5
+        assert 0 < outcome.p50 <= outcome.p99 <= outcome.worst
+        assert 0 < outcome.quiet < 1
 
 
 @pytest.mark.parametrize(
     ("serve", "noticed"),
-    [(wrong, "wrong"), (mute, "failures"), (hurried, "failures")],
+    [(wrong, "wrong"), (silent, "failures"), (hurried, "failures")],
     ids=["wrong answers", "no answers", "connections that end"],
 )
-def test_good_clients_notice(serve: Serve, noticed: str) -> None:
-    """What a good client counts as wrong or as failed, and that none of them was served well."""
+def test_well_behaved_clients_notice(serve: Serve, noticed: str) -> None:
+    """What a client counts as wrong or as failed, and that none of them was served well."""
     with served(serve) as address:
-        with good_clients("tcp-echo", address, count=3, late=0.3) as good:
+        with well_behaved("tcp-echo", address, count=3, late=0.3, quiet=0) as clients:
             time.sleep(0.7)
-        outcome = good.outcome
-        assert not outcome.all_well
+        outcome = clients.outcome
+        assert outcome.failed
         assert outcome.served == 0
         assert getattr(outcome, noticed)
 
 
-def test_good_clients_notice_that_nobody_listens() -> None:
+def test_well_behaved_clients_notice_that_nobody_listens() -> None:
     """A refused connection is a failure."""
-    with closed_port() as address, good_clients("rest", address, count=2) as good:
+    with closed_port() as address, well_behaved("rest", address, count=2, quiet=0) as clients:
         time.sleep(0.3)
-    assert (good.outcome.answers, good.outcome.served) == (0, 0)
-    assert "ConnectionRefusedError" in good.outcome.failures[0]
+    assert (clients.outcome.answers, clients.outcome.served) == (0, 0)
+    assert "ConnectionRefusedError" in clients.outcome.failures[0]
 
 
-def test_a_crowd_says_what_became_of_it() -> None:
+def test_well_behaved_clients_notice_that_answers_come_late() -> None:
+    """Every answer is right, and under attack each takes many times what it took before."""
+    attack = threading.Event()
+
+    def slower(stream: socket.socket) -> None:
+        while data := stream.recv(100):
+            if attack.is_set():
+                time.sleep(1.5)
+            stream.sendall(data)
+
+    with served(slower) as address, well_behaved("tcp-echo", address, count=3) as clients:
+        attack.set()
+        time.sleep(2)
+    assert not clients.outcome.failed
+    assert clients.outcome.harmed
+
+
+def test_attackers_say_what_became_of_them() -> None:
     """How many connections there were, and how long each lasted before the server closed it."""
-    with served(brief) as address, Crowd(address, 20, again=False) as crowd:
-        until(lambda: crowd.all_there)
-        until(lambda: len(crowd.cut) == 20)
-    assert (crowd.opened, crowd.refused) == (20, 0)
-    assert all(0.05 < seconds < 5 for seconds in crowd.cut)
+    with served(brief) as address, Attackers(address, 20, reconnect=False) as attackers:
+        until(lambda: attackers.all_tried, "all are connected")
+        until(lambda: len(attackers.closed) == 20, "all are closed")
+    assert (attackers.opened, attackers.refused) == (20, 0)
+    assert min(attackers.closed) > 0.05
 
 
-def test_a_crowd_drips_and_comes_again() -> None:
-    """A member that drips goes on, and one that was cut off is replaced."""
-    heard: list[bytes] = []
+def test_attackers_repeat_and_reconnect() -> None:
+    """One that sends slowly goes on, and one whose connection was closed is replaced."""
+    received: list[bytes] = []
 
     def listen(stream: socket.socket) -> None:
-        heard.extend(stream.recv(100) for _ in range(4))
+        received.extend(stream.recv(100) for _ in range(4))
 
-    with served(listen) as address, Crowd(address, 1, Form(b"begin", b"."), every=0.05) as crowd:
-        until(lambda: len(crowd.cut) >= 2)
-    assert heard[:5] == [b"begin", b".", b".", b".", b"begin"]
+    slow = Behavior(b"begin", b".")
+    with served(listen) as address, Attackers(address, 1, slow, every=0.05) as attackers:
+        until(lambda: len(attackers.closed) >= 2, "two connections are closed")
+    assert received[:5] == [b"begin", b".", b".", b".", b"begin"]

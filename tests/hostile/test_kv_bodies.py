@@ -1,9 +1,8 @@
-"""kv: bodies that are made to do harm."""
+"""kv: hostile bodies."""
 
 import gzip
 import http.client
 import re
-import socket
 import time
 import xmlrpc.client
 from collections import Counter
@@ -15,16 +14,18 @@ from random import Random
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-import psutil
 import pytest
 
 from clients import kv
 from clients.addresses import Address
 from services.kv.faults import Kind
-from tests.helpers import resident, until
-from tests.hostile.good import good_clients
 from tests.hostile.reliability import Row
-from tests.processes import Server, running
+from tests.hostile.well_behaved import well_behaved
+from tests.support.clients import http_answer
+from tests.support.drivers import DRIVERS, serving
+from tests.support.pace import FAR, within
+from tests.support.processes import Server, running
+from tests.support.sockets import connect
 
 MIB = 1024 * 1024
 SECONDS = 1.0  # within which each body is answered
@@ -33,8 +34,7 @@ PATIENCE = 2.0  # seconds for the naive variant
 MUTATIONS = 5000
 NAIVE = 200  # of them for the naive variant
 
-GUNICORN = ["gunicorn", "-c", "services/kv/gunicorn.conf.py"]
-SINGLE = ["python", "-m", "services.kv.single"]
+GUNICORN, SINGLE = DRIVERS["kv"]
 
 INTERNALS = re.compile(r"Traceback|<class|Error|xmlrpc|services\.|sqlite|\.py|root:")
 
@@ -144,75 +144,50 @@ class Outcome:
         return f"{self.code or 'taken'} in {1000 * self.took:.0f} ms"
 
 
-def answer_of(connection: socket.socket) -> tuple[int | None, str]:
-    """Return the code and the text of an answer: of the fault, or of HTTP."""
-    response = http.client.HTTPResponse(connection)
-    response.begin()
-    body = response.read()
-    if response.status != 200:
-        return response.status, body.decode()
-    try:
-        xmlrpc.client.loads(body)
-    except xmlrpc.client.Fault as fault:
-        return fault.faultCode, fault.faultString
-    return None, ""
-
-
 def attack(address: Address, hostile: bytes, patience: float) -> Outcome:
     """Make a hostile request, and have another client ask for something while it is there."""
     began = time.monotonic()
-    with socket.create_connection(address, patience) as connection:
+    with connect(address, patience) as connection:
         connection.sendall(hostile)
         sent = time.monotonic()
         kv.health(address, patience)
         next_took = time.monotonic() - sent
-        code, text = answer_of(connection)
-    return Outcome(code, text, time.monotonic() - began, next_took)
-
-
-def worker(server: Server) -> int:
-    """Return the process that serves: gunicorn's child, or the process itself."""
-    return next((child.pid for child in psutil.Process(server.process.pid).children()), 0) or (
-        server.process.pid
-    )
-
-
-@dataclass
-class Target:
-    """The durable store under attack, and what its memory was before."""
-
-    address: Address
-    worker: int
-    before: int
-
-    @property
-    def growth(self) -> int:
-        """Bytes that it has taken since."""
-        return resident(self.worker) - self.before
+        response, body = http_answer(connection)
+    took = time.monotonic() - began
+    if response.status != 200:
+        return Outcome(response.status, body.decode(), took, next_took)
+    try:
+        xmlrpc.client.loads(body)
+    except xmlrpc.client.Fault as fault:
+        return Outcome(fault.faultCode, fault.faultString, took, next_took)
+    return Outcome(None, "", took, next_took)
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """Run one store for all bodies; its log has no traceback."""
-    file = tmp_path_factory.mktemp("kv") / "kv.sqlite3"
-    with running(GUNICORN, WIRELAB_KV_FILE=str(file)) as server:
-        kv.health(server.address, 5)
-        for check in kv.CHECKS:
-            check.run(server.address)
-        pid = until(lambda: worker(server))
-        yield Target(server.address, pid, resident(pid))
-        assert "Traceback" not in "".join(server.log)
+def before(server: Server) -> int:
+    """Return how much memory the store had before the first body, in bytes."""
+    for check in kv.CHECKS:
+        check.run(server.address)
+    return server.memory
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Run one store for all bodies."""
+    with serving(GUNICORN) as server:
+        kv.health(server.address, FAR)
+        yield server
 
 
 def against_naive(hostile: bytes) -> str:
     """Return what the stock server makes of a request, in a few words."""
-    with running(SINGLE) as server:
-        before = resident(server.process.pid)
+    with running(SINGLE.command) as server:
+        before = server.memory
         try:
             found = attack(server.address, hostile, PATIENCE)
         except (OSError, http.client.HTTPException):
             return f"nobody served for {PATIENCE:.0f} s"
-        grown = resident(server.process.pid) - before
+        grown = server.memory - before
     names = re.search(r"<class '([\w.]+)'>", found.text)
     return (
         (f"{names[1]} named" if names else str(found))
@@ -222,17 +197,19 @@ def against_naive(hostile: bytes) -> str:
 
 
 @pytest.mark.parametrize(("hostile", "code"), BODIES.values(), ids=BODIES)
-def test_hostile_body(measured: Row, target: Target, hostile: bytes, code: int) -> None:
+def test_hostile_body(
+    measured: Row, server: Server, before: int, hostile: bytes, code: int
+) -> None:
     """A hostile body is refused, writes nothing, and keeps nobody waiting."""
-    found = attack(target.address, hostile, 5)
+    found = attack(server.address, hostile, FAR)
     measured.limit("refused within 1 s, 20 MiB for all, nothing written")
-    measured.default(f"{found}, next client after {1000 * found.next_took:.0f} ms")
+    measured.safe(f"{found}, next client after {1000 * found.next_took:.0f} ms")
     measured.naive("single", against_naive(hostile))
     assert found.code == code
     assert not INTERNALS.search(found.text)
-    assert max(found.took, found.next_took) <= SECONDS
-    assert target.growth <= GROWTH
-    with kv.proxy(target.address) as store:
+    assert within(max(found.took, found.next_took), SECONDS)
+    assert server.memory - before <= GROWTH
+    with kv.proxy(server.address) as store:
         assert store.keys() == []
 
 
@@ -295,7 +272,7 @@ class Exchange:
     """A connection for one body after the other."""
 
     def __init__(self, address: Address, stack: ExitStack) -> None:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=FAR)
         self._connection = stack.enter_context(closing(connection))
         self.slowest = 0.0
 
@@ -321,15 +298,15 @@ def carried_out(kept: dict[str, Any], body: bytes, answer: Any) -> None:
 
 
 @pytest.mark.soak
-def test_mutated_bodies(measured: Row, target: Target, seed: int, soak: float) -> None:
+def test_mutated_bodies(measured: Row, server: Server, before: int, seed: int, soak: float) -> None:
     """Of 5,000 calls with mistakes in them each has its fault, or is carried out as it stands."""
     random = Random(seed)  # noqa: S311 - to be repeated
     bodies = [mutated(random, valid_bodies()) for _ in range(MUTATIONS + int(3_000 * soak))]
     kept: dict[str, Any] = {}
     faults: Counter[int] = Counter()
     texts: list[str] = []
-    with ExitStack() as stack, good_clients("kv", target.address) as good:
-        send = Exchange(target.address, stack)
+    with ExitStack() as stack, well_behaved("kv", server.address) as clients:
+        send = Exchange(server.address, stack)
         for body in bodies:
             try:
                 answer = send(body)
@@ -338,31 +315,32 @@ def test_mutated_bodies(measured: Row, target: Target, seed: int, soak: float) -
                 texts.append(fault.faultString)
             else:
                 carried_out(kept, body, answer)
-    with kv.proxy(target.address) as store:
+    growth = server.memory - before
+    with kv.proxy(server.address) as store:
         names: Any = store.keys()
-        found = {name: store.get(name) for name in names if not name.startswith("good-")}
+        found = {name: store.get(name) for name in names if not name.startswith("client-")}
         for name in names:
             store.delete(name)
     named = sum(bool(re.search("<class", text)) for text in naive_texts(bodies[:NAIVE]))
     taken = len(bodies) - faults.total()
     measured.limit("a documented fault within 1 s, 20 MiB, exactly what is valid is written")
-    measured.default(
+    measured.safe(
         f"{faults.total()} faults, {taken} valid, at most {1000 * send.slowest:.0f} ms,"
-        f" {target.growth / MIB:.1f} MiB; {good.outcome}"
+        f" {growth / MIB:.1f} MiB; {clients.outcome}"
     )
     measured.naive("single", f"a Python class named in {named} of {NAIVE} answers")
     assert faults.keys() <= set(Kind) - {Kind.STORAGE_FAILED, Kind.INTERNAL_ERROR}
     assert [text for text in texts if INTERNALS.search(text)] == []
-    assert send.slowest <= SECONDS
-    assert target.growth <= GROWTH
+    assert within(send.slowest, SECONDS)
+    assert growth <= GROWTH
     assert found == kept
-    assert good.outcome.all_well, good.outcome
+    assert not clients.outcome.harmed
     assert named
 
 
 def naive_texts(bodies: list[bytes]) -> Iterator[str]:
     """Yield the texts of the stock server's faults."""
-    with running(SINGLE) as server:
+    with running(SINGLE.command) as server:
         for body in bodies:
             with ExitStack() as stack:
                 try:

@@ -27,15 +27,16 @@ from docker.models.containers import Container
 from clients import kv
 from clients.addresses import Address
 from services.kv.store import Store
-from tests.engine import new_stack, run_in
-from tests.helpers import LOOPBACK, until
 from tests.hostile import system_calls
 from tests.hostile.machine import published
 from tests.hostile.reliability import Row
-from tests.processes import running
+from tests.support.drivers import DRIVERS
+from tests.support.engine import new_stack, run_in
+from tests.support.pace import until, within
+from tests.support.processes import running
+from tests.support.sockets import LOOPBACK
 
-GUNICORN = ["gunicorn", "-c", "services/kv/gunicorn.conf.py"]
-SINGLE = ["python", "-m", "services.kv.single"]
+GUNICORN, SINGLE = (driver.command for driver in DRIVERS["kv"])
 WRITERS = 8
 KILLS = 100
 READY_SECONDS = 2.0
@@ -92,10 +93,10 @@ def container(
 
 def address_of(server: Container) -> Address:
     """Wait until a server can be asked, and return where it is published."""
-    until(lambda: b"istening at" in server.logs(), 20)
+    until(lambda: b"istening at" in server.logs(), "gunicorn listens")
     server.reload()
     address = published(server, "15000/tcp")
-    until(lambda: answers(address), 20)
+    until(lambda: answers(address), "the store answers")
     return address
 
 
@@ -135,7 +136,7 @@ def traced(
             cap_add=["SYS_PTRACE"],
             network_mode="none",
         ) as watching:
-            until(lambda: b"attached" in watching.logs(), 10)
+            until(lambda: b"attached" in watching.logs(), "strace is attached")
 
             def write(number: int) -> None:
                 # Names of its own: of two sets of one name that share a commit, one is not written.
@@ -159,7 +160,7 @@ def test_synced(
     found = traced(engine, kv_image, tools_image, GUNICORN, 1000)
     naive = traced(engine, kv_image, tools_image, ["python", "-c", NORMAL], 200)
     measured.limit("0 acknowledged too early")
-    measured.default(f"{len(found.too_early)} of {len(found.acknowledged)} too early")
+    measured.safe(f"{len(found.too_early)} of {len(found.acknowledged)} too early")
     measured.naive(
         "synchronous=NORMAL", f"{len(naive.too_early)} of {len(naive.acknowledged)} too early"
     )
@@ -181,7 +182,7 @@ class Survived:
     waits: list[float] = field(default_factory=list)
 
 
-def killed(command: list[str], file: Path, seed: int, kills: int) -> Survived:
+def killed(command: Sequence[str], file: Path, seed: int, kills: int) -> Survived:
     """Kill a server so many times while four clients write to it, and start it again."""
     random = Random(seed)  # noqa: S311 - to be repeated
     found = Survived()
@@ -209,7 +210,7 @@ def killed(command: list[str], file: Path, seed: int, kills: int) -> Survived:
                     found.integrity.add(integrity(file))
                 wanted = len(found.acknowledged) + random.randint(1, 50)
                 clients = [threads.submit(write, server.address) for _ in range(4)]
-                until(lambda: len(found.acknowledged) >= wanted, 20)  # noqa: B023
+                until(lambda: len(found.acknowledged) >= wanted, "writes")  # noqa: B023
                 os.killpg(server.process.pid, signal.SIGKILL)
                 server.process.wait()
                 for client in clients:
@@ -231,7 +232,7 @@ def test_kill_9(tmp_path: Path, measured: Row, seed: int, soak: float) -> None:
     naive = killed(SINGLE, tmp_path / "none", seed, 3)
     waits = found.waits
     measured.limit(f"0 lost, integrity check passes, ready within {READY_SECONDS:.0f} s")
-    measured.default(
+    measured.safe(
         f"{len(found.lost)} of {len(found.acknowledged)} lost in {kills} kills, integrity"
         f" {' '.join(found.integrity)}, ready in {statistics.median(waits):.2f} s (at most"
         f" {max(waits):.2f} s)"
@@ -239,7 +240,7 @@ def test_kill_9(tmp_path: Path, measured: Row, seed: int, soak: float) -> None:
     measured.naive("single", f"{len(naive.lost)} of {len(naive.acknowledged)} lost in 3 kills")
     assert found.lost == set()
     assert found.integrity == {"ok"}
-    assert max(waits) <= READY_SECONDS
+    assert within(max(waits), READY_SECONDS)
     assert naive.lost
 
 
@@ -322,7 +323,7 @@ def test_log_cut(measured: Row, disk: Path, written: Written) -> None:
         cut for cut in cuts if recovered(disk, written, written.log[:cut]) != written.commits(cut)
     ]
     measured.limit("each time exactly the whole commits, integrity check passes")
-    measured.default(f"{len(wrong)} of {len(cuts)} cuts wrong")
+    measured.safe(f"{len(wrong)} of {len(cuts)} cuts wrong")
     assert wrong == []
 
 
@@ -338,7 +339,7 @@ def test_log_flipped(measured: Row, disk: Path, written: Written, seed: int) -> 
         if recovered(disk, written, bytes(log), goes_on=True) != whole:
             wrong.append((place, bit))
     measured.limit("each time exactly the commits before it, integrity check passes")
-    measured.default(f"{len(wrong)} of {FLIPS} flips wrong")
+    measured.safe(f"{len(wrong)} of {FLIPS} flips wrong")
     assert wrong == []
 
 
@@ -434,11 +435,11 @@ def test_disk_full(
             after_restart = kept()
             assert run_in(owner, "rm", "/data/ballast") == (0, "")
             began = time.monotonic()
-            until(write)
+            until(write, "a write is acknowledged")
             took = time.monotonic() - began
             found = kept()
     measured.limit("all that was acknowledged is there, nothing else; writes again by itself")
-    measured.default(
+    measured.safe(
         f"{refusals.total()} refused, {len(found.items() & acknowledged.items())} of"
         f" {len(acknowledged)} acknowledged kept; wrote again after {took:.2f} s"
     )

@@ -6,32 +6,31 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
-import psutil
 import pytest
 
 from clients.addresses import Address
-from tests.helpers import resident, rest_of, until
-from tests.hostile.crowd import MUTE, Crowd, Form
-from tests.hostile.good import good_clients
+from tests.hostile.attackers import SILENT, Attackers, Behavior
 from tests.hostile.reliability import Row
-from tests.processes import Server, running
+from tests.hostile.well_behaved import ALL_SERVED, well_behaved
+from tests.support.drivers import Driver, attacked, safe, serving
+from tests.support.pace import FAR, until, within
+from tests.support.processes import SILENCE_TIMEOUT, STOP_SECONDS, Server
+from tests.support.sockets import connect, rest_of
 
 MIB = 1024 * 1024
 MANY = 2000
 FEW = 64
 SECONDS = 3  # that a request may take here, to have the tests shorter; by default it is 10
 IDLE_SECONDS = 5  # that a connection may be idle, as gunicorn_settings.py has it
-SWEEP_SECONDS = 1.0  # by which a server may be late to notice
+LATE_SECONDS = 1.0  # by which a server may be late to notice
 KERNEL = 5  # connections that there is room for beside the one that wsgiref serves
 
 APPLICATION = {"rest": "services.rest.app:application", "httpbin": "httpbin:app"}
 UPLOAD = {"rest": b"/files", "httpbin": b"/post", "kv": b"/RPC2"}
-# Requests with answers of more than the kernel holds.
+# Requests with answers of more than the kernel buffers.
 LARGE = {
     "rest": b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 12005\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=" + 12_000 * b'"',
@@ -39,251 +38,221 @@ LARGE = {
     + 24_000 * b"\1",
 }
 
-each_wsgi_service = pytest.mark.parametrize("service", ["rest", "httpbin"])
-each_service = pytest.mark.parametrize("service", ["rest", "httpbin", "kv"])
+
+def bare_gunicorn(service: str) -> Driver:
+    """Return gunicorn with the worker and the settings that it comes with, and eight threads."""
+    options = ("--bind=127.0.0.1:0", "--worker-class=gthread", "--threads=8")
+    command = ("gunicorn", *options, "--no-control-socket", APPLICATION[service])
+    return Driver(service, "bare gunicorn", command, naive=True)
 
 
-@contextmanager
-def default(service: str, folder: Path, **environment: str) -> Iterator[Server]:
-    """Run the default server of a service."""
-    command = ["gunicorn", "-c", f"services/{service}/gunicorn.conf.py"]
-    file = str(folder / "kv.sqlite3")
-    with running(command, WIRELAB_KV_FILE=file, **environment) as server:
-        until(lambda: psutil.Process(server.process.pid).children())
-        yield server
-        assert "Traceback" not in "".join(server.log)
+WSGI = attacked("rest", "httpbin")
+BARE = [bare_gunicorn("rest"), bare_gunicorn("httpbin")]
 
 
-@contextmanager
-def bare_gunicorn(service: str) -> Iterator[Server]:
-    """Run the application of a service under gunicorn as it comes, with eight threads."""
-    options = ["--bind=127.0.0.1:0", "--worker-class=gthread", "--threads=8"]
-    with running(["gunicorn", *options, "--no-control-socket", APPLICATION[service]]) as server:
-        yield server
-
-
-@contextmanager
-def single(service: str) -> Iterator[Server]:
-    """Run the variant of a service that serves one connection after the other."""
-    with running(["python", "-m", f"services.{service}.single"]) as server:
-        yield server
-
-
-def worker(server: Server) -> int:
-    """Return the process that serves, of gunicorn's two."""
-    (found,) = psutil.Process(server.process.pid).children()
-    return found.pid
-
-
-def slow_forms(service: str) -> tuple[Form, ...]:
-    """Return the ways of being slow: mute, half a head, half a body, most of a body at once."""
+def slow_behaviors(service: str) -> tuple[Behavior, ...]:
+    """Return how to be slow: silent, half a head, half a body, most of a body at once."""
     head = b"POST " + UPLOAD[service] + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     return (
-        MUTE,
-        Form(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"x"),
-        Form(head % 1000, b"x"),
-        Form(head % 100_000 + bytes(20 * 1024), b"x"),
+        SILENT,
+        Behavior(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"x"),
+        Behavior(head % 1000, b"x"),
+        Behavior(head % 100_000 + bytes(20 * 1024), b"x"),
     )
 
 
-@each_wsgi_service
-def test_slow_clients(measured: Row, service: str, tmp_path: Path) -> None:
-    """2,000 clients that are mute, or drip a head or a body, keep nobody waiting."""
-    forms = slow_forms(service)
-    with default(service, tmp_path, WIRELAB_SILENCE_TIMEOUT=str(SECONDS)) as server:
-        process = worker(server)
-        before = resident(process)
+@pytest.mark.parametrize("driver", [*WSGI, *BARE], ids=str)
+def test_slow_clients(measured: Row, driver: Driver) -> None:
+    """2,000 clients that are silent, or send a head or a body slowly, keep nobody waiting."""
+    behaviors = slow_behaviors(driver.service)
+    count, late = (round(MANY * driver.scale), 10) if driver.safe else (FEW, 2)
+    with serving(driver, **{SILENCE_TIMEOUT: str(SECONDS)}) as server:
+        before = server.memory
         with (
-            good_clients(service, server.address) as good,
-            Crowd(server.address, MANY, *forms) as crowd,
+            well_behaved(driver.service, server.address, late=late) as clients,
+            Attackers(server.address, count, *behaviors) as attackers,
         ):
-            until(lambda: crowd.opened >= MANY, 20)
-            with Crowd(server.address, FEW, *forms, again=False) as once:
-                until(lambda: len(once.cut) == FEW, 20)
-            growth = resident(process) - before
-            refused = crowd.refused + once.refused
-        with Crowd(server.address, MANY, *forms) as crowd:
-            until(lambda: crowd.opened >= MANY, 20)
-            began = time.monotonic()
-            assert server.stop(2.0) == 0
-            stopped = time.monotonic() - began
-    last = max(once.cut)
-    measured.limit(
-        f"100 %, p99 at most 500 ms; cut {SECONDS} s after the first byte of a request, or"
-        f" {IDLE_SECONDS} s without any; stops within 2 s"
-    )
-    measured.default(
-        f"{good.outcome}; the last was cut after {last:.1f} s; {growth / MIB:.0f} MiB;"
-        f" stopped within {stopped:.1f} s"
-    )
-    assert refused == 0
-    assert good.outcome.all_well, good.outcome.failures
-    assert good.outcome.p99 <= 0.5
-    assert SECONDS < last <= IDLE_SECONDS + SWEEP_SECONDS
-
-    naive = [bare_gunicorn, single] if service == "rest" else [bare_gunicorn]
-    for serving in naive:
-        with serving(service) as server, Crowd(server.address, FEW, *forms[1:]) as crowd:
-            until(lambda crowd=crowd: crowd.here >= KERNEL)  # type: ignore[misc]
-            with good_clients(service, server.address, late=2) as good:
-                time.sleep(2.5)
-        measured.naive(f"{serving.__name__} and {FEW} of them", good.outcome)
-        assert not good.outcome.all_well
+            if driver.safe:
+                until(lambda: attackers.opened >= count, f"{count} connections")
+                with Attackers(server.address, FEW, *behaviors, reconnect=False) as once:
+                    until(lambda: len(once.closed) == FEW, "they are closed")
+                growth = server.memory - before
+            else:
+                until(lambda: attackers.connected > KERNEL, "one of them is served")
+                time.sleep(late + 0.5)
+    if driver.safe:
+        last = max(once.closed)
+        measured.limit(
+            f"{ALL_SERVED}; closed {SECONDS} s after the first byte of a request,"
+            f" or {IDLE_SECONDS} s without any"
+        )
+        measured.safe(
+            f"{clients.outcome}; the last was closed after {last:.1f} s; {growth / MIB:.0f} MiB"
+        )
+        assert not clients.outcome.harmed
+        assert attackers.refused + once.refused == 0
+        assert last > SECONDS
+        assert within(last - IDLE_SECONDS, LATE_SECONDS)
+    else:
+        measured.naive(f"{driver.name} and {FEW} of them", clients.outcome)
+        assert clients.outcome.failed
 
 
-@each_wsgi_service
-def test_slow_readers(measured: Row, service: str, tmp_path: Path) -> None:
-    """2,000 clients that ask for much and take nothing of it keep nobody waiting."""
+@pytest.mark.parametrize("driver", safe("rest", "httpbin"), ids=str)
+def test_stop(measured: Row, driver: Driver) -> None:
+    """A server with 2,000 clients that are silent or slow stops when it is told to."""
+    count = round(MANY * driver.scale)
     with (
-        default(service, tmp_path, WIRELAB_SILENCE_TIMEOUT=str(SECONDS)) as server,
-        ExitStack() as stack,
+        serving(driver) as server,
+        Attackers(server.address, count, *slow_behaviors(driver.service)) as attackers,
     ):
-        process = worker(server)
-        before = most = resident(process)
-        with good_clients(service, server.address) as good:
-            for number in range(MANY):
-                narrow(server.address, stack).sendall(LARGE[service])
-                if number % 30 == 0:
-                    most = max(most, resident(process))
-                    time.sleep(0.1)  # else this would be a test of 2,000 requests at once
-            until(lambda: connections(process) < 100, 20)
-        growth = most - before
-    measured.limit("100 %, p99 at most 500 ms, at most 40 MiB")
-    measured.default(f"{good.outcome}; {growth / MIB:.0f} MiB")
-    assert good.outcome.all_well, good.outcome.failures
-    assert good.outcome.p99 <= 0.5
-    assert growth <= 40 * MIB
+        until(lambda: attackers.opened >= count, f"{count} connections")
+        began = time.monotonic()
+        assert server.stop() == 0
+        stopped = time.monotonic() - began
+    measured.limit(f"within {STOP_SECONDS:.0f} s")
+    measured.safe(f"within {stopped:.1f} s")
 
-    if service == "rest":
-        with bare_gunicorn(service) as server, ExitStack() as stack:
-            for _ in range(FEW):
-                narrow(server.address, stack).sendall(30 * LARGE[service])
-            with good_clients(service, server.address, late=2) as good:
-                time.sleep(2.5)
-        measured.naive(f"bare_gunicorn and {FEW} of them", good.outcome)
-        assert not good.outcome.all_well
+
+@pytest.mark.parametrize("driver", [*safe("rest", "httpbin"), BARE[0]], ids=str)
+def test_slow_readers(measured: Row, driver: Driver) -> None:
+    """2,000 clients that ask for much and read nothing of it keep nobody waiting."""
+    request = LARGE[driver.service]
+    with serving(driver, **{SILENCE_TIMEOUT: str(SECONDS)}) as server, ExitStack() as stack:
+        before = most = server.memory
+        late = 10 if driver.safe else 2
+        with well_behaved(driver.service, server.address, late=late) as clients:
+            if driver.safe:
+                for number in range(round(MANY * driver.scale)):
+                    narrow(server.address, stack).sendall(request)
+                    if number % 30 == 0:
+                        most = max(most, server.memory)
+                        time.sleep(0.1)  # else this would be a test of 2,000 requests at once
+                until(lambda: server.descriptors < 100, "they are closed")
+            else:
+                for _ in range(FEW):
+                    narrow(server.address, stack).sendall(30 * request)
+                time.sleep(late + 0.5)
+        growth = most - before
+    if driver.safe:
+        measured.limit(f"{ALL_SERVED}; at most 40 MiB")
+        measured.safe(f"{clients.outcome}; {growth / MIB:.0f} MiB")
+        assert not clients.outcome.harmed
+        assert growth <= 40 * MIB
+    else:
+        measured.naive(f"{driver.name} and {FEW} of them", clients.outcome)
+        assert clients.outcome.failed
 
 
 def narrow(address: Address, stack: ExitStack) -> socket.socket:
     """Connect with as little room for what is received as there can be."""
     client = stack.enter_context(socket.socket())
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    client.settimeout(10)
+    client.settimeout(FAR)
     client.connect(address)
     return client
 
 
-def connections(process: int) -> int:
-    """Return about how many connections a process has, by its descriptors."""
-    return psutil.Process(process).num_fds()
-
-
-def upload(address: Address, head: bytes, parts: Iterator[bytes]) -> tuple[bytes, float]:
-    """Send a head and `parts`, all of them if that is possible; return the answer.
+def upload(address: Address, head: bytes, part: bytes, count: int) -> tuple[bytes, float]:
+    """Send a head and `count` times `part`, all of them if that is possible; return the answer.
 
     And after how many seconds it was there.
     """
-    with socket.create_connection(address, 20) as client:
+    with connect(address) as client:
         began = time.monotonic()
         client.sendall(head)
         poll = select.poll()
         poll.register(client, select.POLLIN)
         early = 0.0
         with suppress(ConnectionError):
-            for part in parts:
+            for _ in range(count):
                 client.sendall(part)
                 if not early and poll.poll(0):
                     early = time.monotonic() - began
         return rest_of(client), early or time.monotonic() - began
 
 
-@each_service
-def test_huge_bodies(measured: Row, service: str, tmp_path: Path) -> None:
+Body = tuple[bytes, bytes, int]  # a head, and a part of the body, and how many of these
+
+
+def uploaded(server: Server, *bodies: Body) -> tuple[list[tuple[bytes, float]], int]:
+    """Send bodies at once; return what `upload` does, and the growth of the server's memory."""
+    before = most = server.memory
+    with ThreadPoolExecutor(len(bodies)) as threads:
+        senders = [threads.submit(upload, server.address, *body) for body in bodies]
+        while not all(sender.done() for sender in senders):
+            most = max(most, server.memory)
+            time.sleep(0.01)
+    return [sender.result() for sender in senders], most - before
+
+
+# httpbin has no limit of its own.
+@pytest.mark.parametrize("driver", [*safe("rest", "httpbin", "kv"), BARE[1]], ids=str)
+def test_huge_bodies(measured: Row, driver: Driver) -> None:
     """Bodies of 200 MiB, by length and in chunks, three of each at once, are refused early."""
-    size = 200 * MIB
-    start = b"POST " + UPLOAD[service] + b" HTTP/1.1\r\nHost: x\r\n"
+    start = b"POST " + UPLOAD[driver.service] + b" HTTP/1.1\r\nHost: x\r\n"
     part = bytes(MIB // 16)
+
+    def by_length(size: int) -> Body:
+        return start + b"Content-Length: %d\r\n\r\n" % size, part, size // len(part)
+
     chunk = b"%x\r\n%b\r\n" % (len(part), part)
-    by_length = start + b"Content-Length: %d\r\n\r\n" % size, part
-    in_chunks = start + b"Transfer-Encoding: chunked\r\n\r\n", chunk
-
-    def send(form: tuple[bytes, bytes]) -> tuple[bytes, float]:
-        return upload(server.address, form[0], (form[1] for _ in range(size // len(part))))
-
-    with default(service, tmp_path) as server:
-        process = worker(server)
-        before = most = resident(process)
-        with (
-            good_clients(service, server.address) as good,
-            ThreadPoolExecutor(6) as threads,
-        ):
-            senders = [threads.submit(send, form) for form in 3 * [by_length, in_chunks]]
-            while not all(sender.done() for sender in senders):
-                most = max(most, resident(process))
-                time.sleep(0.01)
-        answers = [sender.result()[0] for sender in senders]
-        slowest = max(sender.result()[1] for sender in senders)
-    growth = most - before
-    statuses = [answer[9:12].decode() for answer in answers]
-    wanted = 3 * (["413", "411"] if service == "kv" else ["413", "413"])
-    measured.limit("413 (411 for chunks to kv), which the sender gets; growth at most 20 MiB")
-    measured.default(
+    in_chunks = start + b"Transfer-Encoding: chunked\r\n\r\n", chunk, 200 * MIB // len(part)
+    if driver.naive:
+        with serving(driver) as server:
+            _, growth = uploaded(server, by_length(5 * MIB))
+        measured.naive(f"{driver.name} and one of 5 MiB", f"{growth / MIB:.0f} MiB")
+        assert growth > 20 * MIB
+        return
+    with serving(driver) as server, well_behaved(driver.service, server.address) as clients:
+        answers, growth = uploaded(server, *3 * [by_length(200 * MIB), in_chunks])
+    statuses = [answer[9:12].decode() for answer, _ in answers]
+    wanted = 3 * (["413", "411"] if driver.service == "kv" else ["413", "413"])
+    slowest = max(seconds for _, seconds in answers)
+    measured.limit(
+        f"413 (411 for chunks to kv), which the sender gets; growth at most 20 MiB; {ALL_SERVED}"
+    )
+    measured.safe(
         f"{sum(map(str.__eq__, statuses, wanted))} of 6 refused, the last after {slowest:.1f} s;"
-        f" {growth / MIB:.0f} MiB; {good.outcome}"
+        f" {growth / MIB:.0f} MiB; {clients.outcome}"
     )
     assert statuses == wanted
     assert growth <= 20 * MIB
-    assert good.outcome.all_well, good.outcome.failures
-
-    if service == "httpbin":  # it has no limit of its own
-        with bare_gunicorn(service) as server:
-            process = worker(server)
-            before = most = resident(process)
-            little = 5 * MIB
-            with ThreadPoolExecutor(1) as threads:
-                head = start + b"Content-Length: %d\r\n\r\n" % little
-                parts = (part for _ in range(little // len(part)))
-                sender = threads.submit(upload, server.address, head, parts)
-                while not sender.done():
-                    most = max(most, resident(process))
-                    time.sleep(0.01)
-        measured.naive("bare_gunicorn and one of 5 MiB", f"{(most - before) / MIB:.0f} MiB")
-        assert most - before > 20 * MIB
+    assert not clients.outcome.harmed
 
 
-def unfold(service: str, server: Server) -> int:
+def expand(service: str, server: Server) -> int:
     """Send 16 bodies of a MiB that are many times that in memory; return the most that was used."""
     head, body = LARGE[service].split(b"\r\n\r\n")
     head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % MIB, head)
     whole = head + b"\r\n\r\n" + body.ljust(MIB, body[-1:])
     most = 0
     with ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(server.address)) for _ in range(16)]
+        clients = [stack.enter_context(connect(server.address)) for _ in range(16)]
         waiting = select.poll()
         for client in clients:
             client.sendall(whole)
             waiting.register(client, select.POLLIN)
         deadline = time.monotonic() + 4
         while len(waiting.poll(0)) < len(clients) and time.monotonic() < deadline:
-            most = max(most, resident(worker(server)))
+            most = max(most, server.memory)
             time.sleep(0.01)
     return most
 
 
-def test_unfolding_bodies(measured: Row, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", [*safe("httpbin"), BARE[1]], ids=str)
+def test_expanding_bodies(measured: Row, driver: Driver) -> None:
     """16 bodies of 1 MiB at once, which httpbin makes many times that of, fit into memory."""
-    service = "httpbin"
-    with default(service, tmp_path) as server, good_clients(service, server.address) as good:
-        most = unfold(service, server)
-    measured.limit("at most 110 MiB; 100 %")
-    measured.default(f"{most / MIB:.0f} MiB; {good.outcome}")
-    assert good.outcome.all_well, good.outcome.failures
-    assert most <= 110 * MIB
-
-    with bare_gunicorn(service) as server:
-        most = unfold(service, server)
-    measured.naive("bare_gunicorn", f"{most / MIB:.0f} MiB")
-    assert most > 110 * MIB
+    with serving(driver) as server, well_behaved(driver.service, server.address) as clients:
+        most = expand(driver.service, server)
+    if driver.safe:
+        measured.limit(f"at most 110 MiB; {ALL_SERVED}")
+        measured.safe(f"{most / MIB:.0f} MiB; {clients.outcome}")
+        assert not clients.outcome.harmed
+        assert most <= 110 * MIB
+    else:
+        measured.naive(driver.name, f"{most / MIB:.0f} MiB")
+        assert most > 110 * MIB
 
 
 BEHIND = b"GET /behind HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -297,8 +266,8 @@ def smuggled(fields: bytes, body: bytes = BEHIND, start: bytes = b"") -> bytes:
     return (start or b"POST %b HTTP/1.1\r\n") + fields + b"\r\n" + body
 
 
-# Each is read in two ways by programs that were or are in use: for the one, what is behind it is
-# its body, or a part of it, and for the other the next request.
+# Each is read in two ways by programs that were or are in use: what is behind it is its body, or a
+# part of it, to the one, and the next request to the other.
 SMUGGLED = {
     "length and chunks": smuggled(HOST + LENGTH + CHUNKED, b"0\r\n\r\n" + BEHIND),
     "chunks and length": smuggled(HOST + CHUNKED + LENGTH, b"0\r\n\r\n" + BEHIND),
@@ -368,7 +337,7 @@ def responses(address: Address, data: bytes) -> list[str]:
 
     The last is "open" where the server does not close it.
     """
-    with socket.create_connection(address, 5) as client:
+    with connect(address) as client:
         client.sendall(data)
         client.settimeout(1)
         received = b""
@@ -395,38 +364,38 @@ def refused(address: Address, service: str) -> dict[str, list[str]]:
     }
 
 
-@each_service
-def test_smuggling(measured: Row, service: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", [*safe("rest", "httpbin", "kv"), BARE[0]], ids=str)
+def test_smuggling(measured: Row, driver: Driver) -> None:
     """Requests that two programs could read differently are refused, and the connection ends."""
+    service = driver.service
     number = len(SMUGGLED) + (len(SMUGGLED_IN_CHUNKS) if service != "kv" else 0)
-    with default(service, tmp_path) as server:
+    with serving(driver) as server:
         taken = refused(server.address, service)
         plain = smuggled(HOST + LENGTH, b"x" * len(BEHIND) + BEHIND + BEHIND)
         followed = responses(server.address, plain.replace(b"%b", UPLOAD[service]))
-    measured.limit("one refusal for all of it, in each form")
-    measured.default(f"{number - len(taken)} of {number} forms refused")
-    assert taken == {}
-    # What is behind a request that can be read in one way only is the next one.
-    assert followed[1:] == ["404"] if service == "kv" else followed[1:] == ["404", "404", "open"]
-
-    if service == "rest":
-        with bare_gunicorn(service) as server:
-            taken = refused(server.address, service)
-        measured.naive("bare_gunicorn", f"{number - len(taken)} of {number} forms refused")
+    figures = f"{number - len(taken)} of {number} forms refused"
+    if driver.safe:
+        measured.limit("one refusal for all of it, in each form")
+        measured.safe(figures)
+        assert taken == {}
+        # What is behind a request that can be read in one way only is the next one.
+        assert followed[1:] == (["404"] if service == "kv" else ["404", "404", "open"])
+    else:
+        measured.naive(driver.name, figures)
         assert taken
 
 
-@each_service
-def test_reload(measured: Row, service: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", safe("rest", "httpbin", "kv"), ids=str)
+def test_reload(measured: Row, driver: Driver) -> None:
     """A server that is told to reload 20 times under load, by HUP, fails no request."""
-    with default(service, tmp_path) as server:
+    with serving(driver) as server:
         began = time.monotonic()
-        with good_clients(service, server.address) as good:
+        with well_behaved(driver.service, server.address) as clients:
             for _ in range(20):
-                old = worker(server)
+                old = server.worker
                 os.kill(server.process.pid, signal.SIGHUP)
-                until(lambda old=old: not psutil.pid_exists(old), 10)  # type: ignore[misc]
+                until(lambda old=old: not old.is_running(), "the old worker ends")  # type: ignore[misc]
         took = time.monotonic() - began
-    measured.limit("100 %")
-    measured.default(f"{good.outcome}; 20 reloads in {took:.0f} s")
-    assert good.outcome.all_well, good.outcome.failures
+    measured.limit("every request answered")
+    measured.safe(f"{clients.outcome}; 20 reloads in {took:.0f} s")
+    assert not clients.outcome.failed

@@ -1,4 +1,4 @@
-"""udp-time: a network that loses half of everything, forgers, loops and floods."""
+"""udp-time: a network that loses half of everything, forged datagrams, loops and floods."""
 
 import re
 import socket
@@ -10,16 +10,18 @@ from contextlib import contextmanager, suppress
 from random import Random
 
 import docker
+import pytest
 from docker.models.containers import Container
 
 from clients.addresses import Address
 from clients.udp_time import TimeClient
 from services.udp_time import reply
-from tests.helpers import LOOPBACK, resident, until
-from tests.hostile.good import good_clients
 from tests.hostile.machine import machine, published, succeed
 from tests.hostile.reliability import Row
-from tests.processes import running
+from tests.hostile.well_behaved import well_behaved
+from tests.support.drivers import DRIVERS, Driver, attacked, safe, serving
+from tests.support.pace import until
+from tests.support.sockets import LOOPBACK
 
 KIB, MIB = 1024, 1024 * 1024
 REQUESTS = 1000
@@ -30,13 +32,11 @@ LOSSY = ("-m", "statistic", "--mode", "random", "--probability", "0.3", "-j", "D
 FLOOD = 100_000  # datagrams
 
 
-def command(variant: str) -> list[str]:
-    """Return how a variant is started."""
-    return ["python3", "-m", f"services.udp_time.{variant}"]
+each_safe = pytest.mark.parametrize("driver", safe("udp-time"), ids=str)
 
 
 def asked_once(address: Address) -> int:
-    """Ask some times as who trusts the network: once, and wait a while. Return the answers."""
+    """Ask some times as clients do that trust the network: once. Return the answers."""
     answers = 0
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         client.settimeout(0.1)
@@ -63,7 +63,7 @@ def asked(address: Address) -> tuple[list[int], int]:
 def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str) -> None:
     """A network that loses 30 % each way delays 1,000 requests, and loses none."""
     with (
-        machine(engine, tools_image, command("raw_loop")) as server,
+        machine(engine, tools_image, DRIVERS["udp-time"][0].command) as server,
         ThreadPoolExecutor(CLIENTS) as threads,
     ):
         for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
@@ -74,7 +74,7 @@ def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str) -> N
     attempts = [number for took, _ in outcomes for number in took]
     foreign = sum(forged for _, forged in outcomes)
     measured.limit(f"1,000 of 1,000 within {ATTEMPTS} attempts each, no reply to another's request")
-    measured.default(
+    measured.safe(
         f"{len(attempts)} of {REQUESTS}, {sum(attempts) / len(attempts):.1f} attempts each"
         f" and at most {max(attempts)}, {foreign} replies to another's request"
     )
@@ -87,9 +87,9 @@ def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str) -> N
 class Meddler:
     """A time server behind a network that does everything at once.
 
-    The datagram number N that comes to it is answered with `time.ctime(N)`, so that whoever has
-    taken a wrong answer can be told. Before and after the answer come forged ones and old ones;
-    now and then it is kept back until the next.
+    The datagram number N that comes to it is answered with `time.ctime(N)`, so that a client
+    which takes a wrong answer is noticed. Before and after it come forged ones and old ones; now
+    and then it is held back until the next.
     """
 
     def __init__(self, server: socket.socket, stranger: socket.socket, random: Random) -> None:
@@ -161,8 +161,8 @@ def meddled(seed: int) -> Iterator[tuple[Address, Meddler]]:
 def test_forged(measured: Row, seed: int) -> None:
     """Of forged replies, duplicates and late ones around each of 1,000 answers, none is taken.
 
-    The forgers know the server's address and the client's, and send what looks right; they do not
-    know the ID, which is 64 random bits. Who does know it sends from elsewhere.
+    Whoever forges them knows the server's address and the client's, and sends what looks right, but
+    does not know the ID, which is 64 random bits. One that does know it sends from elsewhere.
     """
     wrong = 0
     with meddled(seed) as (address, meddler), TimeClient(address, 0.02, ATTEMPTS, 0.1) as client:
@@ -172,7 +172,7 @@ def test_forged(measured: Row, seed: int) -> None:
             own = range(before + 1, client.statistics.sent + 1)
             wrong += told not in [time.ctime(number) for number in own]
     measured.limit("0 wrong answers taken")
-    measured.default(
+    measured.safe(
         f"{wrong} taken of {meddler.forged} forged, {client.statistics.late} late and"
         f" {client.statistics.duplicate} twice"
     )
@@ -190,7 +190,8 @@ def test_forged(measured: Row, seed: int) -> None:
     assert taken > 0
 
 
-def test_size(measured: Row, seed: int) -> None:
+@each_safe
+def test_size(measured: Row, seed: int, driver: Driver) -> None:
     """No answer is more than 32 bytes longer than its question, whatever that is."""
     random = Random(seed)  # noqa: S311 - to be repeated
     questions = [b"x" * size for size in (*range(100), 1000, 60 * KIB)]
@@ -199,7 +200,7 @@ def test_size(measured: Row, seed: int) -> None:
     questions = [question for question in questions if reply.reply(question)]
     longest = 0
     with (
-        running(command("raw_loop")) as server,
+        serving(driver) as server,
         socket.socket(type=socket.SOCK_DGRAM) as client,
     ):
         client.settimeout(5)
@@ -208,7 +209,7 @@ def test_size(measured: Row, seed: int) -> None:
             client.send(question)
             longest = max(longest, len(client.recv(64 * KIB)) - len(question))
     measured.limit("at most 32 bytes more")
-    measured.default(f"at most {longest} bytes more, of {len(questions)} questions of up to 60 KiB")
+    measured.safe(f"at most {longest} bytes more, of {len(questions)} questions of up to 60 KiB")
     assert longest <= 32
 
 
@@ -218,34 +219,37 @@ def received(container: Container) -> int:
     return int(counts[0])
 
 
-def test_loops(measured: Row, engine: docker.DockerClient, tools_image: str) -> None:
+@each_safe
+def test_loops(
+    measured: Row, engine: docker.DockerClient, tools_image: str, driver: Driver
+) -> None:
     """A datagram forged to be from the server's own port, or another's, has one answer, not more.
 
     It is the oldest attack on servers of this kind (CERT advisory CA-1996-01): the answer to a
     forged question is a question to the next one, and so on for ever.
     """
     sizes = [0, 1, 24, 39, 40, 41, 63, 64, 65, 89, 1000, 60_000]
-    forger = ["python3", "-m", "tests.hostile.forger"]
-    with machine(engine, tools_image, command("raw_loop")) as server:
-        with machine(engine, tools_image, command("evented"), server, WIRELAB_PORT="20001"):
+    spoof = ["python3", "-m", "tests.hostile.spoof"]
+    reflector = ["python", "-m", "tests.hostile.reflector"]
+    with machine(engine, tools_image, driver.command) as server:
+        with machine(engine, tools_image, driver.command, server, WIRELAB_PORT="20001"):
             before = received(server)
             for size in sizes:
                 for source in ("20000", "20001"):
-                    succeed(server, *forger, source, "20000", str(size))
+                    succeed(server, *spoof, source, "20000", str(size))
             sent = 2 * len(sizes)
-            until(lambda: received(server) >= before + 2 * sent)
+            until(lambda: received(server) >= before + 2 * sent, "all are answered")
             count = received(server) - before - sent
         measured.limit("1 datagram for each that is forged")
-        measured.default(f"{count} datagrams after {sent} forged ones")
+        measured.safe(f"{count} datagrams after {sent} forged ones")
         assert count == sent
 
-        garrulous = ["python3", "-m", "tests.hostile.garrulous"]
         with (
-            machine(engine, tools_image, [*garrulous, "20002"], server),
-            machine(engine, tools_image, [*garrulous, "20003"], server),
+            machine(engine, tools_image, [*reflector, "20002"], server),
+            machine(engine, tools_image, [*reflector, "20003"], server),
         ):
             before = received(server)
-            succeed(server, *forger, "20002", "20003", "0")
+            succeed(server, *spoof, "20002", "20003", "0")
             time.sleep(1)
             count = received(server) - before - 1
     measured.naive(
@@ -254,7 +258,7 @@ def test_loops(measured: Row, engine: docker.DockerClient, tools_image: str) -> 
     assert count > 1000
 
 
-def flood(address: Address, seed: int) -> float:
+def flood(address: Address, count: int, seed: int) -> float:
     """Send junk almost without pause; return how many seconds it took."""
     random = Random(seed)  # noqa: S311 - to be repeated
     junk = [random.randbytes(random.randrange(1500)) for _ in range(1000)]
@@ -262,26 +266,26 @@ def flood(address: Address, seed: int) -> float:
     began = time.monotonic()
     with socket.socket(type=socket.SOCK_DGRAM) as client:
         client.connect(address)
-        for number in range(FLOOD):
+        for number in range(count):
             client.send(junk[number % len(junk)])
             if number % 500 == 0:
                 time.sleep(0.01)
     return time.monotonic() - began
 
 
-def test_flood(measured: Row, seed: int) -> None:
+@pytest.mark.parametrize("driver", attacked("udp-time"), ids=str)
+def test_flood(measured: Row, driver: Driver, seed: int) -> None:
     """100,000 junk datagrams within seconds are answered or lost, and clients ask again."""
-    for variant in ("raw_loop", "threaded"):
-        with running(command(variant)) as server:
-            before = resident(server.process.pid)
-            with good_clients("udp-time", server.address) as good:
-                took = flood(server.address, seed)
-                growth = resident(server.process.pid) - before
-        figures = f"{good.outcome}, {growth / MIB:.1f} MiB more, in {took:.1f} s"
-        if variant == "raw_loop":
-            measured.limit("100 %, at most 1 MiB more")
-            measured.default(figures)
-            assert good.outcome.all_well, good.outcome.failures
-            assert growth <= MIB
-        else:
-            measured.naive(variant, figures)
+    with serving(driver) as server:
+        before = server.memory
+        with well_behaved("udp-time", server.address) as clients:
+            took = flood(server.address, round(FLOOD * driver.scale), seed)
+            growth = server.memory - before
+    figures = f"{clients.outcome}, {growth / MIB:.1f} MiB more, in {took:.1f} s"
+    if driver.safe:
+        measured.limit("every request answered, at most 1 MiB more")
+        measured.safe(figures)
+        assert not clients.outcome.failed
+        assert growth <= MIB
+    else:
+        measured.naive(driver.name, figures)

@@ -9,7 +9,7 @@ from docker.models.containers import Container
 
 from clients.addresses import Address, variable
 from scripts.stack import Stack, services
-from tests.engine import container_of, containers_of, new_stack, up
+from tests.support.engine import container_of, containers_of, new_stack, up
 
 SPEAKS = {service.name: service.speaks for service in services({}, "*")}
 VARIANTS = [service.name for service in services({}, "*") if service.profiles]
@@ -39,10 +39,11 @@ def find(stack: Stack, engine: docker.DockerClient) -> Find:
 
 @pytest.fixture
 def published(
-    stack: Stack, key_file: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
+    key_in_environment: None,  # noqa: ARG001 - which clients need
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], Address]:
     """Return a function that asks the engine where a service is published; let clients know too."""
-    monkeypatch.setenv("WIRELAB_AUTHKEY_FILE", str(key_file))
 
     def address(service: str) -> Address:
         where = stack.address(service)

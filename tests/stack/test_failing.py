@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from scripts.stack import ROOT, Stack
-from tests.engine import SERVICES, container_of, lab, left, new_stack
+from tests.support.engine import SERVICES, container_of, lab, left, new_stack
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 """Stopping, restarting and going down: what ends, what comes back, what stays."""
 
 import importlib
-import socket
-import time
+import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -15,41 +11,14 @@ from docker.models.containers import Container
 
 from clients import kv
 from clients.addresses import Address
-from clients.connections import connect, exchange
 from scripts.stack import Stack
-from tests.engine import SERVICES, container_of, left, run_in
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
+from tests.support.clients import connected
+from tests.support.engine import SERVICES, container_of, left, run_in
+from tests.support.pace import FAR, slowness, until
+from tests.support.processes import STOP_SECONDS
 
 State = dict[str, Any]
-
-STOP_SECONDS = 2
-HEALTHY_SECONDS = 30.0
-
-
-@contextmanager
-def idle_client(service: str, where: Address, key: bytes) -> Iterator[None]:
-    """Be a client that has been served once, stays connected and says nothing more."""
-    with ExitStack() as opened:
-        if service in ("rest", "kv", "httpbin"):
-            connection = opened.enter_context(closing(HTTPConnection(*where, timeout=5)))
-            connection.request("GET", "/")
-            connection.getresponse().read()
-        elif service in ("object-echo", "rpc"):
-            conversation = opened.enter_context(connect(where, key, 5))
-            exchange(conversation, ("add", (2, 3), {}))
-        elif service == "tcp-echo":
-            stream = opened.enter_context(socket.create_connection(where, 5))
-            stream.sendall(b"Hello")
-            assert stream.recv(5) == b"Hello"
-        yield
-
-
-def wait_until(what: str, condition: Callable[[], bool]) -> None:
-    """Wait until `condition` holds, HEALTHY_SECONDS at most."""
-    deadline = time.monotonic() + HEALTHY_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.1)
 
 
 def is_healthy(container: Container) -> bool:
@@ -60,7 +29,9 @@ def is_healthy(container: Container) -> bool:
 
 @pytest.fixture(scope="module")
 def stopped(
-    stack: Stack, key_file: Path, engine: docker.DockerClient
+    stack: Stack,
+    key_in_environment: None,  # noqa: ARG001 - which clients need
+    engine: docker.DockerClient,
 ) -> Iterator[dict[str, State]]:
     """Stop each server while an idle client is connected; give what the engine says of them."""
     states = {}
@@ -68,8 +39,10 @@ def stopped(
         stack.start("variants")
         for service, where in stack.addresses().items():
             container = container_of(engine, stack, service)
-            with idle_client(SPEAKS[service], where, key_file.read_bytes().strip()):
-                container.stop(timeout=STOP_SECONDS)
+            # Served once, it stays connected and sends nothing more.
+            with connected(SPEAKS[service], where) as ask:
+                ask("Hello")
+                container.stop(timeout=math.ceil(STOP_SECONDS * slowness()))
             container.reload()
             states[service] = container.attrs["State"]
         yield states
@@ -101,9 +74,9 @@ def test_serves_again_after_a_restart(
     """A restarted server gets healthy, and is found on the port that the engine then gives it."""
     container = find(service)
     assert container.attrs["State"]["StartedAt"] != before[service]
-    wait_until("healthy", lambda: is_healthy(container))
+    until(lambda: is_healthy(container), "healthy", every=0.1)
     client = importlib.import_module(f"clients.{service.replace('-', '_')}")
-    client.health(published(service), 5.0)
+    client.health(published(service), FAR)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +102,8 @@ def test_engine_restarts_a_server_that_dies(
         container.reload()
         return bool(container.attrs["RestartCount"] > killed[service])
 
-    wait_until("restarted", restarted)
-    wait_until("healthy", lambda: is_healthy(container))
+    until(restarted, "restarted", every=0.1)
+    until(lambda: is_healthy(container), "healthy", every=0.1)
 
 
 def test_down_removes_everything_but_the_data_of_kv(

@@ -11,8 +11,8 @@ import pytest
 
 from clients.addresses import PORTS, Address
 from scripts.stack import ROOT, Stack
-from tests.engine import lab
 from tests.stack.conftest import Find
+from tests.support.engine import lab
 
 ONE_LINER = re.compile(r'^# ([a-z-]+): (.*)\n(python3 -c ".*")$', re.MULTILINE)
 ONE_LINERS = ONE_LINER.findall((ROOT / "README.md").read_text())

@@ -9,8 +9,9 @@ import docker
 import pytest
 
 from scripts.stack import Stack
-from tests.engine import SERVICES, run_in
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
+from tests.support.engine import SERVICES, run_in
+from tests.support.pace import FAR
 
 WITH_KEY = ["object-echo", "rpc"]
 
@@ -64,7 +65,7 @@ def test_server_refuses_to_start_without_a_good_key(
         if key is not None:
             container.put_archive("/", archive("key", key))
         container.start()
-        assert container.wait(timeout=20)["StatusCode"] == 1
+        assert container.wait(timeout=FAR)["StatusCode"] == 1
         assert container.logs().decode().splitlines()[-1] == message
         assert "Traceback" not in container.logs().decode()
     finally:

@@ -5,8 +5,6 @@ import json
 import socket
 import xmlrpc.client
 from collections.abc import Callable
-from multiprocessing.connection import Client
-from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
@@ -16,8 +14,10 @@ from clients import exercise, udp_time
 from clients.addresses import PORTS, Address
 from clients.checks import Check
 from scripts.stack import Stack
-from tests.engine import SERVICES, run_in
 from tests.stack.conftest import SPEAKS, Find
+from tests.support.clients import stock
+from tests.support.engine import SERVICES, run_in
+from tests.support.pace import FAR
 
 ON_HOST = [
     pytest.param(service, check, id=f"{service}: {check.what}")
@@ -147,7 +147,7 @@ def test_udp_time_transcript(published: Callable[[str], Address], find: Find) ->
     """An empty datagram gets a ctime, from the address it was sent to."""
     where = for_empty_datagrams(published("udp-time"), find)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.settimeout(5)
+        s.settimeout(FAR)
         assert s.sendto(b"", where) == 0
         answer, peer = s.recvfrom(8192)
     assert len(answer) == 24
@@ -175,11 +175,9 @@ def test_kv_transcript(published: Callable[[str], Address]) -> None:
         assert s.exists("spam") is False
 
 
-def test_object_echo_transcript(published: Callable[[str], Address], key_file: Path) -> None:
+def test_object_echo_transcript(published: Callable[[str], Address], key: bytes) -> None:
     """The standard library's Client gets each object back."""
-    key = key_file.read_bytes().strip()
-    host, port = published("object-echo")
-    with Client((host, port), authkey=key) as c:
+    with stock(published("object-echo"), key) as c:
         for value in ("hello", 42, [1, 2, 3, 4, 5], {"a": {"b": (None, 1.5)}}):
             c.send(value)
             assert c.recv() == value

@@ -11,8 +11,8 @@ import pytest
 from docker.models.containers import Container
 
 from scripts.stack import ROOT, Stack, base_image, services
-from tests.engine import SERVICES, run_in
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
+from tests.support.engine import SERVICES, run_in
 
 
 @pytest.fixture(scope="session")

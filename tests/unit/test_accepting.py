@@ -20,7 +20,8 @@ from services.object_echo import evented as object_echo
 from services.rpc import evented as rpc
 from services.tcp_echo import evented as tcp_echo
 from services.udp_time import raw_loop
-from tests.helpers import LOOPBACK, receive, until
+from tests.support.pace import until
+from tests.support.sockets import LOOPBACK, receive
 
 each = pytest.mark.parametrize("server", [rpc, object_echo], ids=lambda m: m.__name__)
 
@@ -226,7 +227,7 @@ def test_without_capacity_tcp_echo_pauses_accepting_and_serves_the_others(
             try:
                 listener.error = error
                 with socket.create_connection(address, 5) as waiting:
-                    until(lambda: listener.failures)
+                    until(lambda: listener.failures, "accept fails")
                     began = time.monotonic()
                     for _ in range(100):
                         assert echoed(served, b"still here")

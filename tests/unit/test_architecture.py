@@ -14,7 +14,7 @@ import yaml
 
 import clients.variants
 from clients.addresses import PORTS
-from tests.helpers import ROOT
+from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 FOR_ALL = ("services.runtime", "services.listeners")

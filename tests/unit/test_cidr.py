@@ -13,7 +13,7 @@ from clients import cidr
 from clients.addresses import PORTS, Address, variable
 from clients.checks import WrongAnswer
 from clients.cidr import Found, at, lab_network, network, services_at, sweep
-from tests.helpers import closed_port
+from tests.support.sockets import closed_port
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

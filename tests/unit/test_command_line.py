@@ -9,7 +9,8 @@ import pytest
 
 from clients.__main__ import SUBCOMMANDS
 from clients.addresses import PORTS, Address, variable
-from tests.helpers import LOOPBACK, closed_port, run
+from tests.support.processes import run
+from tests.support.sockets import LOOPBACK, closed_port
 
 CLIENTS = ["python", "-m", "clients"]
 

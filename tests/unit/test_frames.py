@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from services.connection.frames import SMALL, FrameError, Incoming, encode
-from tests.helpers import receive
+from tests.support.sockets import receive
 
 LIMIT = 20_000
 

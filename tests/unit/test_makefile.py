@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.lab import OWN_IMAGES
-from scripts.stack import SCRIPTS
-from tests.helpers import ROOT
+from scripts.stack import ROOT, SCRIPTS
 
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]

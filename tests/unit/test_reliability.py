@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers import ROOT
+from scripts.stack import ROOT
 from tests.hostile.reliability import Row, document
 
 PAGE = ROOT / "docs/reliability.md"
@@ -21,14 +21,14 @@ def test_a_row_has_the_promise_its_test_and_what_was_measured() -> None:
     """A promise that several servers make is said once."""
     first, second = row("test_a", "rpc"), row("test_a", "kv")
     first.limit("100 %")
-    first.default("20 of 20")
+    first.safe("20 of 20")
     first.naive("threaded", "0 of 20 | 3 failed")
     first.naive("single", "none")
     second.limit("100 %")
-    second.default("19 of 20")
+    second.safe("19 of 20")
     page = document([first, second, row("test_b"), row("test_c")])
     assert page.partition("## On the wire")[2].startswith(
-        "\n\n| promise | demanded | of | default | naive |\n|---|---|---|---|---|\n"
+        "\n\n| promise | demanded | of | measured | naive |\n|---|---|---|---|---|\n"
         "| test_a holds. ([test_a](../tests/hostile/test_wire.py)) | 100 % | rpc | 20 of 20"
         " | threaded: 0 of 20 \\| 3 failed<br>single: none |\n"
         "|  |  | kv | 19 of 20 |  |\n"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.helpers import ROOT
+from scripts.stack import ROOT
 
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import pytest
 
 from scripts import processes
+from scripts.stack import ROOT
 from services import runtime
 from services.runtime import SettingError, one_of, port_number, setting
-from tests.helpers import ROOT, until
+from tests.support.pace import until
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +213,7 @@ def test_a_child_ends_with_its_parent(how: signal.Signals) -> None:
         signal.sigtimedwait([], 5)
     """)
     child = int(done.stdout.split("child ")[1].split()[0])
-    until(lambda: not processes.alive(child), 2)
+    until(lambda: not processes.alive(child), "the child ends")
 
 
 def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers import ROOT
+from scripts.stack import ROOT
 from tests.stack.cis import CONTROLS, SECTIONS, Control, document
 
 

@@ -10,6 +10,7 @@ from itertools import chain
 
 import pytest
 
+from scripts.stack import ROOT
 from services.connection import frames
 from services.connection.frames import TURN
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
@@ -19,7 +20,6 @@ from services.connection.session import (
     MESSAGE_SECONDS,
     Session,
 )
-from tests.helpers import ROOT
 
 KEY = b"k" * 32
 THEIRS = CHALLENGE + bytes(20)

@@ -14,7 +14,7 @@ import pytest
 from clients import udp_time
 from clients.addresses import Address
 from clients.udp_time import Reply, Statistics, TimeClient, clock_offset, is_ctime
-from tests.helpers import LOOPBACK
+from tests.support.sockets import LOOPBACK
 
 PATIENT = 5.0  # seconds for a reply that does come
 IMPATIENT = 0.03  # seconds for one that does not

@@ -1,4 +1,4 @@
-"""Sends a UDP datagram whose source is somebody else: `forger FROM TO SIZE`, ports on loopback.
+"""Sends a UDP datagram with a forged source: `spoof FROM TO SIZE`, ports on loopback.
 
 What is sent is SIZE times the letter x. Only root may, or who has CAP_NET_RAW: raw(7).
 """

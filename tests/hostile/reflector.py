@@ -1,4 +1,4 @@
-"""A time server that answers everything, its own answers too: `garrulous PORT`."""
+"""A time server that answers every datagram, other servers' answers too: `reflector PORT`."""
 
 import socket
 import sys

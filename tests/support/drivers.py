@@ -1,0 +1,108 @@
+"""The drivers of each service, the default first: how to start them, and what they promise.
+
+Contract tests are run against all of them, and hostile tests against the safe and the naive ones.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.support.processes import Server, running
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A server of a service: one concurrency model.
+
+    A safe one promises under attack what the default promises. A naive one is attacked too, to
+    show what the difference is.
+    """
+
+    service: str
+    name: str
+    command: tuple[str, ...]
+    safe: bool = False
+    naive: bool = False
+    at_once: float = math.inf  # connections that it serves at the same time
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.name}"
+
+    @property
+    def scale(self) -> float:
+        """The size of an attack: the safe drivers beside the default have a quarter of it."""
+        return 0.25 if self.safe and self != DRIVERS[self.service][0] else 1.0
+
+
+def module(
+    service: str, name: str, *, safe: bool = False, naive: bool = False, at_once: float = math.inf
+) -> Driver:
+    """Return a driver that is a module of its service."""
+    path = f"services.{service.replace('-', '_')}.{name}"
+    return Driver(service, name, ("python", "-m", path), safe, naive, at_once)
+
+
+def gunicorn(service: str) -> Driver:
+    """Return gunicorn as the configuration of its service has it."""
+    command = ("gunicorn", "-c", f"services/{service}/gunicorn.conf.py")
+    return Driver(service, "gunicorn", command, safe=True)
+
+
+DRIVERS = {
+    "tcp-echo": [
+        module("tcp-echo", "evented", safe=True),
+        module("tcp-echo", "threaded", naive=True),
+        module("tcp-echo", "prethreaded", naive=True, at_once=16),
+        module("tcp-echo", "forked", at_once=256),
+        module("tcp-echo", "single", at_once=1),
+        module("tcp-echo", "stream_handler", at_once=1),
+        module("tcp-echo", "raw_loop", at_once=1),
+    ],
+    "udp-time": [
+        module("udp-time", "raw_loop", safe=True),
+        module("udp-time", "evented", safe=True),
+        module("udp-time", "threaded", naive=True),
+        module("udp-time", "forked"),
+        module("udp-time", "single"),
+    ],
+    "rest": [gunicorn("rest"), module("rest", "single", naive=True)],
+    "kv": [gunicorn("kv"), module("kv", "single", naive=True)],
+    "object-echo": [
+        module("object-echo", "evented", safe=True),
+        module("object-echo", "threaded", naive=True),
+    ],
+    "rpc": [module("rpc", "evented", safe=True), module("rpc", "threaded", naive=True)],
+    "httpbin": [gunicorn("httpbin")],
+}  # fmt: skip
+
+
+def drivers(*services: str) -> list[Driver]:
+    """Return all drivers of some services, or of all."""
+    return [driver for service in services or DRIVERS for driver in DRIVERS[service]]
+
+
+def safe(*services: str) -> list[Driver]:
+    """Return the drivers of some services that promise what the default promises."""
+    return [driver for driver in drivers(*services) if driver.safe]
+
+
+def named(service: str, *names: str) -> list[Driver]:
+    """Return these drivers of a service."""
+    found = [driver for driver in DRIVERS[service] if driver.name in names]
+    assert len(found) == len(names), f"{service} has no such driver: {names}"
+    return found
+
+
+def attacked(*services: str) -> list[Driver]:
+    """Return the safe drivers of some services, and the naive ones."""
+    return [driver for driver in drivers(*services) if driver.safe or driver.naive]
+
+
+@contextmanager
+def serving(driver: Driver, **environment: str) -> Iterator[Server]:
+    """Run a driver; whatever its peers do, it does not end by itself, nor log a traceback."""
+    with running(driver.command, **environment) as server:
+        yield server
+        assert server.process.poll() in (None, 0), server.log
+        assert "Traceback" not in server.log
