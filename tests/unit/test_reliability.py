@@ -36,6 +36,26 @@ def test_a_row_has_the_promise_its_test_and_what_was_measured() -> None:
     )
 
 
+def test_a_naive_driver_stands_beside_the_default_of_its_service() -> None:
+    """Whatever other drivers were measured in between."""
+    rows = [row("test_a", case) for case in ("rpc evented", "rpc threaded", "rpc classic")]
+    for each in rows:
+        each.service = "rpc"
+    rows[0].safe("20 of 20")
+    rows[1].safe("19 of 20")
+    rows[2].naive("classic", "none")
+    assert (
+        document(rows)
+        .partition("## On the wire")[2]
+        .startswith(
+            "\n\n| promise | demanded | of | measured | naive |\n|---|---|---|---|---|\n"
+            "| test_a holds. ([test_a](../tests/hostile/test_wire.py)) |  | rpc evented | 20 of 20"
+            " | classic: none |\n"
+            "|  |  | rpc threaded | 19 of 20 |  |\n\n"
+        )
+    )
+
+
 def promises() -> Iterator[tuple[str, str, str]]:
     """Yield each test that has something measured: its file, its name and what it promises."""
     for path in sorted((ROOT / "tests/hostile").glob("test_*.py")):
