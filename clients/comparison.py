@@ -18,6 +18,7 @@ MODELS = {
     "forked": "a process each",
     "prethreaded": "a fixed pool",
     "evented": "one for all",
+    "classic": "as the recipe",
     "gunicorn": "a WSGI server",
 }
 

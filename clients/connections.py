@@ -10,12 +10,10 @@ from typing import Any
 from clients.addresses import Address
 from services import safe_pickle
 from services.connection import frames
-from services.connection.session import keep_memory
+from services.connection.memory import keep_freed_memory
+from services.connection.protocol import Limits
 
 SMALL = 4096  # bytes: a message of no more is received by one system call
-
-# Once for the process. Where each of many threads did it, each would keep that much for itself.
-keep_memory()
 
 
 def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
@@ -26,6 +24,7 @@ def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
     seconds. (It is for each wait, so one that says a little now and then can take longer.) Raises
     AuthenticationError for a wrong key.
     """
+    keep_freed_memory(Limits().max_message)
     if isinstance(where, str):
         stream = socket.socket(socket.AF_UNIX)
         try:

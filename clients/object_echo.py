@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clients.addresses import Address
 from clients.checks import Check, expect
 from clients.connections import connect, exchange
-from services.connection.handshake import authkey
+from services.connection.authkey import authkey
 
 if TYPE_CHECKING:
     import argparse

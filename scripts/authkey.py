@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from scripts.stack import ROOT, LabError
-from services.connection import handshake
+from services.connection.authkey import authkey
 from services.runtime import SettingError
 
 
@@ -30,7 +30,7 @@ def ensure(file: Path) -> None:
     except OSError as error:
         raise LabError(f"WIRELAB_AUTHKEY_FILE: {file}: {error.strerror}") from None
     try:
-        handshake.authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
+        authkey({"WIRELAB_AUTHKEY_FILE": str(file)})
     except SettingError as error:
         hint = "\nRemove the file, and a new key is made" if file.is_file() else ""
         raise LabError(f"{error}{hint}") from None

@@ -14,6 +14,7 @@ BACKLOG = 1024  # connections that the kernel keeps while none is accepted
 # stays in the queue, and epoll reports it again at once, over and over: see AcceptBackoff.
 NO_CAPACITY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_SECONDS = 0.5  # after which to try again
+UNSENT = 128 * 1024  # bytes that the kernel buffers for a client which it cannot send yet
 
 log = logging.getLogger("listeners")
 
@@ -47,14 +48,27 @@ def limit_buffer(listener: socket.socket, size: int) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
-def unix_listener() -> socket.socket | None:
-    """Listen on the UNIX socket that `WIRELAB_UNIX_SOCKET` names, if it names one.
+def tcp_and_unix(address: runtime.Address) -> list[socket.socket]:
+    """Listen on a TCP port, and on a UNIX socket where one is set, as those do who count bytes.
+
+    What a client does not read waits in the server, where it is counted, rather than in the kernel.
+    """
+    tcp = tcp_listener(address)
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    listening = [tcp, *unix_listeners()]
+    for listener in listening:
+        log.info("listening on %s", text(listener.getsockname()))
+    return listening
+
+
+def unix_listeners() -> list[socket.socket]:
+    """Listen on the UNIX socket that `WIRELAB_UNIX_SOCKET` names: on none if it is not set.
 
     Its file outlives the socket, and is removed when the server stops. Raises SettingError where
     there cannot be one.
     """
     if not (path := runtime.setting("WIRELAB_UNIX_SOCKET", "", str)):
-        return None
+        return []
     listener = socket.socket(socket.AF_UNIX)
     try:
         if Path(path).is_socket():  # of a server that was killed
@@ -67,11 +81,14 @@ def unix_listener() -> socket.socket | None:
         ) from None
     runtime.at_exit.callback(Path(path).unlink, missing_ok=True)
     listener.listen(BACKLOG)
-    return listener
+    return [listener]
 
 
-def no_capacity(error: OSError) -> bool:
-    """Return whether accept failed for lack of capacity; log the error, unless no one waited."""
+def accept_failed(error: OSError) -> bool:
+    """Log why accept failed; return whether that was for lack of descriptors or memory.
+
+    An empty queue is no failure: BlockingIOError is not logged.
+    """
     if not isinstance(error, BlockingIOError):
         log.warning("accept: %s", error)
     return error.errno in NO_CAPACITY
@@ -95,7 +112,7 @@ class AcceptBackoff:
 
     def failed(self, error: OSError) -> None:
         """Pause if `error`, which accept has raised, means that there is no capacity."""
-        if no_capacity(error):
+        if accept_failed(error):
             self._epoll.modify(self._listener, 0)
             self.timeout = RETRY_SECONDS
             self._until = time.monotonic() + RETRY_SECONDS

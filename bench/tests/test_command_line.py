@@ -104,7 +104,7 @@ def test_an_interrupt_leaves_no_process(
     workload = "rpc" if processes > 3 else "tcp-echo"
     options = ["--quick"] if processes > 3 else []
     with start(workload, *options, f"--to={tmp_path}") as run:
-        until(lambda: len(marked(mark)) >= processes, f"{processes} processes", 60)
+        until(lambda: len(marked(mark)) >= processes, "they are started", 60)
         run.send_signal(number)
         output, _ = run.communicate(timeout=30)
     assert run.returncode == 130, output

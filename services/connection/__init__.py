@@ -1,6 +1,8 @@
 """Authenticated object connections, as `multiprocessing.connection` speaks them.
 
-From the wire up: `frames` (where a message begins and ends), `handshake` (who may speak), and
-`session`, which puts the two together; `services.safe_pickle` decodes what a message says. None
-of them touches a socket: bytes go in and bytes come out, so that a server shows all of its own I/O.
+Without I/O, from the wire up: `frames` (where a message begins and ends), `handshake` (who may
+speak), `protocol` (one connection: bytes in, bytes out) and `sessions` (all connections of a
+server: time limits and memory). On top of them the drivers, `evented` and `threaded`: they hold
+the sockets and nothing else, and serve whatever `answer(message)` they are given. A message is a
+pickle; `services.safe_pickle` decodes it.
 """

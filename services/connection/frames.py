@@ -1,8 +1,8 @@
-"""Where a message begins and ends: a length, then as many bytes.
+"""Frames: where a message begins and ends. A length, then as many bytes.
 
 The length is a signed 32-bit big-endian integer; -1 announces a 64-bit one for messages over
 2 GiB (CPython, Lib/multiprocessing/connection.py, `Connection._send_bytes`). Unlike the bytes
-of a TCP stream, a message arrives whole or not at all.
+of a TCP stream, a message arrives as a whole or not at all.
 """
 
 import struct
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 HEADER = struct.Struct("!i")
 SMALL = 4096  # bytes
-TURN = 64  # messages
+MAX_AT_ONCE = 64  # messages
 
 
 class FrameError(ValueError):
@@ -25,34 +25,34 @@ def encode(message: bytes) -> bytes:
 class Incoming:
     """Cuts a stream of bytes into messages of at most `limit` bytes.
 
-    The beginning of a message is kept in the parts in which it came, and these are put together
-    when they are all there: to append each to those before it would copy most of a large message
+    An incomplete message is kept in the parts in which it arrived, and these are joined when all
+    of them are there: appending each part to those before it would copy most of a large message
     several times.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.size = 0  # bytes received and not yet given out
+        self.size = 0  # bytes received and not yet returned
         self._parts = [b""]
-        self._needed = HEADER.size  # bytes without which there is nothing to do
+        self._needed = HEADER.size  # bytes, before which there is nothing to do
 
     @property
-    def more(self) -> bool:
-        """Whether there may be another message in what has been received already."""
+    def queued(self) -> bool:
+        """Whether what was received already may hold another complete message."""
         return self.size >= self._needed
 
     def messages(self, data: bytes) -> Iterable[bytes]:
-        """Add what has been received, and yield each message that is now complete.
+        """Add `data` to what was received, and yield the messages that are now complete.
 
-        At most a TURN of them, so that others may have theirs: when the last of these has been
-        taken, `more` says whether to come back, with no data, for the next. A length is checked
-        when it has arrived, before a byte of its message is waited for, and memory is taken only
-        for what has come. Raises FrameError for a length that is negative, zero (no pickle and no
-        step of the handshake is empty) or over the limit of the moment.
+        At most MAX_AT_ONCE of them, so that other connections are served in between: `queued` says
+        whether to call again, with no data, for the next. A length is checked as soon as it has
+        arrived, and memory is taken only for bytes that have arrived. Raises FrameError for a
+        length that is negative, zero (no pickle and no step of the handshake is empty) or over
+        the current limit.
         """
         size = len(data) - HEADER.size
         if not self.size and 0 < size <= self.limit and HEADER.unpack_from(data) == (size,):
-            return (data[HEADER.size :],)  # by far the most frequent case: a message, whole
+            return (data[HEADER.size :],)  # by far the most frequent case: one complete message
         if len(self._parts[-1]) < SMALL:
             self._parts[-1] += data  # many small parts would take many times their own memory
         else:
@@ -62,14 +62,18 @@ class Incoming:
             return ()
         first, *others = self._parts
         exact = self.size == self._needed > HEADER.size
-        self._parts, self.size, self._needed = [b""], 0, HEADER.size
-        if exact:  # one message and nothing else: it is moved once, without its header
+        self.clear()
+        if exact:  # one message and nothing else: it is copied once, without its header
             return (b"".join((first[HEADER.size :], *others)),)
         return self._cut(b"".join((first, *others)))
 
+    def clear(self) -> None:
+        """Drop what was received and not yet returned."""
+        self._parts, self.size, self._needed = [b""], 0, HEADER.size
+
     def _cut(self, data: bytes) -> Iterator[bytes]:
         start = 0
-        for _ in range(TURN):
+        for _ in range(MAX_AT_ONCE):
             if len(data) < start + HEADER.size:
                 break
             (size,) = HEADER.unpack_from(data, start)

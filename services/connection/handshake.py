@@ -1,4 +1,4 @@
-"""Who may speak: both sides prove that they know the key, without sending it.
+"""The handshake: both sides prove that they know the key, without sending it.
 
 Each side sends random bytes and gets back their HMAC under the shared key: first the server
 challenges the client, then the client the server (CPython, Lib/multiprocessing/connection.py,
@@ -7,52 +7,28 @@ for that digest. Python 3.12 and newer answer with the digest's name in front; o
 the whole challenge as random bytes and answer with a bare HMAC-MD5 of 16 bytes, and send
 challenges of 20 bytes that want the same.
 
-The handshake keeps strangers out, no more: nothing after it is encrypted or signed, a peer in
-the middle can pass it through unnoticed, and MD5 answers are still honoured.
+The handshake keeps strangers out, and that is all: nothing after it is encrypted or signed, a
+peer in the middle can relay it unnoticed, and MD5 answers are still accepted.
 """
 
 import hmac
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from multiprocessing import AuthenticationError
-from pathlib import Path
-
-from services.runtime import SettingError
 
 CHALLENGE = b"#CHALLENGE#"
 WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
 
-LONGEST = 256  # bytes of a message during the handshake; the standard library reads no more
-SHORTEST_KEY = 32  # characters
+MAX_MESSAGE = 256  # bytes during the handshake; the standard library reads no more
 DIGESTS = {b"md5", b"sha256", b"sha384", b"sha3_256", b"sha3_384"}
-
-
-def authkey(environ: Mapping[str, str] = os.environ) -> bytes:
-    """Return the key in the file that `WIRELAB_AUTHKEY_FILE` names, less a trailing newline.
-
-    Raises SettingError where there is none, or one of less than 32 characters.
-    """
-    path = environ.get("WIRELAB_AUTHKEY_FILE")
-    if not path:
-        raise SettingError("WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key")
-    try:
-        key = Path(path).read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise SettingError(f"WIRELAB_AUTHKEY_FILE: {path}: {error.strerror}") from None
-    if len(key) < SHORTEST_KEY:
-        raise SettingError(
-            f"WIRELAB_AUTHKEY_FILE: the key in {path} has {len(key)} characters;"
-            f" it takes at least {SHORTEST_KEY}"
-        )
-    return key
 
 
 def server(key: bytes) -> Generator[bytes, bytes, None]:
     """Be the server's side: yield each message to send, be sent each one received.
 
-    Returns when both sides are convinced. Raises AuthenticationError when the client is not to
-    be served; whoever drives the handshake then sends `FAILURE` and closes.
+    Returns when both sides have proved that they know the key. Raises AuthenticationError when the
+    client has not; whoever drives the handshake then sends `FAILURE` and closes.
     """
     challenge = b"{sha256}" + os.urandom(32)
     answer = yield CHALLENGE + challenge
@@ -85,7 +61,7 @@ def respond(key: bytes, challenge: bytes) -> bytes:
         return b"{%b}" % digest + hmac.new(key, challenge, digest.decode()).digest()
     if len(challenge) == 20:
         return hmac.new(key, challenge, "md5").digest()
-    raise AuthenticationError("the client's challenge names no digest that is known here")
+    raise AuthenticationError("the client's challenge names an unknown digest")
 
 
 def named_digest(message: bytes) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ and sends the responses. An incomplete request costs only its bytes, and so does
 client has not read yet: slow clients keep nobody waiting. gunicorn's own workers give each client a
 thread from its first byte on, and as many slow clients as there are threads block all others.
 
-The workers based on this one differ in how requests are handled: kv/evented.py does it between two
+The workers based on this one differ in how requests are handled: kv/worker.py does it between two
 iterations, wsgi.py in threads.
 
 gunicorn listens, starts this worker, and starts another when it reloads or when this one died.

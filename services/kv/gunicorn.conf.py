@@ -9,7 +9,7 @@ from services.kv.app import database_file
 from services.kv.store import Store
 
 wsgi_app = "services.kv.wsgi:application"  # which is not run: see there
-worker_class = "services.kv.evented.Worker"
+worker_class = "services.kv.worker.Worker"
 bind = "{}:{}".format(*runtime.address(15000))
 threads = 1
 keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection

@@ -1,7 +1,7 @@
 """The WSGI application that gunicorn insists on; kv's own worker never runs it.
 
 A WSGI application gets one request at a time, so it could not commit the writes of many at once:
-the key-value store is a worker (evented.py) and no application. This one is what another worker
+the key-value store is a worker (worker.py) and no application. This one is what another worker
 would run, and it says what is wrong.
 """
 

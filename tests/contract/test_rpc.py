@@ -20,22 +20,19 @@ from clients.addresses import Address
 from clients.checks import Check
 from clients.rpc import RPCProxy
 from services import safe_pickle
-from services.connection.session import HANDSHAKE_SECONDS
+from services.connection.protocol import Limits
 from tests.support.clients import stock
-from tests.support.drivers import DRIVERS, Driver, safe
+from tests.support.drivers import Driver, safe
 from tests.support.pace import FAR, within
-from tests.support.processes import Server, running
+from tests.support.processes import running
 from tests.support.sockets import LOOPBACK, connect, rest_of
 
-only_safe = pytest.mark.parametrize("driver", safe("rpc"), ids=str, indirect=True)
-only_naive = pytest.mark.parametrize(
-    "driver", [driver for driver in DRIVERS["rpc"] if driver.naive], ids=str, indirect=True
-)
+NOT_PLAIN = "UnpicklingError"  # the error of a request that is not plain data
 
 
-@pytest.fixture(scope="module", params=DRIVERS["rpc"], ids=str)
+@pytest.fixture(scope="module", params=safe("rpc"), ids=str)
 def driver(request: pytest.FixtureRequest) -> Driver:
-    """Name each driver, one after the other."""
+    """Name each safe driver, one after the other; `classic` is in test_classic.py."""
     found: Driver = request.param
     return found
 
@@ -231,37 +228,33 @@ def test_what_cannot_be_pickled_leaves_the_connection_usable(driver: Driver, key
             assert twice.add(2, 3) == 5
 
 
-UNPICKLED: dict[str, tuple[bytes, str]] = {  # and the error of whoever unpickles it
-    "a function": (pickle.dumps(len), "TypeError"),
-    "a call": (pickle.dumps(("none such", (Pid(),), {})), "NameError"),
-    "garbage": (b"garbage", "UnpicklingError"),
-}
-
-
-@pytest.mark.parametrize(("message", "error"), UNPICKLED.values(), ids=UNPICKLED)
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(pickle.dumps(len), id="a function"),
+        pytest.param(pickle.dumps(("none such", (Pid(),), {})), id="a call"),
+        pytest.param(b"garbage", id="garbage"),
+    ],
+)
 def test_a_request_that_is_not_plain_data_is_an_error(
-    connection: "Connection[Any, Any]", driver: Driver, message: bytes, error: str
+    connection: "Connection[Any, Any]", message: bytes
 ) -> None:
-    """The naive driver has unpickled it, the others have not; the connection stays usable."""
+    """The connection stays usable."""
     connection.send_bytes(message)
-    held, name, _, _ = connection.recv()
-    assert (held, name) == (False, error if driver.naive else "UnpicklingError")
+    assert connection.recv()[:2] == (False, NOT_PLAIN)
     connection.send(("add", (2, 3), {}))
     assert connection.recv() == (True, 5)
 
 
 @pytest.mark.parametrize("twice", [False, True], ids=["pickled once", "pickled twice"])
-def test_only_the_naive_driver_runs_what_a_pickle_names(
-    server: Server, driver: Driver, connection: "Connection[Any, Any]", twice: bool
+def test_nothing_that_a_pickle_names_is_run(
+    connection: "Connection[Any, Any]", twice: bool
 ) -> None:
-    """A client that knows the key calls os.getpid there, which nobody has registered."""
+    """A client that knows the key cannot call os.getpid, which nobody has registered."""
     request: object = ("echo", (Pid(),), {})
     connection.send(pickle.dumps(request) if twice else request)
     answer = pickle.loads(connection.recv()) if twice else connection.recv()
-    if driver.naive:
-        assert answer == (server.process.pid if twice else (True, server.process.pid))
-    else:
-        assert "UnpicklingError" in (str(answer) if twice else answer)
+    assert NOT_PLAIN in (str(answer) if twice else answer)
 
 
 def test_requests_sent_without_waiting_are_answered_in_order(
@@ -296,7 +289,6 @@ def test_a_wrong_key_is_refused_and_others_are_served(address: Address, key: byt
         assert proxy.add(1, 1) == 2
 
 
-@only_safe
 def test_silent_peers_keep_nobody_waiting_and_are_closed(address: Address) -> None:
     """Their time is that of the handshake."""
     began = time.monotonic()
@@ -305,22 +297,7 @@ def test_silent_peers_keep_nobody_waiting_and_are_closed(address: Address) -> No
         rpc.health(address, FAR)
         for peer in silent:
             assert b"#CHALLENGE#" in rest_of(peer)
-    assert within(time.monotonic() - began - HANDSHAKE_SECONDS, 2)
-
-
-@only_naive
-def test_a_silent_peer_blocks_every_later_one_until_it_leaves(address: Address) -> None:
-    """The kernel holds those meanwhile."""
-    with connect(address) as silent, ExitStack() as stack:
-        assert b"#CHALLENGE#" in silent.recv(100)
-        with pytest.raises(TimeoutError):
-            rpc.health(address, 0.3)
-        waiting = [stack.enter_context(connect(address)) for _ in range(20)]
-        silent.close()
-        for peer in waiting:
-            assert b"#CHALLENGE#" in peer.recv(100)
-            peer.close()
-        rpc.health(address, FAR)
+    assert within(time.monotonic() - began - Limits().handshake_timeout, 2)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from scripts.stack import services
 from tests.support.clients import connected
-from tests.support.drivers import DRIVERS, Driver, drivers, serving
+from tests.support.drivers import DRIVERS, Driver, drivers, safe, serving
 from tests.support.pace import until
 from tests.support.processes import refuses_to_start
 from tests.support.sockets import LOOPBACK
@@ -17,6 +17,7 @@ WITH_KEY = drivers("object-echo", "rpc")
 
 each_driver = pytest.mark.parametrize("driver", drivers(), ids=str)
 each_with_a_key = pytest.mark.parametrize("driver", WITH_KEY, ids=str)
+each_with_a_unix_socket = pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str)
 
 
 def test_every_driver_of_the_stack_is_tested() -> None:
@@ -79,7 +80,7 @@ def test_without_a_good_key_it_does_not_start(driver: Driver, tmp_path: Path) ->
     )
 
 
-@each_with_a_key
+@each_with_a_unix_socket
 def test_the_socket_file_is_there_while_the_server_is(driver: Driver, tmp_path: Path) -> None:
     """It replaces one that a crash has left, serves as TCP does, and is removed at the stop."""
     file = tmp_path / "server.sock"
@@ -95,7 +96,7 @@ def test_the_socket_file_is_there_while_the_server_is(driver: Driver, tmp_path: 
     assert not file.exists()
 
 
-@each_with_a_key
+@each_with_a_unix_socket
 def test_a_file_that_is_no_socket_is_not_replaced(
     driver: Driver, key_file: Path, tmp_path: Path
 ) -> None:

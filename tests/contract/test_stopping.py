@@ -27,9 +27,10 @@ def idle(driver: Driver, address: Address) -> Iterator[None]:
     """Have three clients that stay connected and send nothing more, each served if it can be."""
     with ExitStack() as stack:
         for number in range(3):
-            ask = stack.enter_context(connected(driver.service, address))
             if number < driver.at_once:
-                ask("Hello")
+                stack.enter_context(connected(driver.service, address))("Hello")
+            else:
+                stack.enter_context(connect(address))  # and wait in the queue
         yield
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import Address
-from tests.support.drivers import Driver, drivers
+from tests.support.drivers import Driver, drivers, safe
 from tests.support.pace import FAR
 
 VERSIONS = ("3.11", "3.13")  # the last one with an MD5 handshake, and one with SHA-256
@@ -200,7 +200,7 @@ def test_the_session_prints_what_the_recipe_shows(
 
 
 @each_python
-@each_driver("object-echo", "rpc")
+@pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str, scope="module")
 @pytest.mark.usefixtures("driver")
 def test_the_key_of_the_recipe_does_not_open_the_server(python: str, address: Address) -> None:
     """It is printed for everyone to read."""

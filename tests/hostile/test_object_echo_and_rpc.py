@@ -22,17 +22,18 @@ from clients.connections import exchange
 from services import safe_pickle
 from services.connection import frames
 from services.connection.handshake import CHALLENGE, WELCOME, respond
-from services.connection.session import HANDSHAKE_SECONDS, MAX_MESSAGE
+from services.connection.protocol import Limits
 from tests.hostile import pickles
 from tests.hostile.attackers import SILENT, Attackers, Behavior
 from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import ALL_SERVED, well_behaved
 from tests.support.drivers import Driver, attacked, safe, serving
 from tests.support.pace import FAR, until, within
-from tests.support.processes import Server
+from tests.support.processes import SILENCE_TIMEOUT, Server
 from tests.support.sockets import connect, receive, reset, rest_of
 
 MIB = 1024 * 1024
+LIMITS = Limits()
 MAX_MEMORY = 128 * MIB
 IDLE = 0.1  # of a core, more than without the attack
 RECOVERY = 2.0  # seconds
@@ -40,6 +41,10 @@ RECOVERY = 2.0  # seconds
 SLOW = Behavior(frames.HEADER.pack(40) + b"{sha256}", b"x")
 
 each_attacked = pytest.mark.parametrize("driver", attacked("object-echo", "rpc"), ids=str)
+# What serves one client at a time has nothing to lose by many.
+each_with_many = pytest.mark.parametrize(
+    "driver", [each for each in attacked("object-echo", "rpc") if each.at_once > 1], ids=str
+)
 each_safe = pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str)
 
 
@@ -77,7 +82,12 @@ def test_silent_peers(driver: Driver, measured: Row) -> None:
     count = round(1000 * driver.scale) if driver.safe else 1
     with (
         serving(driver) as server,
-        well_behaved(driver.service, server.address, late=10 if driver.safe else 1) as served,
+        well_behaved(
+            driver.service,
+            server.address,
+            count=int(min(20, driver.at_once)),
+            late=10 if driver.safe else 2,
+        ) as served,
         Attackers(server.address, count, SILENT, Behavior(b"\0\0")) as attackers,
     ):
         until(lambda: attackers.all_tried, "all have connected")
@@ -108,21 +118,25 @@ def strangers(address: Address, count: int) -> None:
                         rest_of(peer)
 
 
-@each_attacked
+@each_with_many
 def test_strangers(driver: Driver, measured: Row) -> None:
     """10,000 port scans, resets, HTTP requests and wrong keys: it lives, and leaks nothing."""
-    count = round(10_000 * driver.scale) if driver.safe else 2000
+    count = round(10_000 * driver.scale) if driver.safe else 1
     with serving(driver) as server:
         before = server.descriptors
         with well_behaved(driver.service, server.address) as served:
             strangers(server.address, count)
-        until(lambda: server.descriptors == before, "no descriptor is left")
+            if driver.fragile:
+                server.process.wait(FAR)
+        if driver.safe:
+            until(lambda: server.descriptors == before, "no descriptor is left")
     if driver.safe:
         measured.limit(f"{ALL_SERVED}; no descriptor left")
         measured.safe(f"{served.outcome}; 0 descriptors left")
         assert not served.outcome.harmed
     else:
-        measured.naive(f"{driver.name}, {count:,}", served.outcome)
+        measured.naive(f"{driver.name}, 1 port scan", f"the server ends; {served.outcome}")
+        assert served.outcome.served == 0
 
 
 @each_safe
@@ -141,8 +155,8 @@ def test_slow_handshakes(driver: Driver, measured: Row) -> None:
     measured.limit(f"{ALL_SERVED}; closed within 1 s after the limit")
     measured.safe(f"{served.outcome}; closed after {first:.1f} to {last:.1f} s")
     assert not served.outcome.harmed
-    assert first > HANDSHAKE_SECONDS - 1
-    assert within(last - HANDSHAKE_SECONDS, 1.0)
+    assert first > LIMITS.handshake_timeout - 1
+    assert within(last - LIMITS.handshake_timeout, 1.0)
 
 
 @each_attacked
@@ -167,7 +181,7 @@ def test_code(driver: Driver, measured: Row, key: bytes, tmp_path: Path) -> None
         assert made > 5
 
 
-@each_attacked
+@each_with_many
 def test_bombs(driver: Driver, measured: Row, key: bytes) -> None:
     """Few bytes that ask for 2 GiB, for hours of hashing, or for nothing, cost nobody else."""
     bombs = pickles.BOMBS if driver.safe else [pickles.memo_bomb(2**24), pickles.hash_bomb(28)]
@@ -208,10 +222,10 @@ def send(peer: socket.socket, data: bytes) -> None:
         peer.sendall(data)
 
 
-@each_attacked
+@each_with_many
 def test_greedy_peers(driver: Driver, measured: Row, key: bytes) -> None:
     """50 peers with the key that each send 16 MiB but for one byte are not all buffered."""
-    message = frames.HEADER.pack(MAX_MESSAGE) + bytes(MAX_MESSAGE - 1)
+    message = frames.HEADER.pack(LIMITS.max_message) + bytes(LIMITS.max_message - 1)
     count = max(20, round(50 * driver.scale)) if driver.safe else 15
     with (
         serving(driver) as server,
@@ -232,7 +246,7 @@ def test_greedy_peers(driver: Driver, measured: Row, key: bytes) -> None:
         assert memory > MAX_MEMORY
 
 
-@each_attacked
+@each_with_many
 def test_slow_readers(driver: Driver, measured: Row, key: bytes) -> None:
     """1,000 peers with the key have 1 MiB sent to them each and read none of it."""
     message = frames.encode(safe_pickle.dumps(request(driver, bytes(MIB))))
@@ -261,7 +275,7 @@ def test_slow_readers(driver: Driver, measured: Row, key: bytes) -> None:
         measured.naive(f"{driver.name}, {count}", figures)
 
 
-@each_attacked
+@each_with_many
 def test_pipelines(driver: Driver, measured: Row, key: bytes) -> None:
     """4 peers with the key send 200,000 small requests each and do not wait for answers."""
     burst = frames.encode(safe_pickle.dumps(("add", (2, 3), {}))) * 200_000
@@ -293,7 +307,7 @@ def test_unfinished_messages(driver: Driver, measured: Row, key: bytes) -> None:
     """200 peers with the key that begin a message, or its length, are closed at its time limit."""
     beginnings = [b"\0\0", frames.HEADER.pack(100) + b"x"]
     with (
-        serving(driver, WIRELAB_SILENCE_SECONDS="1") as server,
+        serving(driver, **{SILENCE_TIMEOUT: "1"}) as server,
         well_behaved(driver.service, server.address) as served,
         ExitStack() as stack,
     ):

@@ -19,9 +19,9 @@ version {VERSION}, sections 4 and 5: all that is said of images and containers. 
 listed once. Most are asserted, by the tests named, against what the engine reports of every
 container and image, variants included; the others say why they are not.
 
-What the protocols themselves lack is another matter: [what neither can give
-you](../services/object_echo/README.md#what-neither-can-give-you). What the servers withstand is
-measured: [reliability.md](reliability.md).
+What the protocols themselves lack is another matter: [what none of them can give
+you](../services/object_echo/README.md#what-none-of-them-can-give-you). What the servers withstand
+is measured: [reliability.md](reliability.md).
 """
 
 

@@ -17,7 +17,7 @@ from clients.checks import expect
 from clients.rpc import RPCProxy
 from clients.tcp_echo import returned
 from clients.udp_time import TimeClient
-from services.connection.handshake import authkey
+from services.connection.authkey import authkey
 from tests.support.pace import FAR
 from tests.support.sockets import connect
 

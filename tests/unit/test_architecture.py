@@ -1,43 +1,62 @@
-"""The rules of the house: who may import what, and that ports and commands agree everywhere."""
+"""The rules of the house: who may import what, where the sockets are, how long a driver may be."""
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-import clients.variants
 from clients.addresses import PORTS
 from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
-FOR_ALL = ("services.runtime", "services.listeners")
-SHARED = (*FOR_ALL, "services.connection", "services.safe_pickle")
-SHARED_UNDER_GUNICORN = ("services.gunicorn_settings", "services.http")
-# Shared, and yet with sockets.
-SERVER_FILES = ("services/listeners.py", "services/http/worker.py")
-NETWORKING = ("socket", "selectors", "asyncio", "socketserver", "multiprocessing.connection")
-USES_CONNECTION = ("object_echo", "rpc")
+SHARED = ("runtime", "listeners", "connection", "safe_pickle")  # of services/
+SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
+# What is shared and touches no socket, so that the clients may import it too.
+WITHOUT_IO = ("services.connection", "services.safe_pickle")
+NETWORKING = ("socket", "select", "selectors", "asyncio", "socketserver")
+NETWORKING_OF_CLASSIC = ("multiprocessing.connection", "xmlrpc.server", "wsgiref.simple_server")
 STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}  # the latter for types alone
 
-COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
-DEFAULTS: dict[str, Any] = {name: COMPOSE["services"][name] for name in PORTS}
-VARIANTS: dict[str, Any] = {
-    name: block
-    for name, block in COMPOSE["services"].items()
-    if block.get("profiles") == ["variants"]
+MODELS = {
+    "raw_loop", "single", "stream_handler", "threaded", "forked", "prethreaded", "evented",
+    "preforked", "coroutines", "callbacks", "classic",
+}  # fmt: skip
+LONGEST = {  # lines of a driver; comments, docstrings and blank lines count
+    "connection/evented.py": 70,
+    "connection/threaded.py": 70,
+    "tcp_echo/evented.py": 70,
+    "forked.py": 80,
+    "kv/single.py": 70,
+    "rest/single.py": 70,
+    "classic.py": 90,
+    "": 60,  # all others: those on socketserver and on a bare socket
 }
-SERVERS = DEFAULTS | VARIANTS
+LONGEST_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
+# Sockets that stand in no driver: options of listeners, and gunicorn's worker.
+SOCKETS = {"services/listeners.py": 250, "services/http/worker.py": 250}
 
-CODE = {str(path.relative_to(ROOT)): path for path in sorted((ROOT / "services").rglob("*.py"))}
-OF_SERVICES = {name: path for name, path in CODE.items() if path.parts[-2] in FOLDERS}
-OF_ALL_SERVICES = {name: path for name, path in CODE.items() if name not in OF_SERVICES}
+
+def modules(*folders: str) -> dict[str, Path]:
+    """Return the Python files of some folders, by their path in the repository."""
+    found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return {str(path.relative_to(ROOT)): path for path in found}
+
+
+CODE = modules("services")
+OF_SERVICES = {name: path for name, path in CODE.items() if path.parent.name in FOLDERS}
+SHARED_CODE = {name: path for name, path in CODE.items() if name not in OF_SERVICES}
+DRIVERS = {
+    name: path
+    for name, path in CODE.items()
+    if path.stem in MODELS and (path.parent.name in FOLDERS or path.parent.name == "connection")
+}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -62,76 +81,167 @@ def within(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def main_guarded(path: Path) -> bool:
-    """Whether a module can be run."""
-    return 'if __name__ == "__main__":' in path.read_text()
-
-
-def spoken(server: str) -> str:
-    """Return the service whose protocol a server of compose.yaml speaks, by its health check."""
-    return str(SERVERS[server]["healthcheck"]["test"][-1])
-
-
-def model(server: str) -> str:
-    """Return the concurrency model of a server of compose.yaml: its module, or else gunicorn."""
-    program, *_, last = SERVERS[server]["command"]
-    return last.rpartition(".")[2] if program == "python" else str(program)
-
-
-def default_ports(path: Path) -> list[int]:
-    """Return the ports that a module gives to `runtime.main` or `runtime.address`."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-            "runtime.main",
-            "runtime.address",
-        ):
-            given = [*node.args, *(keyword.value for keyword in node.keywords)][-1]
-            found.append(ast.literal_eval(given))
-    return found
+def of_services(*names: str) -> tuple[str, ...]:
+    """Return modules of services/ as they are imported."""
+    return tuple(f"services.{name}" for name in names)
 
 
 @pytest.mark.parametrize("module", OF_SERVICES)
 def test_a_service_imports_only_what_is_its_own(module: str) -> None:
     """The standard library, its declared packages, what all share, and its own folder."""
-    folder = OF_SERVICES[module].parts[-2]
-    allowed = [*STANDARD_LIBRARY, *declared(folder), *FOR_ALL, f"services.{folder}"]
-    if folder in USES_CONNECTION:
-        allowed.extend(("services.connection", "services.safe_pickle"))
-    if "gunicorn" in declared(folder):
-        allowed.extend(SHARED_UNDER_GUNICORN)
+    folder = OF_SERVICES[module].parent.name
+    shared = SHARED + (SHARED_UNDER_GUNICORN if "gunicorn" in declared(folder) else ())
+    allowed = (*STANDARD_LIBRARY, *declared(folder), *of_services(*shared, folder))
     assert [name for name in imports(OF_SERVICES[module]) if not within(name, *allowed)] == []
 
 
-@pytest.mark.parametrize("module", OF_ALL_SERVICES)
+@pytest.mark.parametrize("module", SHARED_CODE)
 def test_what_services_share_imports_no_service(module: str) -> None:
-    """Only the standard library, and one another; gunicorn where it is there anyway."""
-    path = OF_ALL_SERVICES[module]
-    under_gunicorn = (*SHARED_UNDER_GUNICORN, "gunicorn")
-    of_gunicorn = path.parent.name == "http" or path.stem == "gunicorn_settings"
-    allowed = (*STANDARD_LIBRARY, *SHARED, *(under_gunicorn if of_gunicorn else ()))
+    """Only the standard library, and one another; gunicorn and its parser where they are anyway."""
+    path = SHARED_CODE[module]
+    under_gunicorn = path.parent.name == "http" or path.stem == "gunicorn_settings"
+    more = ("gunicorn", "httptools", *of_services(*SHARED_UNDER_GUNICORN)) if under_gunicorn else ()
+    allowed = (*STANDARD_LIBRARY, *of_services(*SHARED), *more)
     assert [name for name in imports(path) if not within(name, *allowed)] == []
 
 
-@pytest.mark.parametrize("module", [name for name in OF_ALL_SERVICES if name not in SERVER_FILES])
-def test_what_services_share_has_no_sockets(module: str) -> None:
-    """Every socket call of a server stands in one file: its own, or the worker under gunicorn's.
+@pytest.mark.parametrize("module", [name for name in CODE if name not in {**DRIVERS, **SOCKETS}])
+def test_sockets_are_in_drivers_only(module: str) -> None:
+    """So protocols, limits and answers have tests without sockets."""
+    networking = (*NETWORKING, *NETWORKING_OF_CLASSIC)
+    assert [name for name in imports(CODE[module]) if within(name, *networking)] == []
 
-    rest, kv and httpbin differ in what they answer, not in how they are connected to.
-    """
-    assert [name for name in imports(OF_ALL_SERVICES[module]) if within(name, *NETWORKING)] == []
+
+@pytest.mark.parametrize("module", SOCKETS)
+def test_what_has_sockets_beside_the_drivers_is_short(module: str) -> None:
+    """There is nothing else in it."""
+    assert len(CODE[module].read_text().splitlines()) <= SOCKETS[module]
+
+
+@pytest.mark.parametrize("module", DRIVERS)
+def test_a_driver_is_short(module: str) -> None:
+    """It is its I/O, and nothing else."""
+    if "services.connection" in str(list(imports(DRIVERS[module]))) and not has_sockets(module):
+        most = LONGEST_OF_A_SERVICE
+    else:
+        most = next(lines for name, lines in LONGEST.items() if module.endswith(name))
+    assert len(DRIVERS[module].read_text().splitlines()) <= most
+
+
+def has_sockets(module: str) -> bool:
+    """Whether a driver does its own I/O."""
+    networking = (*NETWORKING, *NETWORKING_OF_CLASSIC)
+    return any(within(name, *networking) for name in imports(DRIVERS[module]))
+
+
+@pytest.mark.parametrize("module", DRIVERS)
+def test_a_driver_is_run_by_the_same_function(module: str) -> None:
+    """A difference of two drivers is one of their models; their names are the same."""
+    tree = ast.parse(DRIVERS[module].read_bytes())
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert "serve" in functions
+    runnable = 'if __name__ == "__main__":' in DRIVERS[module].read_text()
+    assert runnable == (DRIVERS[module].parent.name in FOLDERS)
+
+
+def test_whatever_runs_is_named_after_its_model() -> None:
+    """Never as a module of the standard library, whose name it would take."""
+    runnable = [
+        name
+        for name, path in OF_SERVICES.items()
+        if 'if __name__ == "__main__":' in path.read_text()
+    ]
+    assert [name for name in runnable if name not in DRIVERS] == []
+    assert MODELS & sys.stdlib_module_names == set()
+
+
+PROTOCOLS = ("services.connection.protocol.Protocol", "services.http.protocol.Protocol")
+METHODS = ("receive_data", "data_to_send", "sent", "close")
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocols_are_driven_by_the_same_methods(name: str) -> None:
+    """Bytes in, bytes out; whoever knows one of them knows the others."""
+    module, _, kind = name.rpartition(".")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_bytes())
+    (protocol,) = (
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind
+    )
+    methods = {node.name for node in protocol.body if isinstance(node, ast.FunctionDef)}
+    assert methods >= set(METHODS)
+    attributes = {node.attr for node in ast.walk(protocol) if isinstance(node, ast.Attribute)}
+    assert attributes >= {"closed", "deadline"}
 
 
 @pytest.mark.parametrize("module", CODE)
-def test_no_server_needs_the_clients(module: str) -> None:
-    """Servers run without them."""
-    assert [name for name in imports(CODE[module]) if within(name, "clients", "scripts")] == []
+def test_servers_run_without_the_clients(module: str) -> None:
+    """Nothing of theirs is imported, nor what runs on the host, nor a test."""
+    outside = ("clients", "scripts", "lab", "tests", "bench")
+    assert [name for name in imports(CODE[module]) if within(name, *outside)] == []
+
+
+@pytest.mark.parametrize("module", modules("clients"))
+def test_clients_share_no_more_than_the_protocol(module: str) -> None:
+    """What has no I/O, and nothing of a service."""
+    of_ours = [name for name in imports(ROOT / module) if within(name, "services", "scripts")]
+    assert [name for name in of_ours if not within(name, *WITHOUT_IO)] == []
 
 
 def test_every_folder_of_services_is_a_service_or_shared() -> None:
     """A folder is named as the compose service, with underscores."""
     folders = {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
-    assert folders == {*FOLDERS, "connection", "http", "safe_pickle"}
+    shared = {
+        name for name in SHARED + SHARED_UNDER_GUNICORN if (ROOT / f"services/{name}").is_dir()
+    }
+    assert folders == {*FOLDERS, *shared}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """So there is an order in which everything can be read."""
+    names = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
+        for name, path in modules("services", "clients", "scripts").items()
+    }
+    graph = {
+        name: {
+            taken
+            for each in imports(path)
+            if (taken := each if each in names else each.rpartition(".")[0]) in names
+            and taken != name
+        }
+        for name, path in names.items()
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+HOSTILE = """
+import importlib, os, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+SETTING = re.compile(r'"((?:WIRELAB|ECHO)_[A-Z_]+)"')
+
+
+def test_no_module_reads_a_setting_when_it_is_imported() -> None:
+    """All of them can be imported whatever the environment is; `serve` reads what it needs."""
+    settings = {name for path in CODE.values() for name in SETTING.findall(path.read_text())}
+    assert len(settings) > 5
+    names = [
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for name in CODE
+        if ".conf." not in name
+    ]
+    hostile = dict.fromkeys(settings, "☃ no such value")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", HOSTILE, *names],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **hostile},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 HEALTH = """
@@ -164,105 +274,3 @@ def test_a_health_check_needs_the_standard_library_only(service: str, tmp_path: 
     failed, foreign = json.loads(result.stdout)
     assert failed.startswith(f"{service}: ")
     assert foreign == []
-
-
-@pytest.mark.parametrize("service", SERVERS)
-def test_the_command_of_a_server_is_there(service: str) -> None:
-    """compose.yaml names a module that can be run, or a configuration of gunicorn, of its own."""
-    folder = spoken(service).replace("-", "_")
-    match SERVERS[service]["command"]:
-        case ["python", "-m", str(module)]:
-            path = ROOT / f"{module.replace('.', '/')}.py"
-            assert main_guarded(path)
-        case ["gunicorn", "-c", str(configuration)]:
-            path = ROOT / configuration
-            assert path.exists()
-        case command:
-            pytest.fail(f"neither python -m nor gunicorn -c: {command}")
-    assert path.parent == ROOT / "services" / folder
-
-
-RUNNABLE = {
-    name: path for name, path in OF_SERVICES.items() if main_guarded(path) or ".conf." in name
-}
-
-
-@pytest.mark.parametrize("module", RUNNABLE)
-def test_every_server_has_the_port_of_its_service_by_default(module: str) -> None:
-    """Each variant listens where the clients look."""
-    service = FOLDERS[RUNNABLE[module].parts[-2]]
-    assert default_ports(RUNNABLE[module]) == [PORTS[service]]
-
-
-@pytest.mark.parametrize("service", SERVERS)
-def test_compose_publishes_the_port_of_a_service(service: str) -> None:
-    """On loopback; a service by its own number, a variant by any; with a variable for each."""
-    (published,) = SERVERS[service]["ports"]
-    variable = f"WIRELAB_{service.upper().replace('-', '_')}_PORT"
-    protocol = "udp" if spoken(service) == "udp-time" else "tcp"
-    port = PORTS[spoken(service)]
-    number = port if service in DEFAULTS else 0
-    fixed = service in VARIANTS or service == "httpbin"
-    bind = "127.0.0.1" if fixed else "${WIRELAB_BIND:-127.0.0.1}"
-    assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
-
-
-@pytest.mark.parametrize("service", DEFAULTS)
-def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
-    """By the name of its container, on its own port."""
-    environment = COMPOSE["services"]["clients"]["environment"]
-    variable = f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
-    assert environment[variable] == f"{service}:{PORTS[service]}"
-
-
-@pytest.mark.parametrize("service", SERVERS)
-def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service: str) -> None:
-    """It is the client's, made in the server's own container."""
-    command = SERVERS[service]["healthcheck"]["test"]
-    assert command == ["CMD", "sh", "clients/health.sh", spoken(service)]
-    assert spoken(service) == service or service.startswith(f"{spoken(service)}-")
-    assert 'python -m clients.health "$1"' in (ROOT / "clients/health.sh").read_text()
-
-
-def test_every_server_of_compose_is_known_to_the_clients() -> None:
-    """There is no other container than those, variants of them, and the clients' own."""
-    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients"}
-    assert not any("profiles" in block for block in DEFAULTS.values())
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_differs_from_its_service_in_the_model_only(variant: str) -> None:
-    """The same image, built once, with the same rights; named after its service and model."""
-    service = DEFAULTS[spoken(variant)]
-    assert variant == f"{spoken(variant)}-{model(variant).replace('_', '-')}"
-    assert "build" not in VARIANTS[variant]
-    different = {name for name, value in VARIANTS[variant].items() if value != service.get(name)}
-    limits = {"pids_limit", "mem_limit"}
-    own = {"profiles", "command", "ports", "environment", "volumes", *limits}
-    assert different <= own
-    assert set(service) - set(VARIANTS[variant]) <= {"build", "environment", "volumes"}
-
-
-@pytest.mark.parametrize("module", RUNNABLE)
-def test_every_variant_is_a_container(module: str) -> None:
-    """Whatever can be run is a server of compose.yaml: the default one, or one of the profile."""
-    commands = [block["command"] for block in SERVERS.values()]
-    by_gunicorn = ["gunicorn", "-c", module]
-    by_python = ["python", "-m", module.removesuffix(".py").replace("/", ".")]
-    assert by_gunicorn in commands or by_python in commands
-
-
-def places(server: str) -> list[str]:
-    """Return where a server is in the compose network: its port, and its UNIX socket if any."""
-    unix = SERVERS[server].get("environment", {}).get("WIRELAB_UNIX_SOCKET")
-    return [f"{server}:{PORTS[spoken(server)]}", *([unix] if unix else [])]
-
-
-@pytest.mark.parametrize("service", {spoken(variant): None for variant in VARIANTS})
-def test_the_clients_container_is_told_where_all_variants_are(service: str) -> None:
-    """Of each model one: the default server counts as one unless its model is a variant too."""
-    told = COMPOSE["services"]["clients"]["environment"][clients.variants.variable(service)]
-    servers = {model(name): name for name in SERVERS if spoken(name) == service}
-    assert sorted(told.split()) == sorted(
-        f"{name}={place}" for name, server in servers.items() for place in places(server)
-    )

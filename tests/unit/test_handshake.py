@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.connection import frames, handshake
-from services.connection.handshake import CHALLENGE, FAILURE, WELCOME, authkey
+from services.connection.authkey import authkey
+from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
 from services.runtime import SettingError
 
 KEY = b"k" * 32
@@ -36,7 +37,7 @@ def converse(client: Callable[["Connection[bytes, bytes]"], object], key: bytes 
     steps = handshake.server(key)
     with ours, Connection(theirs.detach()) as connection, ThreadPoolExecutor(1) as thread:
         done = thread.submit(client, connection)
-        incoming = frames.Incoming(handshake.LONGEST)
+        incoming = frames.Incoming(handshake.MAX_MESSAGE)
         message = next(steps)
         try:
             while True:

@@ -17,7 +17,7 @@ from services.http.limits import Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
 from services.http.worker import MAX_REQUESTS, TICK, Connection, Worker
-from services.kv.evented import Worker as KeyValueWorker
+from services.kv.worker import Worker as KeyValueWorker
 from tests.support.sockets import LOOPBACK
 from tests.unit.test_http_protocol import IDLE_TIMEOUT, REQUEST_TIMEOUT
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from bench.peers.rpc import Functions
 from clients.addresses import Address
 from clients.rpc import RPCProxy
-from services.connection.handshake import authkey
+from services.connection.authkey import authkey
 
 
 @contextmanager

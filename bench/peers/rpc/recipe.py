@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.peers.rpc import Functions, add, echo
 from services import runtime
-from services.connection.handshake import authkey
+from services.connection.authkey import authkey
 
 log = logging.getLogger("rpc")
 

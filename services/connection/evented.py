@@ -1,0 +1,69 @@
+"""multiprocessing.connection, event-driven: one thread, which a slow `answer` stalls for all."""
+
+import select
+from socket import socket
+
+from services import listeners, runtime
+from services.connection.protocol import Answer, Protocol
+from services.connection.sessions import TICK, Sessions
+
+CHUNK = 256 * 1024  # bytes to receive at a time
+ACCEPTS = 64  # at a time: a flood of connections must not starve those that are open
+
+
+def serve(address: runtime.Address, answer: Answer) -> None:
+    """Accept connections, and serve each one whenever epoll reports it."""
+    sessions: Sessions[socket] = Sessions.from_settings(answer)
+    listening = {each.fileno(): each for each in listeners.tcp_and_unix(address)}
+    with select.epoll() as epoll:
+        for listener in listening.values():
+            listener.setblocking(False)
+            epoll.register(listener, select.EPOLLIN)
+        while True:
+            events = epoll.poll(TICK)
+            now = sessions.clock()  # whatever arrived before is in `events`, however old those get
+            for descriptor, event in events:
+                if descriptor in listening:
+                    accept(epoll, listening[descriptor], sessions)
+                else:
+                    converse(epoll, *sessions[descriptor], event)
+                    sessions.update(descriptor)
+            if sessions.check_timeouts(now):
+                for descriptor in listening:  # one may be paused for lack of capacity
+                    epoll.modify(descriptor, select.EPOLLIN)
+            # Not sooner: a new connection must not get a descriptor that `events` still names.
+            for client in sessions.pop_closed():
+                client.close()  # which also removes it from epoll
+
+
+def accept(epoll: select.epoll, listener: socket, sessions: Sessions[socket]) -> None:
+    """Accept the connections that wait in the kernel's queue."""
+    for _ in range(ACCEPTS):
+        try:
+            client, peer = listener.accept()
+        except OSError as error:  # BlockingIOError when the queue is empty
+            if listeners.accept_failed(error):
+                epoll.modify(listener, 0)
+            return
+        client.setblocking(False)
+        epoll.register(client, select.EPOLLOUT)  # the server speaks first: its challenge
+        sessions.open(client.fileno(), client, listeners.text(peer))
+
+
+def converse(epoll: select.epoll, client: socket, protocol: Protocol, event: int) -> None:
+    """Once all is sent, answer what is queued or else receive; send what the kernel takes."""
+    try:
+        if protocol.queued and not protocol.data_to_send():
+            protocol.resume()
+        elif not protocol.data_to_send():
+            protocol.receive_data(client.recv(CHUNK))
+        if outgoing := protocol.data_to_send():
+            protocol.sent(client.send(outgoing))
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        protocol.close(str(error))
+    # With messages queued, EPOLLOUT comes at once: other connections are served in between.
+    wanted = select.EPOLLOUT if protocol.queued or protocol.data_to_send() else select.EPOLLIN
+    if event != wanted:
+        epoll.modify(client, wanted)

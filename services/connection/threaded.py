@@ -1,0 +1,69 @@
+"""multiprocessing.connection, a thread for each connection, which blocks in recv and send.
+
+The main thread enforces the timeouts: shutdown(2) on a socket wakes the thread that blocks on it.
+"""
+
+import time
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
+from threading import Thread
+
+from services import listeners, runtime
+from services.connection.protocol import Answer
+from services.connection.sessions import TICK, Sessions
+
+CHUNK = 256 * 1024  # bytes to receive, or to send, at a time
+
+
+def serve(address: runtime.Address, answer: Answer) -> None:
+    """Accept connections, and serve each one in a thread of its own."""
+    sessions: Sessions[socket] = Sessions.from_settings(answer)
+    for listener in listeners.tcp_and_unix(address):
+        Thread(target=accept, args=(listener, sessions), daemon=True).start()
+    while True:
+        time.sleep(TICK)
+        sessions.check_timeouts(sessions.clock())
+        wake_closed(sessions)
+
+
+def accept(listener: socket, sessions: Sessions[socket]) -> None:
+    """Accept in a loop."""
+    while True:
+        try:
+            client, peer = listener.accept()
+        except OSError as error:
+            if listeners.accept_failed(error):
+                time.sleep(listeners.RETRY_SECONDS)
+            continue
+        name = listeners.text(peer)
+        try:
+            Thread(target=converse, args=(client, name, sessions), daemon=True).start()
+        except RuntimeError as error:  # can't start new thread
+            listeners.log.warning("connection from %s closed: %s", name, error)
+            client.close()
+
+
+def converse(client: socket, peer: str, sessions: Sessions[socket]) -> None:
+    """Send, answer or receive, whichever is next, until the connection is closed."""
+    descriptor = client.fileno()
+    protocol = sessions.open(descriptor, client, peer)
+    with client:
+        while descriptor in sessions:  # until this thread, or another one, has closed it
+            try:
+                if outgoing := protocol.data_to_send()[:CHUNK]:
+                    protocol.sent(client.send(outgoing))
+                elif protocol.queued:
+                    protocol.resume()
+                else:
+                    protocol.receive_data(client.recv(CHUNK))
+            except OSError as error:
+                protocol.close(str(error))
+            sessions.update(descriptor)
+            wake_closed(sessions)
+
+
+def wake_closed(sessions: Sessions[socket]) -> None:
+    """Wake the threads of closed connections, such as those that `update` has evicted."""
+    for client in sessions.pop_closed():
+        with suppress(OSError):  # already disconnected
+            client.shutdown(SHUT_RDWR)

@@ -1,0 +1,43 @@
+"""RPC, the recipe as printed: `multiprocessing.connection`, a thread for each connection.
+
+Its weaknesses are what it is here for. `Listener.accept` waits for one handshake after the other,
+so a client that falls silent in it keeps all later ones waiting; one that breaks it off, or has the
+wrong key, makes `accept` raise, and that ends the server. And a request is unpickled, which is to
+call whatever it names: a client with the key can run any code here, registered or not.
+"""
+
+import logging
+import pickle
+from multiprocessing.connection import Connection, Listener
+from threading import Thread
+from typing import Any
+
+from services import runtime
+from services.connection.authkey import authkey
+from services.rpc.calls import answer
+
+log = logging.getLogger("rpc")
+
+
+def serve(address: runtime.Address) -> None:
+    """Accept connections, and serve each one in a thread of its own."""
+    with Listener(address, authkey=authkey()) as listener:
+        log.info("listening on %s:%d", *listener.address)
+        while True:
+            client = listener.accept()
+            log.info("connection from %s", listener.last_accepted)
+            Thread(target=converse, args=(client,), daemon=True).start()
+
+
+def converse(client: "Connection[Any, Any]") -> None:
+    """Answer each request until the client closes."""
+    with client:
+        try:
+            while True:
+                client.send_bytes(answer(client.recv_bytes(), loads=pickle.loads))
+        except EOFError:
+            log.info("connection closed")
+
+
+if __name__ == "__main__":
+    runtime.main(serve, default_port=17000)

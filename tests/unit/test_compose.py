@@ -1,0 +1,158 @@
+"""compose.yaml and the code agree: on commands, ports, health checks, and on who is a variant."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import clients.variants
+from clients.addresses import PORTS
+from scripts.stack import ROOT
+
+FOLDERS = {name.replace("-", "_"): name for name in PORTS}
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+DEFAULTS: dict[str, Any] = {name: COMPOSE["services"][name] for name in PORTS}
+VARIANTS: dict[str, Any] = {
+    name: block
+    for name, block in COMPOSE["services"].items()
+    if block.get("profiles") == ["variants"]
+}
+SERVERS = DEFAULTS | VARIANTS
+
+CODE = {
+    str(path.relative_to(ROOT)): path
+    for path in sorted((ROOT / "services").rglob("*.py"))
+    if path.parent.name in FOLDERS
+}
+
+
+def main_guarded(path: Path) -> bool:
+    """Whether a module can be run."""
+    return 'if __name__ == "__main__":' in path.read_text()
+
+
+def spoken(server: str) -> str:
+    """Return the service whose protocol a server of compose.yaml speaks, by its health check."""
+    return str(SERVERS[server]["healthcheck"]["test"][-1])
+
+
+def model(server: str) -> str:
+    """Return the concurrency model of a server of compose.yaml: its module, or else gunicorn."""
+    program, *_, last = SERVERS[server]["command"]
+    return last.rpartition(".")[2] if program == "python" else str(program)
+
+
+def default_ports(path: Path) -> list[int]:
+    """Return the ports that a module gives to `runtime.main` or `runtime.address`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+            "runtime.main",
+            "runtime.address",
+        ):
+            given = [*node.args, *(keyword.value for keyword in node.keywords)][-1]
+            found.append(ast.literal_eval(given))
+    return found
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_command_of_a_server_is_there(service: str) -> None:
+    """compose.yaml names a module that can be run, or a configuration of gunicorn, of its own."""
+    folder = spoken(service).replace("-", "_")
+    match SERVERS[service]["command"]:
+        case ["python", "-m", str(module)]:
+            path = ROOT / f"{module.replace('.', '/')}.py"
+            assert main_guarded(path)
+        case ["gunicorn", "-c", str(configuration)]:
+            path = ROOT / configuration
+            assert path.exists()
+        case command:
+            pytest.fail(f"neither python -m nor gunicorn -c: {command}")
+    assert path.parent == ROOT / "services" / folder
+
+
+RUNNABLE = {name: path for name, path in CODE.items() if main_guarded(path) or ".conf." in name}
+
+
+@pytest.mark.parametrize("module", RUNNABLE)
+def test_every_server_has_the_port_of_its_service_by_default(module: str) -> None:
+    """Each variant listens where the clients look."""
+    service = FOLDERS[RUNNABLE[module].parts[-2]]
+    assert default_ports(RUNNABLE[module]) == [PORTS[service]]
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_compose_publishes_the_port_of_a_service(service: str) -> None:
+    """On loopback; a service by its own number, a variant by any; with a variable for each."""
+    (published,) = SERVERS[service]["ports"]
+    variable = f"WIRELAB_{service.upper().replace('-', '_')}_PORT"
+    protocol = "udp" if spoken(service) == "udp-time" else "tcp"
+    port = PORTS[spoken(service)]
+    number = port if service in DEFAULTS else 0
+    fixed = service in VARIANTS or service == "httpbin"
+    bind = "127.0.0.1" if fixed else "${WIRELAB_BIND:-127.0.0.1}"
+    assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
+
+
+@pytest.mark.parametrize("service", DEFAULTS)
+def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
+    """By the name of its container, on its own port."""
+    environment = COMPOSE["services"]["clients"]["environment"]
+    variable = f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
+    assert environment[variable] == f"{service}:{PORTS[service]}"
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service: str) -> None:
+    """It is the client's, made in the server's own container."""
+    command = SERVERS[service]["healthcheck"]["test"]
+    assert command == ["CMD", "sh", "clients/health.sh", spoken(service)]
+    assert spoken(service) == service or service.startswith(f"{spoken(service)}-")
+    assert 'python -m clients.health "$1"' in (ROOT / "clients/health.sh").read_text()
+
+
+def test_every_server_of_compose_is_known_to_the_clients() -> None:
+    """There is no other container than those, variants of them, and the clients' own."""
+    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients"}
+    assert not any("profiles" in block for block in DEFAULTS.values())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_differs_from_its_service_in_the_model_only(variant: str) -> None:
+    """The same image, built once, with the same rights; named after its service and model."""
+    service = DEFAULTS[spoken(variant)]
+    assert variant == f"{spoken(variant)}-{model(variant).replace('_', '-')}"
+    assert "build" not in VARIANTS[variant]
+    different = {name for name, value in VARIANTS[variant].items() if value != service.get(name)}
+    limits = {"pids_limit", "mem_limit"}
+    own = {"profiles", "command", "ports", "environment", "volumes", *limits}
+    assert different <= own
+    assert set(service) - set(VARIANTS[variant]) <= {"build", "environment", "volumes"}
+
+
+@pytest.mark.parametrize("module", RUNNABLE)
+def test_every_variant_is_a_container(module: str) -> None:
+    """Whatever can be run is a server of compose.yaml: the default one, or one of the profile."""
+    commands = [block["command"] for block in SERVERS.values()]
+    by_gunicorn = ["gunicorn", "-c", module]
+    by_python = ["python", "-m", module.removesuffix(".py").replace("/", ".")]
+    assert by_gunicorn in commands or by_python in commands
+
+
+def places(server: str) -> list[str]:
+    """Return where a server is in the compose network: its port, and its UNIX socket if any."""
+    unix = SERVERS[server].get("environment", {}).get("WIRELAB_UNIX_SOCKET")
+    return [f"{server}:{PORTS[spoken(server)]}", *([unix] if unix else [])]
+
+
+@pytest.mark.parametrize("service", {spoken(variant): None for variant in VARIANTS})
+def test_the_clients_container_is_told_where_all_variants_are(service: str) -> None:
+    """Of each model one: the default server counts as one unless its model is a variant too."""
+    told = COMPOSE["services"]["clients"]["environment"][clients.variants.variable(service)]
+    servers = {model(name): name for name in SERVERS if spoken(name) == service}
+    assert sorted(told.split()) == sorted(
+        f"{name}={place}" for name, server in servers.items() for place in places(server)
+    )

@@ -1,0 +1,168 @@
+"""One authenticated connection without its socket."""
+
+import struct
+from collections.abc import Callable
+from itertools import chain
+
+import pytest
+
+from services.connection import frames
+from services.connection.frames import MAX_AT_ONCE
+from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
+from services.connection.protocol import Limits, Protocol
+from tests.support.connections import KEY, authenticate, drain, handshake_of_client, messages
+
+LIMITS = Limits()
+
+
+def new_protocol(answer: Callable[[bytes], bytes] = bytes.upper) -> Protocol:
+    """Return the protocol of a client that has not sent anything yet."""
+    return Protocol("peer", KEY, answer, LIMITS)
+
+
+def authenticated(answer: Callable[[bytes], bytes] = bytes.upper) -> Protocol:
+    """Return the protocol of a client that has completed the handshake."""
+    return authenticate(new_protocol(answer))
+
+
+def test_it_begins_with_our_challenge() -> None:
+    """There is something to send before anything is received."""
+    (challenge,) = messages(drain(new_protocol()))
+    assert challenge.startswith(CHALLENGE)
+
+
+def test_it_does_not_matter_where_the_stream_is_cut() -> None:
+    """Split in two at any byte, handshake and messages have the same answers."""
+    whole = len(
+        handshake_of_client(new_protocol()) + frames.encode(b"hello") + frames.encode(b"world")
+    )
+    for cut in range(1, whole):
+        protocol = new_protocol()
+        data = handshake_of_client(protocol) + frames.encode(b"hello") + frames.encode(b"world")
+        protocol.receive_data(data[:cut])
+        sent = drain(protocol)
+        protocol.receive_data(data[cut:])
+        sent += drain(protocol)
+        welcome, answer, *replies = messages(sent)
+        assert (welcome, len(answer), replies) == (WELCOME, 16, [b"HELLO", b"WORLD"])
+        assert protocol.closed is None
+
+
+def test_one_byte_at_a_time_is_enough() -> None:
+    """Every cut at once."""
+    protocol = new_protocol()
+    sent = b""
+    for byte in handshake_of_client(protocol) + frames.encode(b"hello"):
+        protocol.receive_data(bytes([byte]))
+        sent += drain(protocol)
+    assert messages(sent)[2:] == [b"HELLO"]
+
+
+@pytest.mark.parametrize(
+    "count",
+    [1, 2, MAX_AT_ONCE - 1, MAX_AT_ONCE, MAX_AT_ONCE + 1, 5 * MAX_AT_ONCE, 5 * MAX_AT_ONCE + 1],
+)
+def test_messages_sent_without_waiting_are_answered_in_order(count: int) -> None:
+    """One receive may bring many; other connections are served in between."""
+    protocol = authenticated()
+    protocol.receive_data(b"".join(frames.encode(b"m%d" % n) for n in range(count)))
+    iterations = [messages(drain(protocol))]
+    while protocol.queued:
+        protocol.resume()
+        iterations.append(messages(drain(protocol)))
+    assert list(chain(*iterations)) == [b"M%d" % n for n in range(count)]
+    assert max(map(len, iterations)) <= MAX_AT_ONCE
+    assert protocol.buffered == 0
+
+
+def test_what_it_buffers_is_counted() -> None:
+    """Of a message that is not complete, of those that wait, and of an answer until all is sent."""
+    protocol = authenticated()
+    assert protocol.buffered == 0
+    whole = frames.encode(bytes(10_000))
+    protocol.receive_data(whole[:5000])
+    assert protocol.buffered == 5000
+    protocol.receive_data(whole[5000:])
+    assert protocol.buffered == len(whole)
+    protocol.sent(len(whole) - 1)
+    assert protocol.buffered == len(whole), "the memory of an answer is free when all of it is sent"
+    protocol.sent(1)
+    assert protocol.buffered == 0
+    protocol.receive_data(frames.encode(b"x") * (MAX_AT_ONCE + 2))
+    assert protocol.buffered == (MAX_AT_ONCE + 2) * len(frames.encode(b"x"))
+
+
+def test_fin_closes_it() -> None:
+    """An empty receive is the client's FIN."""
+    protocol = authenticated()
+    protocol.receive_data(b"")
+    assert protocol.closed == "closed by the client"
+
+
+def test_a_wrong_key_is_answered_with_failure_and_closes_it() -> None:
+    """The failure is the last thing to send."""
+    protocol = new_protocol()
+    drain(protocol)
+    protocol.receive_data(frames.encode(bytes(16)))
+    assert messages(drain(protocol)) == [FAILURE]
+    assert protocol.closed == "AuthenticationError: the client does not know the key"
+
+
+@pytest.mark.parametrize("size", [LIMITS.max_message + 1, -1, 0])
+def test_a_length_out_of_range_closes_it(size: int) -> None:
+    """The header alone is enough."""
+    protocol = authenticated()
+    protocol.receive_data(struct.pack("!i", size))
+    assert protocol.closed
+    assert protocol.closed.startswith(f"FrameError: a message of {size} bytes")
+
+
+def test_a_message_of_the_handshake_is_limited() -> None:
+    """Before a client is authenticated, to 256 bytes."""
+    protocol = new_protocol()
+    drain(protocol)
+    protocol.receive_data(struct.pack("!i", 257))
+    assert protocol.closed
+    assert protocol.closed.startswith("FrameError: a message of 257 bytes")
+
+
+def test_a_message_of_an_authenticated_client_may_be_larger() -> None:
+    """Up to 16 MiB."""
+    protocol = authenticated(lambda message: b"%d" % len(message))
+    protocol.receive_data(frames.encode(bytes(LIMITS.max_message)))
+    assert messages(drain(protocol)) == [b"%d" % LIMITS.max_message]
+
+
+def test_answers_made_before_a_failure_are_still_sent() -> None:
+    """Only the message that failed, and what follows it, have none."""
+
+    def answer(message: bytes) -> bytes:
+        if message == b"bad":
+            raise ValueError("no")
+        return message
+
+    protocol = authenticated(answer)
+    protocol.receive_data(b"".join(map(frames.encode, (b"good", b"bad", b"good"))))
+    assert messages(drain(protocol)) == [b"good"]
+    assert protocol.closed == "ValueError: no"
+
+
+def test_to_close_it_drops_what_is_buffered() -> None:
+    """Of messages and answers alike: the memory is needed for others."""
+    protocol = authenticated()
+    protocol.receive_data(frames.encode(b"answered") + frames.encode(b"half a message")[:-1])
+    assert protocol.buffered > 0
+    protocol.close("evicted")
+    assert (protocol.closed, protocol.buffered, protocol.data_to_send()) == ("evicted", 0, b"")
+    assert not protocol.queued
+
+
+def test_what_arrives_after_that_is_not_looked_at() -> None:
+    """It is the rest of a message that was dropped, and would be taken for the start of one."""
+    protocol = authenticated()
+    protocol.receive_data(frames.encode(b"dropped")[:-1])
+    protocol.close("evicted")
+    protocol.receive_data(frames.encode(b"inside of the message"))
+    protocol.resume()
+    protocol.receive_data(b"")
+    assert (protocol.closed, protocol.data_to_send()) == ("evicted", b"")
