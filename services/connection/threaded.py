@@ -1,7 +1,4 @@
-"""multiprocessing.connection, a thread for each connection, which blocks in recv and send.
-
-The main thread enforces the timeouts: shutdown(2) on a socket wakes the thread that blocks on it.
-"""
+"""multiprocessing.connection, a thread for each connection, which blocks in recv and send."""
 
 import time
 from contextlib import suppress
@@ -9,14 +6,16 @@ from socket import SHUT_RDWR, socket
 from threading import Thread
 
 from services import listeners, runtime
+from services.connection.memory import share_freed_memory
 from services.connection.protocol import Answer
 from services.connection.sessions import TICK, Sessions
 
-CHUNK = 256 * 1024  # bytes to receive, or to send, at a time
+CHUNK = 64 * 1024  # bytes to receive, or to send, at a time
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
-    """Accept connections, and serve each one in a thread of its own."""
+    """Accept connections and serve each in a thread; this thread enforces the timeouts."""
+    share_freed_memory()
     sessions: Sessions[socket] = Sessions.from_settings(answer)
     for listener in listeners.tcp_and_unix(address):
         Thread(target=accept, args=(listener, sessions), daemon=True).start()
@@ -63,7 +62,7 @@ def converse(client: socket, peer: str, sessions: Sessions[socket]) -> None:
 
 
 def wake_closed(sessions: Sessions[socket]) -> None:
-    """Wake the threads of closed connections, such as those that `update` has evicted."""
+    """Wake threads that are blocked on closed connections, such as evicted ones."""
     for client in sessions.pop_closed():
         with suppress(OSError):  # already disconnected
-            client.shutdown(SHUT_RDWR)
+            client.shutdown(SHUT_RDWR)  # close() would not wake them

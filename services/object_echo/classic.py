@@ -10,7 +10,7 @@ import logging
 from multiprocessing.connection import Connection, Listener
 from typing import Any
 
-from services import runtime
+from services import listeners, runtime
 from services.connection.authkey import authkey
 
 log = logging.getLogger("object-echo")
@@ -18,7 +18,8 @@ log = logging.getLogger("object-echo")
 
 def serve(address: runtime.Address) -> None:
     """Serve connections, one after the other."""
-    with Listener(address, authkey=authkey()) as listener:
+    # The kernel would otherwise queue two connections, and others try again a second later.
+    with Listener(address, backlog=listeners.BACKLOG, authkey=authkey()) as listener:
         log.info("listening on %s:%d", *listener.address)
         while True:
             try:

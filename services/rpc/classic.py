@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, Listener
 from threading import Thread
 from typing import Any
 
-from services import runtime
+from services import listeners, runtime
 from services.connection.authkey import authkey
 from services.rpc.calls import answer
 
@@ -21,7 +21,8 @@ log = logging.getLogger("rpc")
 
 def serve(address: runtime.Address) -> None:
     """Accept connections, and serve each one in a thread of its own."""
-    with Listener(address, authkey=authkey()) as listener:
+    # The kernel would otherwise queue two connections, and others try again a second later.
+    with Listener(address, backlog=listeners.BACKLOG, authkey=authkey()) as listener:
         log.info("listening on %s:%d", *listener.address)
         while True:
             client = listener.accept()
