@@ -37,6 +37,7 @@ COPY --from=code /app/clients clients
 COPY --from=code /app/services/*.py services/
 COPY --from=code /app/services/__pycache__ services/__pycache__
 COPY --from=code /app/services/connection services/connection
+COPY --from=code /app/services/safe_pickle services/safe_pickle
 COPY --from=code /app/services/http services/http
 # A fresh named volume takes its owner from the folder that it is mounted on.
 RUN install -d -o 10001 -g 10001 /data /run/wirelab
