@@ -6,6 +6,9 @@ described at https://docs.gunicorn.org/en/stable/settings.html.
 """
 
 from pathlib import Path
+from typing import Any
+
+from services import runtime
 
 workers = 1
 worker_class = "services.http.wsgi.Worker"
@@ -22,7 +25,7 @@ control_socket_disable = True
 # No proxy stands in front, so nobody may claim to be one by headers.
 forwarded_allow_ips = ""
 
-# gunicorn's own two logs go where every other log goes: to the root logger, thus to stdout.
+# gunicorn's own logs go where every other log goes: to the root logger, thus to stdout.
 errorlog = None
 logconfig_dict = {
     "incremental": True,
@@ -35,5 +38,8 @@ logconfig_dict = {
         "httpbin.core": {"level": "ERROR"},
     },
 }
-logger_class = "services.http.access_log.AccessLog"
-access_log_format = '%(h)s "%(r)s" %(s)s %(b)s bytes %(M)s ms'
+
+
+def on_starting(_server: Any) -> None:
+    """Start logging to stdout, in gunicorn's own process and before it has started a worker."""
+    runtime.start_logging()

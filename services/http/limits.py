@@ -1,80 +1,55 @@
-"""All connections of a server: the time that each may take, and the memory that all may take.
+"""The time that each connection of a server may take, and the memory that all may take together."""
 
-The policy of a server without its sockets. The driver keeps each connection's protocol here, and
-looks again at those that are returned: they have a response to send, or are closed.
-"""
-
-import time
-from collections.abc import Iterator
+import math
 from itertools import islice
 
-from services.http.protocol import Clock, Protocol
+from services.http.protocol import Protocol
+from services.http.request import HTTPError
 
 MAX_BUFFERED = 8 * 1024 * 1024  # bytes, for all connections together
 ENOUGH_FREED = MAX_BUFFERED * 3 // 4  # bytes, which eviction goes down to
 FAIR_SHARE = 4 * 1024  # bytes, for which nobody is evicted
 MAX_EXPIRED = 64  # connections at a time: the others are served in between
+TOO_MUCH = HTTPError("Too much is buffered for all clients together.", "503 Service Unavailable")
+TOO_LATE = HTTPError("The client took too long.", "408 Request Timeout")
 
 
-class Sessions:
+class Sessions(dict[int, Protocol]):
     """The open connections of a server, by their descriptors."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self.buffered = 0  # bytes, for all of them together
-        self.behind = False  # whether more connections have expired than were returned
-        self._clock = clock
-        self._protocols: dict[int, Protocol] = {}
-        self._counted: dict[int, int] = {}  # the bytes of each when it was last counted
-
-    def open(self, descriptor: int, protocol: Protocol) -> None:
-        """Add a connection."""
-        self._protocols[descriptor] = protocol
-        self._counted[descriptor] = 0
-
-    def close(self, descriptor: int) -> None:
-        """Remove a connection."""
-        del self._protocols[descriptor]
-        self.buffered -= self._counted.pop(descriptor)
+    buffered = 0  # bytes, for all of them together
 
     def count(self, descriptor: int) -> None:
-        """Count what is buffered for a connection now."""
-        buffered = self._protocols[descriptor].buffered
-        self.buffered += buffered - self._counted[descriptor]
-        self._counted[descriptor] = buffered
+        """Count what is buffered for a connection now: nothing, once it is closed."""
+        protocol = self[descriptor]
+        self.buffered -= protocol.counted
+        protocol.counted = protocol.buffered
+        self.buffered += protocol.counted
 
     def evict(self) -> list[int]:
         """Free memory if too much is buffered for all; return the connections evicted.
 
-        These are the ones that have taken most of their time, and not those that came last, which
-        may be the only quick ones. One response stays, since it may be large all by itself.
+        The oldest first, since new ones may be quick; one response stays, which may just be large.
         """
         if self.buffered <= MAX_BUFFERED:
             return []
-        large = [each for each in self._counted if self._counted[each] > FAIR_SHARE]
-        large.sort(key=lambda descriptor: self._protocols[descriptor].deadline)
-        sending = (each for each in reversed(large) if self._protocols[each].data_to_send())
-        spared = next(sending, None)
+        large = [each for each in self if self[each].counted > FAIR_SHARE]
+        large.sort(key=lambda each: self[each].deadline)  # none (inf) if a request is being handled
+        spared = [each for each in large if self[each].data_to_send()][-1:]
         evicted = []
-        for descriptor in large:
-            if self.buffered < ENOUGH_FREED:
+        for each in large:
+            if self.buffered < ENOUGH_FREED or self[each].deadline == math.inf:
                 break
-            protocol = self._protocols[descriptor]
-            handled = protocol.request and not protocol.data_to_send()
-            if descriptor != spared and not handled:
-                protocol.evict()
-                self.count(descriptor)
-                evicted.append(descriptor)
+            if each not in spared:
+                self[each].abort(TOO_MUCH)
+                self.count(each)
+                evicted.append(each)
         return evicted
 
-    def check_timeouts(self) -> list[int]:
-        """Expire connections whose deadline has passed, some at a time; return them."""
-        expired = list(islice(self._expired(self._clock()), MAX_EXPIRED))
-        for descriptor in expired:
-            self._protocols[descriptor].expire()
-        self.behind = len(expired) == MAX_EXPIRED
+    def check_timeouts(self, now: float) -> list[int]:
+        """Abort connections whose deadline has passed, some at a time; return them."""
+        expired = list(islice((each for each in self if self[each].deadline < now), MAX_EXPIRED))
+        for each in expired:
+            self[each].abort(TOO_LATE)
+            self.count(each)
         return expired
-
-    def _expired(self, now: float) -> Iterator[int]:
-        for descriptor, protocol in self._protocols.items():
-            if protocol.deadline < now:
-                yield descriptor

@@ -1,35 +1,19 @@
 """One HTTP connection without its socket: bytes in, requests out; responses in, bytes out.
 
-    received bytes -> head -> body: a request -> its response -> outgoing bytes, and again
-
-A driver calls `receive_data` with what it has received, and then `next_request`; it sends what
-`data_to_send` returns, and reports by `sent` how much of that the kernel took. It receives nothing
-while a request is being handled or there is something to send, so a client that does not read its
-responses is not read from either.
+A driver calls `receive_data` with what it has received, then `next_request`; it sends what
+`data_to_send` returns, and reports by `sent` how much the kernel took. While a request is handled,
+or there is something to send, it receives nothing, and further requests stay in the kernel.
 """
 
 import math
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from services.http.chunks import Chunks
-from services.http.errors import BadRequest, BodyTooLarge, HTTPError
-from services.http.request import Request, parse
+from services.http.request import HTTPError, Request, read_body, read_head
 from services.http.response import error_response
+from services.runtime import Address
 
-MAX_HEAD = 16 * 1024  # bytes
-MAX_BODY = 1024 * 1024  # bytes
 LINGER = 2.0  # seconds that a client has to close its side once it has the last response
-
-BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-Clock = Callable[[], float]
-
-
-def admit_all(_request: Request) -> None:
-    """Raise no HTTPError: the head of any request is acceptable."""
 
 
 class Protocol:
@@ -37,180 +21,113 @@ class Protocol:
 
     `request_timeout` is the time in seconds for a request from its first byte to its last, and for
     a response until the client has read it; `idle_timeout` is the time between requests. `admit`
-    may raise HTTPError for a request of which only the head is there. After an error the
-    connection ends: nobody can tell where the next request would start.
+    may raise HTTPError for a request whose body is not there yet.
 
-    `closed` is None, or says why the connection is over. Once `closing`, what there is to send is
-    the last. `request` is being handled, and has no complete response yet. `error` says what was
-    wrong with the last request. `deadline` is a reading of `clock`.
+    `closed` says why the connection is over. Once `closing`, what there is to send is the last.
+    `request` is being handled. After an `error` nobody can tell where the next request starts.
     """
-
-    __slots__ = (
-        "_admit", "_chunks", "_clock", "_head", "_idle_timeout", "_outgoing", "_received",
-        "_request_timeout", "_scanned", "closed", "closing", "deadline", "error", "request",
-    )  # fmt: skip
 
     def __init__(
         self,
+        peer: Address,
         request_timeout: float,
         idle_timeout: float,
-        admit: Callable[[Request], None] = admit_all,
-        clock: Clock = time.monotonic,
+        admit: Callable[[Request], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.peer = peer
         self.closed: str | None = None
         self.closing = False
         self.request: Request | None = None
         self.error: HTTPError | None = None
         self.deadline = clock() + idle_timeout
-        self._request_timeout = request_timeout
-        self._idle_timeout = idle_timeout
-        self._admit = admit
-        self._clock = clock
-        self._received = bytearray()
-        self._outgoing = bytearray()
-        self._scanned = 0  # bytes of what was received in which no head ends
-        self._head: Request | None = None  # a request whose body is not complete
-        self._chunks: Chunks | None = None
+        self.counted = 0  # bytes buffered when limits.py last looked
+        self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
+        self._admit, self._clock = admit, clock
+        self._received, self._outgoing = bytearray(), bytearray()
+        self._incomplete: Request | None = None  # whose body has not arrived yet
+        self._body: Iterator[bytes] | None = None  # reads it
 
     @property
     def buffered(self) -> int:
         """How many bytes of requests and responses are in memory."""
-        return (
-            len(self._received)
-            + len(self._outgoing)
-            + (len(self.request.body) if self.request else 0)
-            + (len(self._chunks.body) if self._chunks else 0)
-        )
+        body = request.body if (request := self.request or self._incomplete) else b""
+        return len(self._received) + len(self._outgoing) + len(body)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, or none for its FIN."""
         if not data:
-            self.closed = "closed by the client"
+            self.close("closed by the client")
         elif not self.closing:
             # The time of a request counts from its first byte, and does not start anew with each.
-            if not self._received and not self._head:
-                self._set_timeout(self._request_timeout)
+            if not self._received and not self._incomplete:
+                self.deadline = self._clock() + self._request_timeout
             self._received += data
 
     def next_request(self) -> Request | None:
-        """Return the next request once it is complete, and the one before it has its response."""
-        if self.request or self._outgoing or self.closing or self.closed or not self._received:
+        """Return the next request once it is complete, and the one before has its response."""
+        if self.request or self._outgoing or self.closing or not self._received:
             return None
         try:
-            self.request = self._parse()
+            if not self._body:
+                if not (request := read_head(self._received)):
+                    return None
+                self._incomplete = request
+                self._admit(request)
+                self._body = read_body(request, self._received)
+            for data in self._body:
+                self._outgoing += data
+                return None  # more has to arrive
         except HTTPError as error:
-            self.respond_with_error(error)
-        if self.request:
-            self._head = self._chunks = None
-            self.deadline = math.inf  # now it is the server that takes its time
+            self.abort(error)
+            return None
+        self.request, self._incomplete, self._body = self._incomplete, None, None
+        self.deadline = math.inf  # now it is the server that takes its time
         return self.request
 
-    def respond(self, *parts: bytes, complete: bool = True, close: bool = False) -> None:
-        """Send parts of a response; `close` if the connection ends once it is complete."""
+    def respond(self, *parts: bytes, last: bool = True, close: bool = False) -> None:
+        """Send parts of a response; `close` if the connection ends after the last one."""
         if parts and not self.closed:
             if not self._outgoing:
-                self._set_timeout(self._request_timeout)
+                self.deadline = self._clock() + self._request_timeout
             for part in parts:
                 self._outgoing += part
-        if complete:
+        if last:
             self.request = None
             self.closing = close
-            if not self._outgoing:
-                self._await_request()
-
-    def respond_with_error(self, error: HTTPError) -> None:
-        """Answer with an error, and end the connection."""
-        head = self._head
-        to_head = head.method == "HEAD" if head else self._received.startswith(b"HEAD ")
-        response = error_response(error, head.path if head else None, body=not to_head)
-        self._received.clear()
-        self._head = self._chunks = None
-        self.error = error
-        self.respond(response, close=True)
+        self.sent(0)
 
     def data_to_send(self) -> bytearray:
         """Return the bytes to send, and keep them until `sent` says that the kernel has them."""
         return self._outgoing
 
     def sent(self, count: int) -> None:
-        """Drop the first `count` bytes to send."""
+        """Drop the first `count` bytes to send; after the last one, set the client's deadline."""
         del self._outgoing[:count]
-        if not self._outgoing:
-            self._await_request()
-
-    def expire(self) -> None:
-        """Answer a request that is incomplete at its deadline with an error, or just close."""
-        if (self._received or self._head) and not self._outgoing and not self.closing:
-            detail = f"The request was not complete within {self._request_timeout} seconds."
-            self.respond_with_error(HTTPError("408 Request Timeout", detail))
+        if self._outgoing or self._incomplete:
+            return  # the deadline stays, also that of a request whose client was told to continue
+        if self.request:
+            self.deadline = math.inf
+        elif self.closing:
+            self.deadline = self._clock() + LINGER
         else:
-            self.close("timed out")
+            timeout = self._request_timeout if self._received else self._idle_timeout
+            self.deadline = self._clock() + timeout
 
-    def evict(self) -> None:
-        """Drop what is buffered for the client, because the memory is needed for others."""
-        if self._outgoing:
-            self.close("evicted: the client does not read its response")
-        else:
-            detail = "The server has too many incomplete requests."
-            self.respond_with_error(HTTPError("503 Service Unavailable", detail))
+    def abort(self, error: HTTPError) -> None:
+        """Answer an incomplete request with an error; otherwise close the connection."""
+        if self._outgoing or not (self._received or self._incomplete):
+            self.close(error.detail)
+            return
+        request = self._incomplete
+        to_head = request.method == "HEAD" if request else self._received.startswith(b"HEAD ")
+        self.error, self._incomplete = error, None
+        self._received.clear()
+        self.respond(error_response(error, body=not to_head), close=True)
 
     def close(self, reason: str) -> None:
-        """End the connection from our side, and drop all that is buffered for it."""
-        self.closed = reason
-        self.deadline = math.inf
+        """End the connection, and drop all that is buffered for it."""
+        self.closed, self._incomplete = reason, None
         self._received.clear()
         self._outgoing.clear()
-        self._head = self._chunks = None
-
-    def _set_timeout(self, seconds: float) -> None:
-        self.deadline = self._clock() + seconds
-
-    def _await_request(self) -> None:
-        """Set the timeout for what the client does next, now that it has been sent everything."""
-        if self.closing:
-            self._set_timeout(LINGER)
-        elif self.request:
-            self.deadline = math.inf
-        elif not self._head:  # otherwise that was 100 Continue, and the request has its deadline
-            self._set_timeout(self._request_timeout if self._received else self._idle_timeout)
-
-    def _parse(self) -> Request | None:
-        """Return the next request if it is complete, and remove it from what was received."""
-        head = self._head or self._parse_head()
-        if not head:
-            return None
-        if self._chunks:
-            if not self._chunks.decode(self._received):
-                return None
-            head.body = bytes(self._chunks.body)
-        elif len(self._received) < head.length:
-            return None
-        else:
-            head.body = bytes(memoryview(self._received)[: head.length])
-            del self._received[: head.length]
-        return head
-
-    def _parse_head(self) -> Request | None:
-        """Return the next request, without its body, if its head is complete."""
-        # Some clients send one line break too many after a body (RFC 9112, 2.2).
-        start = 2 if self._received.startswith(b"\r\n") else 0
-        end = self._received.find(b"\r\n\r\n", max(start, self._scanned), MAX_HEAD)
-        if end < 0:
-            if BARE_LINE_FEED.search(self._received, self._scanned):
-                raise BadRequest("Invalid line break: a line has to end with CR LF.")
-            if len(self._received) >= MAX_HEAD:
-                detail = f"The head of a request may have at most {MAX_HEAD} bytes."
-                raise HTTPError("431 Request Header Fields Too Large", detail)
-            self._scanned = max(0, len(self._received) - 3)
-            return None
-        self._scanned = 0
-        head = self._head = parse(bytes(self._received[start:end]))
-        del self._received[: end + 4]
-        self._admit(head)
-        if head.length > MAX_BODY:
-            raise BodyTooLarge(MAX_BODY)
-        if head.chunked:
-            self._chunks = Chunks(MAX_BODY)
-        if head.expects_continue and (head.length or head.chunked) and not self._received:
-            self._outgoing += CONTINUE
-        return head
+        self.deadline = math.inf

@@ -1,31 +1,42 @@
-"""The head of a request: the request line and the headers (RFC 9112, 2 to 6).
+"""Requests: the grammar is httptools' (llhttp, the parser of Node.js), and the policy is ours.
 
-Whatever two programs could read differently is an error: where a proxy and a server disagree on
-where a request ends, one client's bytes become another client's request ("request smuggling";
-RFC 9112, 11.2).
+What two programs could read differently is an error: where a proxy and a server disagree on where
+a request ends, one client's bytes become another client's request (RFC 9112, 11.2). llhttp has no
+limits, and reads on into the next request.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 
-from services.http.errors import BadRequest, HTTPError
+import httptools
 
-MAX_REQUEST_LINE = 4094  # bytes
+MAX_HEAD = 16 * 1024  # bytes
 MAX_HEADERS = 64
+MAX_BODY = 1024 * 1024  # bytes
+MAX_CHUNKS = 16 * 1024  # and trailers: each takes as much time as a small request
+MAX_CHUNK_LINE = 256  # bytes of the size of a chunk with its extensions, or of a trailer
 
-TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"  # noqa: S105 - RFC 9110, 5.6.2
-REQUEST_LINE = re.compile(rf"({TOKEN}) ([!\"$-~]+) (HTTP/1\.[01])")
-HEADER = re.compile(rf"({TOKEN}):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+REQUEST_LINE = re.compile(rb"(\S+) ([^\s#]+) (HTTP/1\.[01])\r\n")
 ABSOLUTE = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
-HOST = re.compile(r"(?:[-.~!$&'()*+,;=%\w]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)
-LENGTH = re.compile(r"[0-9]+")
-SINGULAR = ("host", "content-length", "transfer-encoding", "content-type", "expect")
+HOST = re.compile(r"(?:[-.~!$&'()*+;=%\w]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)
+BODY_TOO_LARGE = "413 Content Too Large"
+HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
+
+
+@dataclass(eq=False)
+class HTTPError(Exception):
+    """What a request gets instead of a response: what is wrong, a status, and more headers."""
+
+    detail: str
+    status: str = "400 Bad Request"
+    headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """What a client asks for; `body` is empty until all of it has arrived."""
+    """What a client asks for; `body` grows until all of it has arrived."""
 
     method: str
     target: str  # as it was sent
@@ -33,89 +44,134 @@ class Request:
     query: str
     version: str  # HTTP/1.1 or HTTP/1.0
     headers: Mapping[str, str]  # by their names in lower case; repeated ones joined by commas
-    length: int  # of the body in bytes; 0 if there is none, or if it is chunked
-    chunked: bool
     keep_alive: bool  # whether another request may follow on this connection
-    expects_continue: bool  # whether the client sends the body only when it is told to continue
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
 
 
-def parse(head: bytes) -> Request:
-    """Parse a request head, without the empty line that ends it; raises HTTPError."""
-    request_line, *lines = head.decode("latin-1").split("\r\n")
-    if len(request_line) > MAX_REQUEST_LINE:
-        detail = f"The request line may have at most {MAX_REQUEST_LINE} bytes."
-        raise HTTPError("414 URI Too Long", detail)
-    if len(lines) > MAX_HEADERS:
-        detail = f"A request may have at most {MAX_HEADERS} headers."
-        raise HTTPError("431 Request Header Fields Too Large", detail)
-    if not (found := REQUEST_LINE.fullmatch(request_line)):
-        raise BadRequest("Invalid request line: it has to be METHOD TARGET HTTP/1.1 or HTTP/1.0.")
-    method, target, version = found.groups()
-    headers = parse_headers(lines)
-    path, _, query = origin_form(method, target, headers, version).partition("?")
-    length, chunked = framing(headers, version)
-    connection = headers.get("connection", "").lower().split(",")
-    return Request(
-        method=method,
-        target=target,
-        path=path,
-        query=query,
-        version=version,
-        headers=headers,
-        length=length,
-        chunked=chunked,
-        keep_alive=version == "HTTP/1.1" and "close" not in map(str.strip, connection),
-        expects_continue=version == "HTTP/1.1"
-        and headers.get("expect", "").lower() == "100-continue",
-    )
+class Headers(dict[str, str]):
+    """Headers by their names in lower case, from the callbacks of a parser."""
+
+    complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header, or append its value to that of an earlier one."""
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
+        self[key] = f"{self[key]},{text}" if key in self else text
+
+    def on_headers_complete(self) -> None:
+        """Note that the parser has reached the end of the head."""
+        self.complete = True
 
 
-def parse_headers(lines: list[str]) -> dict[str, str]:
-    """Return the headers of a request by their names in lower case."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        if not (found := HEADER.fullmatch(line)):
-            raise BadRequest("Invalid header line.")
-        name, value = found[1].lower(), found[2]
-        if name in headers:
-            if name in SINGULAR:
-                raise BadRequest(f"The header {name} may be given only once.")
-            value = f"{headers[name]},{value}"
-        headers[name] = value
-    return headers
+def read_head(received: bytearray) -> Request | None:
+    """Remove the head of a request from what was received, and parse it, if it is complete."""
+    if received.startswith((b"\r", b"\n")):  # after the body of another (RFC 9112, 2.2)
+        received[:] = received.lstrip(b"\r\n")
+    if end := received.find(b"\r\n\r\n", 0, MAX_HEAD) + 1:
+        request = parse_head(bytes(received[: end + 3]))
+        del received[: end + 3]
+        return request
+    if received.count(b"\n") > received.count(b"\r\n"):
+        raise HTTPError("A line has to end with CR LF.")
+    if len(received) >= MAX_HEAD:
+        raise HTTPError(f"A head may have at most {MAX_HEAD} bytes.", HEAD_TOO_LARGE)
+    return None
 
 
-def origin_form(method: str, target: str, headers: Mapping[str, str], version: str) -> str:
+def parse_head(head: bytes) -> Request:
+    """Parse the head of a request, with the empty line at its end; raises HTTPError."""
+    if not (request_line := REQUEST_LINE.match(head)):
+        raise HTTPError("A request begins with METHOD TARGET HTTP/1.1, or HTTP/1.0.")
+    if head.count(b"\n") > MAX_HEADERS + 2:
+        raise HTTPError(f"A request may have at most {MAX_HEADERS} headers.", HEAD_TOO_LARGE)
+    headers = Headers()
+    feed(httptools.HttpRequestParser(headers), head)
+    if not headers.complete:
+        raise HTTPError("The head of the request is invalid.")
+    method, target, version = request_line[0].decode().split()
+    coding = headers.get("transfer-encoding")
+    if coding is not None and version == "HTTP/1.0":
+        raise HTTPError("Transfer-Encoding is not part of HTTP/1.0.")
+    if coding is not None and coding.lower() != "chunked":
+        raise HTTPError("The only transfer coding here is chunked.", "501 Not Implemented")
+    path, _, query = origin_form(method, target, headers.get("host"), version).partition("?")
+    options = headers.get("connection", "").lower().split(",")
+    keep_alive = version == "HTTP/1.1" and "close" not in map(str.strip, options)
+    return Request(method, target, path, query, version, headers, keep_alive)
+
+
+def origin_form(method: str, target: str, host: str | None, version: str) -> str:
     """Return path and query of the target (RFC 9112, 3.2)."""
-    host = headers.get("host")
-    if host is None and version == "HTTP/1.1":
-        raise BadRequest("The header Host is missing.")
-    if not HOST.fullmatch(host or ""):
-        raise BadRequest("Invalid Host: it has to be a name or an address, and optionally a port.")
+    if (host is None and version == "HTTP/1.1") or not HOST.fullmatch(host or ""):
+        raise HTTPError("There has to be a header Host: a name or address, and maybe a port.")
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
         return target
-    if not (found := ABSOLUTE.fullmatch(target)):
-        raise BadRequest("Invalid request target: it has to be a path or an http URL.")
-    if host is not None and found[1].lower() != host.lower():
-        raise BadRequest("The request target and the header Host name different hosts.")
-    return found[2] if found[2].startswith("/") else f"/{found[2]}"
+    if not (absolute := ABSOLUTE.fullmatch(target)):
+        raise HTTPError("The target of the request has to be a path or an http URL.")
+    if host is not None and absolute[1].lower() != host.lower():
+        raise HTTPError("The target of the request and the header Host name different hosts.")
+    return absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
 
 
-def framing(headers: Mapping[str, str], version: str) -> tuple[int, bool]:
-    """Return the length of the body, and whether it is chunked (RFC 9112, 6)."""
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        if length is not None:
-            raise BadRequest("A request may not have both Transfer-Encoding and Content-Length.")
-        if version == "HTTP/1.0":
-            raise BadRequest("Transfer-Encoding is not part of HTTP/1.0.")
-        if coding.lower() != "chunked":
-            raise HTTPError("501 Not Implemented", "The only supported transfer coding is chunked.")
-        return 0, True
-    if length is None:
-        return 0, False
-    if not LENGTH.fullmatch(length):
-        raise BadRequest("Invalid Content-Length: it has to be a number.")
-    # Python refuses to convert a number of 5,000 digits, so the length of the number comes first.
-    return int(length) if len(length) < 19 else 10**18, False
+def read_body(request: Request, received: bytearray) -> Iterator[bytes]:
+    """Move the body from what was received; yield what to tell the client before more arrives."""
+    chunked = "transfer-encoding" in request.headers
+    length = int(request.headers.get("content-length", 0))
+    if length > MAX_BODY:
+        raise HTTPError(f"A body may have at most {MAX_BODY} bytes.", BODY_TOO_LARGE)
+    waits = request.headers.get("expect", "").lower() == "100-continue" and not received
+    if waits and (chunked or length) and request.version == "HTTP/1.1":
+        yield b"HTTP/1.1 100 Continue\r\n\r\n"
+    if chunked:
+        yield from read_chunks(request.body, received)
+    else:
+        while len(received) < length:
+            yield b""
+        request.body = received[:length]
+        del received[:length]
+
+
+def read_chunks(body: bytearray, received: bytearray) -> Iterator[bytes]:
+    """Move a chunked body from what was received (RFC 9112, 7.1).
+
+    The parser gets one line at a time, or data of one chunk, and so nothing of the next request.
+    It is not that of the head: for llhttp, a request that offers an upgrade has no body.
+    """
+    parser = httptools.HttpRequestParser(SimpleNamespace(on_body=body.extend))
+    parser.feed_data(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    trailers = False  # after the last chunk, whose size is 0
+    for _ in range(MAX_CHUNKS):
+        while not (end := received.find(b"\n", 0, MAX_CHUNK_LINE) + 1):
+            if len(received) >= MAX_CHUNK_LINE:
+                raise HTTPError(f"A line between chunks may have {MAX_CHUNK_LINE} bytes.")
+            yield b""
+        line = received[:end]
+        del received[:end]
+        feed(parser, line)
+        if trailers and line == b"\r\n":
+            return
+        size = 0 if trailers else int(line.partition(b";")[0], 16)
+        if len(body) + size > MAX_BODY:
+            raise HTTPError(f"A body may have at most {MAX_BODY} bytes.", BODY_TOO_LARGE)
+        trailers = not size
+        left = size and size + len(b"\r\n")
+        while left:
+            while not received:
+                yield b""
+            data = received[:left]
+            del received[:left]
+            feed(parser, data)
+            left -= len(data)
+    raise HTTPError(f"A body may have at most {MAX_CHUNKS} chunks.", BODY_TOO_LARGE)
+
+
+def feed(parser: httptools.HttpRequestParser, data: bytes | bytearray) -> None:
+    """Have `data` parsed; raises HTTPError if it is invalid."""
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # an offer, which a server may ignore (RFC 9110, 7.8)
+    except httptools.HttpParserInvalidMethodError:
+        raise HTTPError("The method is unknown.", "501 Not Implemented") from None
+    except httptools.HttpParserError as error:
+        raise HTTPError(f"{error}.") from None

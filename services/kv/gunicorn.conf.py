@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from services import runtime
+from services import gunicorn_settings, runtime
 from services.gunicorn_settings import *  # noqa: F403
 from services.kv.app import database_file
 from services.kv.store import Store
@@ -15,8 +15,9 @@ threads = 1
 keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection
 
 
-def on_starting(_server: Any) -> None:
+def on_starting(server: Any) -> None:  # type: ignore[no-redef]  # it replaces the imported one
     """Fail before a worker is started if the store cannot be opened."""
+    gunicorn_settings.on_starting(server)
     try:
         Store(database_file()).close()
     except sqlite3.Error as error:

@@ -413,7 +413,7 @@ HTTP: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "a length of many digits": (
         {"body": None, "Content_Length": "9" * 5000},
-        {"gunicorn": 413, "single": 500},
+        {"gunicorn": 400, "single": 500},
     ),
 }
 

@@ -9,11 +9,11 @@ from io import BytesIO
 
 import pytest
 
-from services.http.errors import HTTPError
-from services.http.protocol import LINGER, MAX_BODY, MAX_HEAD, Protocol
-from services.http.request import MAX_HEADERS, MAX_REQUEST_LINE, Request
+from services.http.protocol import LINGER, Protocol
+from services.http.request import MAX_BODY, MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, HTTPError, Request
 from services.http.response import response_head
 
+PEER = ("192.0.2.1", 1234)
 REQUEST_TIMEOUT = 10
 IDLE_TIMEOUT = 60
 
@@ -38,12 +38,12 @@ def clock() -> Clock:
 @pytest.fixture
 def protocol(clock: Clock) -> Protocol:
     """Return the protocol of a client that has just connected."""
-    return Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=clock)
+    return Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=clock)
 
 
 def new_protocol() -> Protocol:
     """Return a protocol whose time stands still."""
-    return Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=Clock())
+    return Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT, clock=Clock())
 
 
 def request(
@@ -71,7 +71,7 @@ def respond(protocol: Protocol, body: bytes = b"", close: bool = False) -> None:
 def next_body(protocol: Protocol) -> bytes | None:
     """Return the body of the next request, or None if there is none yet."""
     found = protocol.next_request()
-    return found.body if found else None
+    return bytes(found.body) if found else None
 
 
 def send_all(protocol: Protocol) -> tuple[str, HTTPMessage, bytes]:
@@ -100,7 +100,7 @@ def status_of_error(received: bytes) -> str:
             "about:blank",
         )
         assert protocol.error
-        assert problem["detail"] == str(protocol.error)
+        assert problem["detail"] == protocol.error.detail
         found.add(status)
     (status,) = found
     return status
@@ -151,6 +151,7 @@ def test_pipelined_requests_are_returned_one_by_one(protocol: Protocol) -> None:
         pytest.param(request(b"body", "POST /x/y?x=1 HTTP/1.1"), id="query"),
         pytest.param(request(b"body", "POST http://x/x HTTP/1.1"), id="absolute target"),
         pytest.param(request(b"body", "POST HTTP://X HTTP/1.1"), id="absolute, no path"),
+        pytest.param(request(b"body", f"POST /{8000 * 'x'} HTTP/1.1"), id="long target"),
         pytest.param(request(b"body", "OPTIONS * HTTP/1.1"), id="asterisk"),
         pytest.param(request(Content_Length="\t4  "), id="blanks around a value"),
         pytest.param(request().replace(b"Content-Length", b"cONTENT-lENGTH"), id="another case"),
@@ -160,6 +161,7 @@ def test_pipelined_requests_are_returned_one_by_one(protocol: Protocol) -> None:
         pytest.param(b"\r\n" + request(), id="line break in front"),
         pytest.param(chunked(b"4\r\nbody\r\n0\r\n\r\n"), id="one chunk"),
         pytest.param(chunked(b"1\r\nb\r\n003\r\nody\r\n00\r\n\r\n"), id="two chunks"),
+        pytest.param(chunked(b"0000000004\r\nbody\r\n0\r\n\r\n"), id="leading zeros"),
         pytest.param(chunked(b"4;a=b;c\r\nbody\r\n0;d\r\n\r\n"), id="chunk extensions"),
         pytest.param(chunked(b"4\r\nbody\r\n0\r\nX: y\r\nZ:\r\n\r\n"), id="trailers"),
         pytest.param(request(b"body", "POST / HTTP/1.0", Host=None), id="HTTP/1.0"),
@@ -185,11 +187,13 @@ def test_a_request_says_what_is_asked_for(protocol: Protocol) -> None:
     assert (found.method, found.target) == ("GET", "/a%20b?c=d?e")
     assert (found.path, found.query, found.version) == ("/a%20b", "c=d?e", "HTTP/1.1")
     assert found.headers == {"host": "x", "accept": "x, y", "x": "1,2", "n": ""}
-    assert (found.length, found.chunked, found.keep_alive) == (0, False, True)
-    assert not found.expects_continue
+    assert (bytes(found.body), found.keep_alive) == (b"", True)
 
 
+TOO_LATE = HTTPError("too late", "408 Request Timeout")
+NO_SPACE = HTTPError("no space", "503 Service Unavailable")
 BAD = "400 Bad Request"
+NOT_IMPLEMENTED = "501 Not Implemented"
 TOO_LARGE = "413 Content Too Large"
 HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
 
@@ -198,17 +202,13 @@ HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
     ("received", "status"),
     [
         pytest.param(request(b"", Content_Length=str(MAX_BODY + 1)), TOO_LARGE, id="large"),
-        pytest.param(request(b"", Content_Length="9" * 5000), TOO_LARGE, id="very large"),
+        pytest.param(request(b"", Content_Length="9" * 5000), BAD, id="overflow"),
         pytest.param(request(b"", X="x" * MAX_HEAD), HEAD_TOO_LARGE, id="long header"),
         pytest.param(b"x" * MAX_HEAD, HEAD_TOO_LARGE, id="endless head"),
         pytest.param(
             request(b"", X="\r\nX: ".join("x" * MAX_HEADERS)), HEAD_TOO_LARGE, id="many headers"
         ),
-        pytest.param(
-            request(b"", f"GET /{'x' * MAX_REQUEST_LINE} HTTP/1.1"),
-            "414 URI Too Long",
-            id="long target",
-        ),
+        pytest.param(request(b"", f"GET /{'x' * MAX_HEAD} HTTP/1.1"), HEAD_TOO_LARGE, id="target"),
         pytest.param(request(b"", "POST / HTTP/2.0"), BAD, id="HTTP/2"),
         pytest.param(request(b"", "POST /"), BAD, id="no version"),
         pytest.param(request(b"", "POST  / HTTP/1.1"), BAD, id="two blanks"),
@@ -217,6 +217,14 @@ HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
         pytest.param(request(b"", "GET x HTTP/1.1"), BAD, id="no path"),
         pytest.param(request(b"", "GET /x#y HTTP/1.1"), BAD, id="fragment"),
         pytest.param(request(b"", "CONNECT x:1 HTTP/1.1"), BAD, id="CONNECT"),
+        pytest.param(request(b"", "BREW / HTTP/1.1"), NOT_IMPLEMENTED, id="unknown method"),
+        pytest.param(request(b"", "PRI / HTTP/1.1"), BAD, id="PRI"),
+        pytest.param(request(b"", "GET / RTSP/1.0"), BAD, id="RTSP"),
+        pytest.param(
+            request(b"", Transfer_Encoding="gzip, chunked", Content_Length=None),
+            NOT_IMPLEMENTED,
+            id="another coding",
+        ),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\r\n\r\n", BAD, id="TLS"),
         pytest.param(b"POST / HTTP/1.1\r\nHost\r\n\r\n", BAD, id="no colon"),
         pytest.param(b"POST / HTTP/1.1\r\n: x\r\n\r\n", BAD, id="no name"),
@@ -225,10 +233,10 @@ HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
         pytest.param(chunked(b"x\r\n"), BAD, id="no size"),
         pytest.param(chunked(b"4" + b";" * 300), BAD, id="endless line"),
         pytest.param(chunked(b"4\r\nbodyX\r\n"), BAD, id="no end of a chunk"),
-        pytest.param(chunked(b"0\r\n" + b"x: y\r\n" * 17), BAD, id="endless trailers"),
+        pytest.param(chunked(b"0\r\n" + b"x: y\r\n" * MAX_CHUNKS), TOO_LARGE, id="many trailers"),
         pytest.param(chunked(b"100001\r\n"), TOO_LARGE, id="large chunk"),
         pytest.param(chunked(b"8001\r\n" + bytes(0x8001) + b"\r\nf8000\r\n"), TOO_LARGE, id="two"),
-        pytest.param(chunked(b"1\r\nx\r\n" * 16385), TOO_LARGE, id="many chunks"),
+        pytest.param(chunked(b"1\r\nx\r\n" * MAX_CHUNKS + b"1\r\n"), TOO_LARGE, id="many chunks"),
     ],
 )
 def test_an_invalid_request_gets_an_error(received: bytes, status: str) -> None:
@@ -240,16 +248,27 @@ def test_a_request_can_get_an_error_before_its_body_is_there() -> None:
     """From whoever made the protocol, and knows what the server serves."""
 
     def admit(found: Request) -> None:
-        raise HTTPError("405 Method Not Allowed", f"Not {found.method}.", ("Allow", "POST"))
+        raise HTTPError(f"Not {found.method}.", "405 Method Not Allowed", [("Allow", "POST")])
 
     for method, body in (("PUT", b"Not PUT."), ("HEAD", b"")):
-        protocol = Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
+        protocol = Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
         protocol.receive_data(request(b"", f"{method} / HTTP/1.1", Content_Length="4"))
         assert protocol.next_request() is None
         status, headers, text = send_all(protocol)
         assert (status, headers["Allow"]) == ("405 Method Not Allowed", "POST")
         assert body in text
         assert bool(text) == bool(body)
+
+
+@pytest.mark.parametrize(
+    "received", [b"HEAD / HTTP/1.1\r\n\r\n", b"HEAD / HTTP/1.1\r\n: x\r\n\r\n"]
+)
+def test_an_error_in_response_to_head_has_no_body(protocol: Protocol, received: bytes) -> None:
+    """Also if the request is invalid (RFC 9110, 9.3.2)."""
+    protocol.receive_data(received)
+    assert protocol.next_request() is None
+    status, _, text = send_all(protocol)
+    assert (status, text) == (BAD, b"")
 
 
 def test_after_an_error_nothing_is_buffered_of_what_the_client_still_sends(
@@ -360,7 +379,7 @@ def test_the_time_of_a_request_counts_from_its_first_byte(protocol: Protocol, cl
         assert protocol.next_request() is None
         clock.now += 0.01
     assert protocol.deadline == began + REQUEST_TIMEOUT
-    protocol.expire()
+    protocol.abort(TOO_LATE)
     assert send_all(protocol)[0] == "408 Request Timeout"
     assert protocol.deadline == clock.now + LINGER
 
@@ -375,8 +394,8 @@ def test_an_idle_connection_has_more_time(protocol: Protocol, clock: Clock, requ
         clock.now += 1
         send_all(protocol)
     assert protocol.deadline == clock.now + IDLE_TIMEOUT
-    protocol.expire()
-    assert (bytes(protocol.data_to_send()), protocol.closed) == (b"", "timed out")
+    protocol.abort(TOO_LATE)
+    assert (bytes(protocol.data_to_send()), protocol.closed) == (b"", TOO_LATE.detail)
 
 
 def test_a_response_that_the_client_does_not_read_ends_the_connection(
@@ -389,8 +408,8 @@ def test_a_response_that_the_client_does_not_read_ends_the_connection(
     clock.now += 1
     protocol.sent(1)
     assert protocol.deadline == clock.now - 1 + REQUEST_TIMEOUT
-    protocol.expire()
-    assert protocol.closed == "timed out"
+    protocol.abort(TOO_LATE)
+    assert protocol.closed == TOO_LATE.detail
     assert protocol.buffered == 0
 
 
@@ -408,7 +427,7 @@ def test_a_response_can_come_in_parts(protocol: Protocol, clock: Clock) -> None:
     protocol.receive_data(request() + request(b"next"))
     protocol.next_request()
     for part in (b"one", b"two"):
-        protocol.respond(part, complete=False)
+        protocol.respond(part, last=False)
         assert protocol.deadline == clock.now + REQUEST_TIMEOUT
         assert bytes(protocol.data_to_send()) == part
         protocol.sent(len(part))
@@ -424,7 +443,7 @@ def test_nothing_is_buffered_for_a_client_that_has_gone(protocol: Protocol) -> N
     protocol.receive_data(request())
     protocol.next_request()
     protocol.close("gone")
-    protocol.respond(bytes(1000), complete=False)
+    protocol.respond(bytes(1000), last=False)
     assert protocol.buffered == len(b"body")
     protocol.respond(bytes(1000))
     assert protocol.buffered == 0
@@ -434,23 +453,20 @@ def test_a_closed_connection_does_not_expire_again(protocol: Protocol) -> None:
     """Its request may still be handled for long."""
     protocol.receive_data(request())
     protocol.next_request()
-    protocol.respond(b"one", complete=False)
-    protocol.expire()
-    assert (protocol.closed, protocol.deadline) == ("timed out", math.inf)
+    protocol.respond(b"one", last=False)
+    protocol.abort(TOO_LATE)
+    assert (protocol.closed, protocol.deadline) == (TOO_LATE.detail, math.inf)
 
 
 def test_an_evicted_client_gets_a_status_if_it_has_no_response_yet(protocol: Protocol) -> None:
     """Otherwise its response breaks off: there is no other way to say so."""
     protocol.receive_data(request(b"x" * 10_000)[:-1])
     protocol.next_request()
-    protocol.evict()
+    protocol.abort(NO_SPACE)
     assert send_all(protocol)[0] == "503 Service Unavailable"
     protocol = new_protocol()
     protocol.receive_data(request())
     protocol.next_request()
     protocol.respond(bytes(10_000))
-    protocol.evict()
-    assert (protocol.buffered, protocol.closed) == (
-        0,
-        "evicted: the client does not read its response",
-    )
+    protocol.abort(NO_SPACE)
+    assert (protocol.buffered, protocol.closed) == (0, NO_SPACE.detail)

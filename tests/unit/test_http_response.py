@@ -7,11 +7,11 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 
-from services.http.request import parse
-from services.http.response import ClientGone, Response
+from services.http.request import parse_head
+from services.http.response import Response
 
 Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
-GET = b"GET /a%20b/%FF?c=d HTTP/1.1\r\nHost: x"
+GET = b"GET /a%20b/%FF?c=d HTTP/1.1\r\nHost: x\r\n"
 
 
 class Sent:
@@ -23,13 +23,13 @@ class Sent:
         self.close = False
         self._gone = gone
 
-    def __call__(self, *parts: bytes, complete: bool, close: bool) -> None:
+    def __call__(self, *parts: bytes, last: bool, close: bool) -> None:
         """Take parts of a response."""
         assert not self.complete
         self.parts.append(b"".join(parts))
-        self.complete, self.close = complete, close
-        if self._gone and not complete:
-            raise ClientGone
+        self.complete, self.close = last, close
+        if self._gone and not last:
+            raise BrokenPipeError
 
     @property
     def wire(self) -> tuple[bytes, list[bytes], bytes]:
@@ -39,9 +39,9 @@ class Sent:
         return first, [line for line in headers if not line.startswith(b"Date: ")], body
 
 
-def response_to(head: bytes, sent: Sent, stopping: bool = False) -> Response:
+def response_to(head: bytes, sent: Sent) -> Response:
     """Return the response to a request, before it is started."""
-    return Response(parse(head), sent, lambda: stopping)
+    return Response(parse_head(head + b"\r\n"), sent)
 
 
 def sent_by(application: Application, head: bytes = GET) -> Sent:
@@ -86,7 +86,7 @@ def test_a_body_without_a_length_is_chunked() -> None:
 
 def test_to_a_client_of_http_1_0_it_ends_with_the_connection() -> None:
     """HTTP/1.0 has no chunks."""
-    sent = sent_by(saying(b"one", b"two"), b"GET / HTTP/1.0")
+    sent = sent_by(saying(b"one", b"two"), b"GET / HTTP/1.0\r\n")
     assert sent.wire[1:] == ([b"Connection: close"], b"onetwo")
     assert (sent.complete, sent.close) == (True, True)
 
@@ -94,7 +94,7 @@ def test_to_a_client_of_http_1_0_it_ends_with_the_connection() -> None:
 @pytest.mark.parametrize(
     ("head", "status", "length"),
     [
-        pytest.param(b"HEAD / HTTP/1.1\r\nHost: x", "200 OK", True, id="HEAD"),
+        pytest.param(b"HEAD / HTTP/1.1\r\nHost: x\r\n", "200 OK", True, id="HEAD"),
         pytest.param(GET, "304 Not Modified", True, id="304"),
         pytest.param(GET, "204 No Content", False, id="204"),
     ],
@@ -108,10 +108,9 @@ def test_some_responses_have_no_body(head: bytes, status: str, length: bool) -> 
         assert (sent.complete, sent.close) == (True, False)
 
 
-def test_a_worker_that_stops_says_that_the_response_is_the_last() -> None:
+def test_a_response_says_whether_the_connection_ends_after_it() -> None:
     """So that the client does not send its next request in vain."""
-    sent = Sent()
-    response_to(GET, sent, stopping=True).run(saying(b"x"), {})
+    sent = sent_by(saying(b"x"), GET + b"Connection: close\r\n")
     assert b"Connection: close" in sent.wire[1]
     assert sent.close
 
@@ -201,7 +200,7 @@ def test_an_application_ends_when_its_client_has_gone() -> None:
 
     sent = Sent(gone=True)
     response = response_to(GET, sent)
-    with pytest.raises(ClientGone):
+    with pytest.raises(BrokenPipeError):
         response.run(application, {})
     response.fail()
     assert sent.complete

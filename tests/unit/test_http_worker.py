@@ -6,7 +6,6 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,32 +15,34 @@ from services import runtime
 from services.http.limits import Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
-from services.http.worker import MAX_REQUESTS, TICK, Connection, Worker
+from services.http.worker import READABLE, TICK, Worker
+from services.kv.worker import MAX_CALLS
 from services.kv.worker import Worker as KeyValueWorker
 from tests.support.sockets import LOOPBACK
-from tests.unit.test_http_protocol import IDLE_TIMEOUT, REQUEST_TIMEOUT
+from tests.unit.test_http_protocol import IDLE_TIMEOUT, PEER, REQUEST_TIMEOUT, request
 
 
-def test_an_iteration_has_few_requests_if_they_are_large() -> None:
+def test_an_iteration_has_few_calls_if_they_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them may be in memory as Python objects, which is several times their bytes."""
-    iterations: list[list[Any]] = []
-
-    class Recorder(Worker):
-        def handle(self, requests: Sequence[tuple[Connection, Request]]) -> None:
-            iterations.append([connection for connection, _ in requests])
-
-    large, small = b"x" * (MAX_REQUESTS // 2 + 1), b"x"
-    worker = Recorder.__new__(Recorder)
-    worker._connections = {}
-    worker._sessions = Sessions()
-    worker._next_check = math.inf
-    requests: Any = enumerate(
-        SimpleNamespace(body=body) for body in (small, small, large, large, large, small)
+    iterations: list[list[int]] = []
+    large, small = bytes(MAX_CALLS // 2 + 1), b"x"
+    worker: Any = KeyValueWorker.__new__(KeyValueWorker)
+    worker.PIPE = os.pipe()
+    monkeypatch.setattr(worker, "_calls", deque(), raising=False)
+    monkeypatch.setattr(
+        worker, "_server", lambda calls: ((client, b"") for client, _ in calls), raising=False
     )
-    worker._requests = deque(requests)
-    with select.epoll() as worker._epoll:
-        while worker._requests:
-            worker._iterate()
+    monkeypatch.setattr(worker, "respond", lambda number, *_, **__: iterations[-1].append(number))
+    for number, body in enumerate((small, small, large, large, large, small)):
+        worker.handle(number, SimpleNamespace(body=body, keep_alive=True))
+    for woken in (True, False):
+        iterations.append([])
+        worker.work()
+        assert bool(select.select([worker.PIPE[0]], [], [], 0)[0]) is woken
+        if woken:
+            os.read(worker.PIPE[0], 1)
+    for descriptor in worker.PIPE:
+        os.close(descriptor)
     assert iterations == [[0, 1, 2, 3], [4, 5]]
 
 
@@ -60,23 +61,20 @@ def test_without_capacity_it_stops_accepting_for_a_moment(
         ppid = os.getppid()
         alive = True
 
-        def handle(self, requests: Sequence[tuple[Connection, Request]]) -> None:
-            assert not requests
-
         def notify(self) -> None:
             pass
 
     worker: Any = Idle.__new__(Idle)
-    worker._connections = {}
+    worker._clients = {}
     worker._sessions = Sessions()
-    worker._requests = deque()
     worker._next_check = math.inf
     worker.cfg = SimpleNamespace(worker_connections=1)
     with socket.create_server((LOOPBACK, 0)) as listener, select.epoll() as worker._epoll:
         worker._listener = SimpleNamespace(accept=accept, fileno=listener.fileno)
         worker._epoll.register(listener, select.EPOLLIN)
         with socket.create_connection(listener.getsockname()):
-            worker._iterate()
+            worker._next_check = 0.0
+            worker._accept()
             assert not worker._epoll.poll(0)
             worker._next_check = 0.0
             worker._check()
@@ -84,6 +82,41 @@ def test_without_capacity_it_stops_accepting_for_a_moment(
     assert [record.getMessage() for record in caplog.records] == [
         f"accept: [Errno {reason}] {os.strerror(reason)}"
     ]
+
+
+def test_nothing_is_received_while_a_request_is_being_handled() -> None:
+    """What else a client sends stays in the kernel, also when an event is reported late."""
+
+    class Holding(Worker):
+        alive = True
+
+        def handle(self, descriptor: int, request: Request) -> None:
+            handled.append((descriptor, bytes(request.body)))
+
+    handled: list[tuple[int, bytes]] = []
+    worker: Any = Holding.__new__(Holding)
+    ours, theirs = socket.socketpair()
+    protocol = Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT)
+    number = ours.fileno()
+    worker._clients, worker._sessions = {number: ours}, Sessions({number: protocol})
+    with ours, theirs, select.epoll() as worker._epoll:
+        worker._epoll.register(ours, READABLE)
+        theirs.sendall(request(b"1"))
+        assert [reported for reported, _ in worker._epoll.poll(0)] == [number]
+        worker._proceed(number, ready=True)
+        theirs.sendall(request(b"2"))
+        worker._proceed(number, ready=True)
+        assert not worker._epoll.poll(0)
+        assert handled == [(number, b"1")]
+        assert protocol.deadline == math.inf
+        worker.respond(number, b"response", close=False)
+        assert [reported for reported, _ in worker._epoll.poll(0)] == [number]
+        worker._proceed(number, ready=True)
+        assert handled == [(number, b"1"), (number, b"2")]
+        theirs.close()
+        worker.respond(number, b"response", close=False)
+        assert worker._sessions == {}
+        assert ours.fileno() == -1
 
 
 def test_its_setting_is_read_when_gunicorn_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +144,7 @@ POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
         pytest.param(POST.format("/x", ""), "404 Not Found", id="another path"),
         pytest.param(POST.format("//RPC2", ""), "404 Not Found", id="two slashes"),
         pytest.param("GET / HTTP/1.0\r\n\r\n", "405 Method Not Allowed", id="GET"),
-        pytest.param("post / HTTP/1.0\r\n\r\n", "405 Method Not Allowed", id="post"),
+        pytest.param("post / HTTP/1.0\r\n\r\n", "501 Not Implemented", id="post"),
         pytest.param("POST / HTTP/1.0\r\n\r\n", "411 Length Required", id="no length"),
         pytest.param(
             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -126,7 +159,7 @@ POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
 def test_the_key_value_store_accepts_only_calls(received: str, status: str | None) -> None:
     """A POST to its path, with a length."""
     admit = KeyValueWorker.__new__(KeyValueWorker).admit
-    protocol = Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
+    protocol = Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
     protocol.receive_data(received.encode())
     assert bool(protocol.next_request()) is not bool(status)
     assert (protocol.error and protocol.error.status) == status

@@ -9,9 +9,7 @@ from wsgiref.validate import validator
 import pytest
 
 from services.http.protocol import Protocol
-from services.http.request import parse
-from services.http.response import ClientGone
-from services.http.worker import Connection
+from services.http.request import parse_head
 from services.http.wsgi import Worker, make_environ
 from tests.unit.test_http_protocol import IDLE_TIMEOUT, REQUEST_TIMEOUT
 from tests.unit.test_http_response import GET, Sent, response_to
@@ -22,8 +20,8 @@ SERVER = ("127.0.0.1", 8080)
 
 def environ(head: bytes, body: bytes = b"") -> WSGIEnvironment:
     """Return the environment of a request."""
-    request = parse(head)
-    request.body = body
+    request = parse_head(head + b"\r\n")
+    request.body += body
     return make_environ(request, CLIENT, SERVER)
 
 
@@ -31,8 +29,8 @@ def environ(head: bytes, body: bytes = b"") -> WSGIEnvironment:
     "head",
     [
         pytest.param(GET, id="GET"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4", id="POST"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked", id="chunked"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n", id="POST"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n", id="chunked"),
     ],
 )
 def test_it_conforms_to_pep_3333(head: bytes) -> None:
@@ -52,7 +50,7 @@ def test_it_conforms_to_pep_3333(head: bytes) -> None:
 
 def test_an_application_is_told_what_was_asked() -> None:
     """As PEP 3333 names it, without headers that could be taken for something else."""
-    head = GET + b"\r\nX-Y: 1\r\nX_Y: 2\r\nProxy: http://evil\r\nCookie: a\r\nCOOKIE: b"
+    head = GET + b"X-Y: 1\r\nX_Y: 2\r\nProxy: http://evil\r\nCookie: a\r\nCOOKIE: b\r\n"
     found = environ(head, b"body")
     assert found["wsgi.input"].read() == b"body"
     wanted = {
@@ -77,12 +75,11 @@ def test_an_application_is_told_what_was_asked() -> None:
 
 def test_a_thread_learns_that_its_client_has_gone() -> None:
     """When it sends more; that the response is complete the worker has to know in any case."""
-    client: Any = None
-    connection = Connection(client, CLIENT, Protocol(REQUEST_TIMEOUT, IDLE_TIMEOUT))
-    worker: Any = SimpleNamespace(_lock=Lock(), _parts=[object()])
-    Worker.send(worker, connection, b"one", complete=False, close=False)
-    connection.protocol.close("gone")
-    with pytest.raises(ClientGone):
-        Worker.send(worker, connection, b"two", complete=False, close=False)
-    Worker.send(worker, connection, complete=True, close=True)
-    assert [part.parts for part in worker._parts[1:]] == [(b"one",), ()]
+    protocol = Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)
+    worker: Any = SimpleNamespace(_lock=Lock(), _sent=[object()], _sessions={7: protocol})
+    Worker.send(worker, 7, b"one", last=False, close=False)
+    protocol.close("gone")
+    with pytest.raises(BrokenPipeError):
+        Worker.send(worker, 7, b"two", last=False, close=False)
+    Worker.send(worker, 7, last=True, close=True)
+    assert worker._sent[1:] == [(7, (b"one",), False, False), (7, (), True, True)]
