@@ -218,7 +218,16 @@ HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
         pytest.param(request(b"", "GET /x#y HTTP/1.1"), BAD, id="fragment"),
         pytest.param(request(b"", "CONNECT x:1 HTTP/1.1"), BAD, id="CONNECT"),
         pytest.param(request(b"", "BREW / HTTP/1.1"), NOT_IMPLEMENTED, id="unknown method"),
-        pytest.param(request(b"", "PRI / HTTP/1.1"), BAD, id="PRI"),
+        pytest.param(b"PRI / HTTP/1.0\r\n\r\n", BAD, id="PRI"),
+        pytest.param(request(Host=None), BAD, id="no host"),
+        pytest.param(request(Host="x\r\nHost: x"), BAD, id="two hosts"),
+        pytest.param(request(Host="x/y"), BAD, id="host with a path"),
+        pytest.param(request(b"", "GET http://y/ HTTP/1.1"), BAD, id="another host"),
+        pytest.param(
+            request(b"", "POST / HTTP/1.0", Transfer_Encoding="chunked", Content_Length=None),
+            BAD,
+            id="chunked in HTTP/1.0",
+        ),
         pytest.param(request(b"", "GET / RTSP/1.0"), BAD, id="RTSP"),
         pytest.param(
             request(b"", Transfer_Encoding="gzip, chunked", Content_Length=None),
@@ -329,6 +338,13 @@ def test_a_client_that_expects_it_is_told_to_continue(protocol: Protocol, clock:
     assert next_body(protocol) == b"body"
     respond(protocol)
     assert send_all(protocol)[0] == "200 OK"
+
+
+def test_a_client_without_a_body_is_not_told_to_continue(protocol: Protocol) -> None:
+    """There is nothing that it could be waiting to send."""
+    protocol.receive_data(request(b"", Expect="100-continue"))
+    assert next_body(protocol) == b""
+    assert not protocol.data_to_send()
 
 
 def test_a_client_that_expects_it_gets_an_error_instead(protocol: Protocol) -> None:

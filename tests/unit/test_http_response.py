@@ -115,6 +115,13 @@ def test_a_response_says_whether_the_connection_ends_after_it() -> None:
     assert sent.close
 
 
+def test_after_a_response_that_is_none_the_connection_ends() -> None:
+    """A client takes 1xx for interim, and would wait for another response."""
+    sent = sent_by(saying(status="101 Switching Protocols"))
+    assert sent.wire[1:] == ([b"Connection: close"], b"")
+    assert (sent.complete, sent.close) == (True, True)
+
+
 def test_headers_about_the_connection_are_the_servers() -> None:
     """An application's are dropped (PEP 3333): they could change where its body ends."""
     application = saying(b"x", Transfer_Encoding="gzip", Connection="upgrade", Content_Length="1")
