@@ -19,11 +19,33 @@ UNSENT = 128 * 1024  # bytes that the kernel buffers for a client which it canno
 log = logging.getLogger("listeners")
 
 
-def tcp_listener(address: runtime.Address) -> socket.socket:
-    """Listen on a TCP port; raises OSError. Accepted connections inherit what is set here."""
-    listener = socket.create_server(address, backlog=BACKLOG)
+def tcp_listener(address: runtime.Address, *, shared: bool = False) -> socket.socket:
+    """Listen on a TCP port; raises OSError. Accepted connections inherit what is set here.
+
+    Where it is `shared`, others of this user may listen on the same port (SO_REUSEPORT).
+    """
+    listener = socket.create_server(address, backlog=BACKLOG, reuse_port=shared)
     set_options(listener)
     return listener
+
+
+def tcp_group(address: runtime.Address, count: int) -> list[socket.socket]:
+    """Listen on a TCP port with `count` sockets, which share the connections."""
+    tcp_listener(address).close()  # raises if another server has the port, and would share it too
+    first = tcp_listener(address, shared=True)
+    where = first.getsockname()[:2]  # port 0 has become a number
+    return [first, *(tcp_listener(where, shared=True) for _ in range(count - 1))]
+
+
+def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
+    """Bind `count` UDP sockets to a port, which share the datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alone:
+        alone.bind(address)  # raises if another server has the port, and would share it too
+    group = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for server in group:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(address if server is group[0] else group[0].getsockname())
+    return group
 
 
 def set_options(listener: socket.socket) -> None:

@@ -6,10 +6,11 @@ recv returned, and `write` sends at once what the kernel takes and keeps the res
 
 import asyncio
 import logging
+from functools import partial
 from typing import cast
 
 from services import event_loop, listeners, runtime
-from services.tcp_echo.transform import transform
+from services.tcp_echo.transform import Transform, transform_from_settings
 
 CHUNK = 64 * 1024  # bytes
 
@@ -26,7 +27,8 @@ async def accept(address: runtime.Address) -> None:
     with listeners.tcp_listener(address) as listener:
         listeners.limit_buffer(listener, CHUNK)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(Echo, sock=listener, backlog=event_loop.ACCEPTS)
+        factory = partial(Echo, transform_from_settings())
+        server = await loop.create_server(factory, sock=listener, backlog=event_loop.ACCEPTS)
         listener.listen(listeners.BACKLOG)
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
@@ -37,6 +39,9 @@ class Echo(asyncio.Protocol):
 
     transport: asyncio.Transport
 
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport: it is what there is to write to."""
         self.transport = cast("asyncio.Transport", transport)
@@ -45,7 +50,7 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Send back what came."""
-        self.transport.write(transform(data))
+        self.transport.write(self.transform(data))
 
     def pause_writing(self) -> None:
         """Receive no more from a client that does not read: all of it would be kept in memory."""

@@ -6,9 +6,10 @@ to wait, so a step never takes long, and nothing is shared between two of them i
 
 import asyncio
 import logging
+from functools import partial
 
 from services import event_loop, listeners, runtime
-from services.tcp_echo.transform import transform
+from services.tcp_echo.transform import Transform, transform_from_settings
 
 CHUNK = 64 * 1024  # bytes
 
@@ -22,17 +23,20 @@ def serve(address: runtime.Address) -> None:
 
 async def accept(address: runtime.Address) -> None:
     """Accept connections, and start a coroutine for each; asyncio has that loop."""
+    handler = partial(echo, transform=transform_from_settings())
     with listeners.tcp_listener(address) as listener:
         listeners.limit_buffer(listener, CHUNK)
         server = await asyncio.start_server(
-            echo, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS
+            handler, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS
         )
         listener.listen(listeners.BACKLOG)
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
 
 
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def echo(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transform: Transform
+) -> None:
     """Send back what comes, until the client's FIN."""
     log.info("connection from %s:%d", *writer.get_extra_info("peername")[:2])
     try:

@@ -18,12 +18,12 @@ log = logging.getLogger("tcp-echo")
 # is read from only while nothing is buffered for it: one that sends and never reads costs one
 # chunk here, and the rest of what it sends waits in its own send buffer. Its FIN is read last, when
 # everything that it sent before has gone back.
-def serve(address: runtime.Address) -> None:
-    """Accept connections, and echo on those that are ready."""
+def serve(address: runtime.Address, inherited: socket.socket | None = None) -> None:
+    """Accept connections, and echo on those that are ready; `inherited` is an open listener."""
     transform = transform_from_settings()
     clients: dict[int, socket.socket] = {}
     outgoing: dict[int, bytes] = {}  # of clients that read more slowly than they send
-    with tcp_listener(address) as listener, select.epoll() as epoll:
+    with inherited or tcp_listener(address) as listener, select.epoll() as epoll:
         listener.setblocking(False)
         limit_buffer(listener, CHUNK)
         epoll.register(listener, select.EPOLLIN)

@@ -13,10 +13,11 @@ from services.udp_time.reply import MAX_SIZE, reply
 log = logging.getLogger("udp-time")
 
 
-def serve(address: runtime.Address) -> None:
-    """Answer datagrams, one after the other."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(address)
+def serve(address: runtime.Address, inherited: socket.socket | None = None) -> None:
+    """Answer datagrams, one after the other; `inherited` is a socket that is bound already."""
+    with inherited or socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        if not inherited:
+            server.bind(address)
         log.info("listening on %s:%d", *server.getsockname())
         while True:
             answer(server)
