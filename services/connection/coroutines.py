@@ -1,6 +1,7 @@
-"""Object connections, asyncio streams: a coroutine for each, and one thread for all of them.
+"""multiprocessing.connection, asyncio streams: a coroutine for each connection, in one thread.
 
-A coroutine gives way only at an `await` that has to wait, or at `sleep(0)`: never in between.
+A coroutine is interrupted only at an `await` that has to wait, and at `sleep(0)`. A slow `answer`
+stalls every client.
 """
 
 import asyncio
@@ -11,8 +12,7 @@ from services import event_loop, listeners, runtime
 from services.connection.protocol import Answer
 from services.connection.sessions import TICK, Sessions
 
-CHUNK = 256 * 1024  # bytes
-Clients = dict[int, asyncio.StreamWriter]  # by descriptor
+CHUNK = 256 * 1024  # bytes to receive, or to send, at a time
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
@@ -21,49 +21,47 @@ def serve(address: runtime.Address, answer: Answer) -> None:
 
 
 async def accept(address: runtime.Address, answer: Answer) -> NoReturn:
-    """Start a coroutine for each connection, and check the timeouts."""
-    sessions = Sessions.from_settings(answer)
-    clients: Clients = {}
-    start = partial(converse, clients=clients, sessions=sessions)
+    """Have asyncio start a coroutine for each connection; enforce the timeouts."""
+    sessions: Sessions[asyncio.StreamWriter] = Sessions.from_settings(answer)
+    start = partial(converse, sessions=sessions)
     for listener in listeners.tcp_and_unix(address):
         await asyncio.start_server(start, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS)
         listener.listen(listeners.BACKLOG)
     while True:
-        await asyncio.sleep(TICK)
-        sessions.check_timeouts()
-        abort(clients, sessions)
+        now = sessions.clock()
+        await asyncio.sleep(TICK)  # what arrived before `now` has been received when this returns
+        sessions.check_timeouts(now)
+        abort_closed(sessions)
 
 
 async def converse(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    *,
-    clients: Clients,
-    sessions: Sessions,
+    sessions: Sessions[asyncio.StreamWriter],
 ) -> None:
-    """Send what there is to send, or else receive, until the connection is over."""
+    """Send, answer or receive, whichever is next, until the connection is closed."""
     descriptor = writer.get_extra_info("socket").fileno()
-    clients[descriptor] = writer
-    protocol = sessions.open(descriptor, listeners.text(writer.get_extra_info("peername")))
+    peer = listeners.text(writer.get_extra_info("peername"))
+    protocol = sessions.open(descriptor, writer, peer)
     writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has it all
-    while clients.get(descriptor) is writer:  # a descriptor is used again
+    while not protocol.over:
         try:
             if outgoing := protocol.data_to_send()[:CHUNK]:
                 writer.write(outgoing)
                 await writer.drain()
                 protocol.sent(len(outgoing))
-            elif protocol.ready:
+            elif protocol.queued:
                 protocol.resume()
             else:
                 protocol.receive_data(await reader.read(CHUNK))
         except OSError as error:
             protocol.close(str(error))
-        sessions.count(descriptor)
-        abort(clients, sessions)
-        await asyncio.sleep(0)  # others are served between two messages that were sent at once
+        sessions.update(descriptor)
+        abort_closed(sessions)
+        await asyncio.sleep(0)  # where nothing had to wait, serve other connections in between
 
 
-def abort(clients: Clients, sessions: Sessions) -> None:
+def abort_closed(sessions: Sessions[asyncio.StreamWriter]) -> None:
     """Close the connections that are over, whatever their coroutines are waiting for."""
-    for descriptor in sessions.pop_closed():
-        clients.pop(descriptor).transport.abort()
+    for writer in sessions.pop_closed():
+        writer.transport.abort()
