@@ -15,7 +15,7 @@ from bench.workloads import Target, Workload
 from clients import tcp_echo, udp_time
 from clients.addresses import Address
 from clients.checks import Check
-from services.udp_time.reply import reply
+from services.udp_time.reply import reply_to
 from tests.support.processes import Server, running
 from tests.support.sockets import receive, rest_of
 
@@ -132,14 +132,14 @@ def ask(address: Address, *requests: bytes) -> bytes:
 def test_a_clock_answers_as_ours_does(clock: Address, request_: bytes) -> None:
     """The same ID, if it is one, and the time."""
     answer = ask(clock, request_)
-    assert answer[:-CTIME] == reply(request_)[:-CTIME]
+    assert answer[:-CTIME] == reply_to(request_)[:-CTIME]
     assert udp_time.is_ctime(answer[-CTIME:])
 
 
 @pytest.mark.parametrize("request_", [b"Sun Nov 22 12:34:56 2026", b"ID Sun Nov 22 12:34:56 2026"])
 def test_a_clock_does_not_answer_an_answer(clock: Address, request_: bytes) -> None:
     """As ours: what is answered is the next request."""
-    assert reply(request_) == b""
+    assert reply_to(request_) == b""
     assert ask(clock, request_, b"the next")[:-CTIME] == b"the next "
 
 

@@ -1,1 +1,1 @@
-"""UDP time: each datagram is answered with the server's `time.ctime()`."""
+"""UDP time: the reply to a datagram is the server's `time.ctime()`."""

@@ -1,7 +1,7 @@
-"""UDP time, asyncio callbacks: the event loop receives, and calls a method for each datagram.
+"""UDP time, asyncio callbacks: the event loop receives, and calls a method for each request.
 
-For one socket this only adds to what the bare loop does. It pays where the same thread also has
-other sockets and timers to look after, which share the loop.
+For a single socket the event loop only adds to the work of the bare loop. It pays off if the same
+thread also serves other sockets and timers.
 """
 
 import asyncio
@@ -9,22 +9,22 @@ import logging
 from typing import cast
 
 from services import event_loop, runtime
-from services.udp_time.reply import reply
+from services.udp_time.reply import reply_to
 
 log = logging.getLogger("udp-time")
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams as they come."""
+    """Serve requests, one at a time."""
     event_loop.run(receive(address))
 
 
 async def receive(address: runtime.Address) -> None:
-    """Receive datagrams, and hand each to the Protocol; asyncio has that loop."""
+    """Receive requests, and pass each to the Protocol: asyncio runs the receive loop."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(Time, local_addr=address)
     log.info("listening on %s:%d", *transport.get_extra_info("sockname")[:2])
-    await loop.create_future()  # for ever
+    await loop.create_future()  # which never completes
 
 
 class Time(asyncio.DatagramProtocol):
@@ -33,17 +33,17 @@ class Time(asyncio.DatagramProtocol):
     transport: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport: it is what there is to send by."""
+        """Keep the transport, to send with it."""
         self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Send the time back to where the datagram came from."""
-        if response := reply(data):
-            self.transport.sendto(response, addr)
+        """Send the reply to the source address of the request."""
+        if reply := reply_to(data):
+            self.transport.sendto(reply, addr)
 
     def error_received(self, error: Exception) -> None:
-        """Log why there is no answer: a forged source address, such as a broadcast one."""
-        log.warning("no answer: %s", error)
+        """Log why there is no reply: a forged source address, for example a broadcast address."""
+        log.warning("no reply: %r", error)
 
 
 if __name__ == "__main__":

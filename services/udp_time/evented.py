@@ -1,7 +1,7 @@
-"""UDP time, event-driven: wait until there are datagrams, then answer those that have come.
+"""UDP time, event-driven: wait until the socket is readable, then serve the requests in its buffer.
 
-With a single socket this only adds a call, as the bare loop waits in `recvfrom` itself. It is
-worth it where one thread has several sockets to serve.
+With a single socket this only adds a system call: in the bare loop `recvfrom` itself waits. It pays
+off if one thread serves several sockets.
 """
 
 import logging
@@ -10,15 +10,15 @@ import socket
 from contextlib import suppress
 
 from services import runtime
-from services.udp_time.reply import MAX_SIZE, reply
+from services.udp_time.reply import RECV_SIZE, reply_to
 
-BATCH = 64  # datagrams to answer at a time; other sockets would be served in between
+MAX_REQUESTS = 64  # of one socket in one iteration, so that it could not starve other sockets
 
 log = logging.getLogger("udp-time")
 
 
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams whenever the kernel says that there are some."""
+    """Serve requests whenever the kernel says that the socket is readable."""
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
         selectors.DefaultSelector() as selector,
@@ -29,19 +29,19 @@ def serve(address: runtime.Address) -> None:
         log.info("listening on %s:%d", *server.getsockname())
         while True:
             selector.select()
-            with suppress(BlockingIOError):  # there is no more to receive
-                for _ in range(BATCH):
-                    answer(server)
+            with suppress(BlockingIOError):  # the socket's buffer is empty
+                for _ in range(MAX_REQUESTS):
+                    serve_request(server)
 
 
-def answer(server: socket.socket) -> None:
-    """Receive one datagram, and send the time back to where it came from."""
-    request, peer = server.recvfrom(MAX_SIZE)  # the kernel drops the rest of a longer one
+def serve_request(server: socket.socket) -> None:
+    """Receive one request, and send the reply to its source address."""
+    request, peer = server.recvfrom(RECV_SIZE)  # the kernel discards the rest of a longer datagram
     try:
-        if response := reply(request):
-            server.sendto(response, peer)
-    except OSError as error:  # the source may be forged: a broadcast address, for instance
-        log.warning("no answer to %s:%d: %r", *peer, error)
+        if reply := reply_to(request):
+            server.sendto(reply, peer)
+    except OSError as error:  # the source address may be forged: a broadcast address, for example
+        log.warning("no reply to %s:%d: %r", *peer, error)
 
 
 if __name__ == "__main__":

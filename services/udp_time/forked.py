@@ -5,16 +5,16 @@ from socketserver import BaseRequestHandler, ForkingUDPServer
 
 from services import runtime
 from services.udp_time.mixin import TimeMixIn
-from services.udp_time.reply import MAX_SIZE, reply
+from services.udp_time.reply import RECV_SIZE, reply_to
 
 log = logging.getLogger("udp-time")
 
 
-# The parent only receives and forks. The child has a copy of the datagram and of the socket,
-# answers, and ends; if it crashes, one answer is lost.
+# The parent only receives and forks. The child inherits the request and the socket, sends the
+# reply, and exits. If it crashes, one reply is lost.
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams, up to `max_children` at once."""
-    with Server(address, Answer) as server:
+    """Serve up to `max_children` requests concurrently."""
+    with Server(address, Time) as server:
         log.info("listening on %s:%d", *server.server_address)
         server.serve_forever()
 
@@ -22,20 +22,20 @@ def serve(address: runtime.Address) -> None:
 class Server(TimeMixIn, ForkingUDPServer):
     """The socket, and the parent."""
 
-    max_packet_size = MAX_SIZE  # the kernel drops the rest of a longer datagram
-    # With so many the parent waits until one ends, which is soon. Meanwhile datagrams wait in the
-    # socket's buffer, and what does not fit there is lost.
+    max_packet_size = RECV_SIZE  # the kernel discards the rest of a longer datagram
+    # At this limit the parent blocks until a child exits. Meanwhile requests are queued in the
+    # socket's receive buffer; the kernel drops those that do not fit.
     max_children = 40
 
 
-class Answer(BaseRequestHandler):
-    """A datagram and its answer, in a process of its own."""
+class Time(BaseRequestHandler):
+    """A request and its reply, in a process of its own."""
 
     def handle(self) -> None:
-        """Send the time back to where the datagram came from."""
+        """Send the reply to the source address of the request."""
         request, server = self.request
-        if response := reply(request):
-            server.sendto(response, self.client_address)
+        if reply := reply_to(request):
+            server.sendto(reply, self.client_address)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """UDP time, preforked: a process for each CPU, and in each the bare loop.
 
-Each has its own socket on the same port: with SO_REUSEPORT the kernel gives a datagram to one of
-them, by a hash of its addresses and ports (socket(7)). So a client that keeps its port keeps its
-worker, and the answers to it keep their order.
+Each worker process has its own socket on the same port. With SO_REUSEPORT the kernel chooses the
+socket of a request by a hash of its addresses and ports (socket(7)). So requests from one client
+port go to one worker, and the replies are sent in the order of the requests.
 """
 
 from functools import partial
@@ -11,10 +11,11 @@ from services import listeners, runtime, workers
 from services.udp_time import raw_loop
 
 
-# The sockets are opened here, before the first fork, and stay open: what waits in the buffer of a
-# worker that died is answered by its successor, where it would be lost with a socket of its own.
+# The parent opens all sockets before the first fork, and keeps them open: so when a worker dies,
+# the requests in its socket's receive buffer are served by its successor. If each worker opened
+# its own socket, they would be lost.
 def serve(address: runtime.Address) -> None:
-    """Start the workers, and start another one for each that ends."""
+    """Start the workers, and replace each worker that ends."""
     group = listeners.udp_group(address, workers.one_per_cpu())
     workers.run([partial(raw_loop.serve, address, server) for server in group])
 

@@ -1,36 +1,36 @@
-"""UDP time, a bare loop: receive a datagram, answer it, receive the next.
+"""UDP time, a bare loop: receive a request, send the reply, receive the next request.
 
-There are no connections, so no client can make another one wait: one thread serves all of them,
-each for as long as one `recvfrom` and one `sendto` take.
+There are no connections, and a request is complete when it arrives. So the thread waits for no
+particular client, only in `recvfrom` for a request of any client, and it can serve all of them.
 """
 
 import logging
 import socket
 
 from services import runtime
-from services.udp_time.reply import MAX_SIZE, reply
+from services.udp_time.reply import RECV_SIZE, reply_to
 
 log = logging.getLogger("udp-time")
 
 
 def serve(address: runtime.Address, inherited: socket.socket | None = None) -> None:
-    """Answer datagrams, one after the other; `inherited` is a socket that is bound already."""
+    """Serve requests, one at a time; `inherited` is a socket that is bound already."""
     with inherited or socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         if not inherited:
             server.bind(address)
         log.info("listening on %s:%d", *server.getsockname())
         while True:
-            answer(server)
+            serve_request(server)
 
 
-def answer(server: socket.socket) -> None:
-    """Receive one datagram, and send the time back to where it came from."""
-    request, peer = server.recvfrom(MAX_SIZE)  # the kernel drops the rest of a longer one
+def serve_request(server: socket.socket) -> None:
+    """Receive one request, and send the reply to its source address."""
+    request, peer = server.recvfrom(RECV_SIZE)  # the kernel discards the rest of a longer datagram
     try:
-        if response := reply(request):
-            server.sendto(response, peer)
-    except OSError as error:  # the source may be forged: a broadcast address, for instance
-        log.warning("no answer to %s:%d: %r", *peer, error)
+        if reply := reply_to(request):
+            server.sendto(reply, peer)
+    except OSError as error:  # the source address may be forged: a broadcast address, for example
+        log.warning("no reply to %s:%d: %r", *peer, error)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,27 @@
-"""What a time server answers, whatever its concurrency model."""
+"""The reply of a time server, whatever its concurrency model."""
 
 import re
 import time
 from functools import lru_cache
 
-MAX_SIZE = 64 + 1 + 24  # bytes of the longest reply; more of a datagram need not be received
+RECV_SIZE = 64 + 1 + 24  # bytes of our longest reply: enough of a request to recognise one
 ID = re.compile(rb"[ -~]{1,64}")
-ANSWER = re.compile(rb".*\d\d:\d\d:\d\d \d{4}", re.DOTALL)
+OWN_REPLY = re.compile(rb".*\d\d:\d\d:\d\d \d{4}", re.DOTALL)
 
 
-def reply(request: bytes) -> bytes:
-    """Return `ctime`, or `ID ctime` where the request is 1 to 64 printable ASCII characters.
+def reply_to(request: bytes) -> bytes:
+    """Return the reply to a request: `ctime`, 24 ASCII characters; or `ID ctime`; or b"" for none.
 
-    UDP can lose, repeat and reorder datagrams; by the ID a client knows which of its requests is
-    answered. `ctime` has 24 characters, so the ID is all but the last 25.
+    If the request is 1 to 64 printable ASCII bytes, it is echoed as an ID before the time. UDP can
+    lose, repeat and reorder datagrams; by the ID a client knows which request a reply belongs to.
+    The ID is the reply without its last 25 bytes, a space and the time.
 
-    A request that ends as these replies do gets b"", which is not to be sent: it may be the reply
-    of another time server, or of this one, to a datagram with a forged source address, and the
-    two would answer each other for ever.
+    A request that ends like our replies gets no reply. It may be the reply of another time server,
+    or of this one, to a request with a forged source address: the two servers would send replies to
+    each other for ever. Only our own format is recognised, not that of other UDP services.
     """
-    if len(request) >= 24 and ANSWER.fullmatch(request):
+    # A shorter request that ends like a reply, such as "12:00:00 2024", can only be an ID.
+    if len(request) >= 24 and OWN_REPLY.fullmatch(request):
         return b""
     now = ctime(int(time.time()))
     return request + b" " + now if ID.fullmatch(request) else now

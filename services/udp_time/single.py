@@ -5,17 +5,17 @@ from socketserver import BaseRequestHandler, UDPServer
 
 from services import runtime
 from services.udp_time.mixin import TimeMixIn
-from services.udp_time.reply import MAX_SIZE, reply
+from services.udp_time.reply import RECV_SIZE, reply_to
 
 log = logging.getLogger("udp-time")
 
 
-# What delays a TCP server of this model, a client that sends nothing, cannot happen here: a
-# datagram arrives whole, and nothing follows it. To the bare loop serve_forever() adds a poll()
-# before each receive, and an object for each datagram.
+# A TCP server of this model waits for a client that sends nothing. Here that cannot happen: a
+# request is complete when it arrives. Compared with the bare loop, serve_forever() adds a poll()
+# before each recvfrom(), and creates an object for each request.
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams, one after the other."""
-    with Server(address, Answer) as server:
+    """Serve requests, one at a time."""
+    with Server(address, Time) as server:
         log.info("listening on %s:%d", *server.server_address)
         server.serve_forever()
 
@@ -23,17 +23,17 @@ def serve(address: runtime.Address) -> None:
 class Server(TimeMixIn, UDPServer):
     """The socket."""
 
-    max_packet_size = MAX_SIZE  # the kernel drops the rest of a longer datagram
+    max_packet_size = RECV_SIZE  # the kernel discards the rest of a longer datagram
 
 
-class Answer(BaseRequestHandler):
-    """A datagram and its answer."""
+class Time(BaseRequestHandler):
+    """A request and its reply."""
 
     def handle(self) -> None:
-        """Send the time back to where the datagram came from."""
+        """Send the reply to the source address of the request."""
         request, server = self.request
-        if response := reply(request):
-            server.sendto(response, self.client_address)
+        if reply := reply_to(request):
+            server.sendto(reply, self.client_address)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@ from socketserver import BaseRequestHandler, ThreadingUDPServer
 
 from services import runtime
 from services.udp_time.mixin import TimeMixIn
-from services.udp_time.reply import MAX_SIZE, reply
+from services.udp_time.reply import RECV_SIZE, reply_to
 
 log = logging.getLogger("udp-time")
 
 
-# The main thread only receives. A thread costs more than the answer that it gives. It is worth it
-# where an answer has to wait for something (a disk, another server), as the next datagrams need
-# not wait too. A later datagram may then be answered first, so the client needs IDs.
+# The main thread only receives. To start a thread costs more than to make the reply. It pays off if
+# a reply has to wait for something (a disk, another server), because then the other requests need
+# not wait. Replies may come in another order than the requests, so clients need IDs.
 def serve(address: runtime.Address) -> None:
-    """Answer datagrams, all at once."""
-    with Server(address, Answer) as server:
+    """Serve requests concurrently."""
+    with Server(address, Time) as server:
         log.info("listening on %s:%d", *server.server_address)
         server.serve_forever()
 
@@ -23,18 +23,18 @@ def serve(address: runtime.Address) -> None:
 class Server(TimeMixIn, ThreadingUDPServer):
     """The socket."""
 
-    max_packet_size = MAX_SIZE  # the kernel drops the rest of a longer datagram
-    daemon_threads = True  # they end with the process; a datagram may get lost anyway
+    max_packet_size = RECV_SIZE  # the kernel discards the rest of a longer datagram
+    daemon_threads = True  # otherwise server_close() would wait for each thread
 
 
-class Answer(BaseRequestHandler):
-    """A datagram and its answer, in a thread of its own; all threads send on the one socket."""
+class Time(BaseRequestHandler):
+    """A request and its reply, in a thread of its own; all threads send on the same socket."""
 
     def handle(self) -> None:
-        """Send the time back to where the datagram came from."""
+        """Send the reply to the source address of the request."""
         request, server = self.request
-        if response := reply(request):
-            server.sendto(response, self.client_address)
+        if reply := reply_to(request):
+            server.sendto(reply, self.client_address)
 
 
 if __name__ == "__main__":

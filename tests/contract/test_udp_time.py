@@ -146,9 +146,9 @@ def test_an_answer_that_cannot_be_sent_is_a_line_in_the_log(
     module: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A request may bear a forged source, such as the broadcast address: sendto says EACCES."""
-    with module.Server((LOOPBACK, 0), module.Answer) as server:
+    with module.Server((LOOPBACK, 0), module.Time) as server:
         forged = (b"", server.socket), ("255.255.255.255", 9)
         monkeypatch.setattr(server, "get_request", lambda: forged)
         server.socket.sendto(b"", server.server_address)  # so that there is one to receive
         server.handle_request()
-        until(lambda: "no answer to 255.255.255.255:9: PermissionError" in caplog.text, "the line")
+        until(lambda: "no reply to 255.255.255.255:9: PermissionError" in caplog.text, "the line")

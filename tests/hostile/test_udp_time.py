@@ -197,7 +197,7 @@ def test_size(measured: Row, seed: int, driver: Driver) -> None:
     questions = [b"x" * size for size in (*range(100), 1000, 60 * KIB)]
     questions += [random.randbytes(random.randrange(100)) for _ in range(1000)]
     questions += [random.randbytes(60 * KIB) for _ in range(10)]
-    questions = [question for question in questions if reply.reply(question)]
+    questions = [question for question in questions if reply.reply_to(question)]
     longest = 0
     with (
         serving(driver) as server,

@@ -19,12 +19,12 @@ from tests.support.pace import until
 from tests.support.sockets import LOOPBACK, receive
 
 
-def test_an_answer_that_cannot_be_sent_ends_nothing() -> None:
+def test_a_reply_that_cannot_be_sent_ends_nothing() -> None:
     """A request may bear a forged source, such as the broadcast address: sendto says EACCES."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as real:
         forged = (b"", ("255.255.255.255", 9))
         server: Any = SimpleNamespace(recvfrom=lambda _: forged, sendto=real.sendto)
-        raw_loop.answer(server)
+        raw_loop.serve_request(server)
 
 
 def test_accepted_connections_of_tcp_echo_hold_up_nothing() -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from bench.peers import event_loop
 from services import runtime
-from services.udp_time.reply import reply
+from services.udp_time.reply import reply_to
 
 log = logging.getLogger("asyncio-protocol")
 
@@ -33,8 +33,8 @@ class Time(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """Send the time back to where the datagram came from."""
-        if response := reply(data):
-            self.transport.sendto(response, addr)
+        if reply := reply_to(data):
+            self.transport.sendto(reply, addr)
 
 
 if __name__ == "__main__":
