@@ -1,4 +1,4 @@
-"""Listening sockets: their options, the UNIX socket, and what it means when accept fails."""
+"""Listening sockets: their options, the UNIX socket, and what to do when accept fails."""
 
 import errno
 import logging
@@ -9,38 +9,64 @@ from pathlib import Path
 
 from services import runtime
 
-BACKLOG = 1024  # connections that the kernel keeps while none is accepted
-# accept(2) fails so while there is no descriptor, or no memory, for one more connection. That
-# stays in the queue, and epoll reports it again at once, over and over: see AcceptBackoff.
+BACKLOG = 1024  # length of the accept queue (the kernel caps it at net.core.somaxconn)
+# accept(2) fails with one of these while the process has no descriptor for another connection, or
+# the kernel no memory. The connection stays in the accept queue, so epoll would report the listener
+# as readable again at once, over and over: see AcceptBackoff.
 NO_CAPACITY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-RETRY_SECONDS = 0.5  # after which to try again
-UNSENT = 128 * 1024  # bytes that the kernel buffers for a client which it cannot send yet
+MAX_ACCEPTS = 64  # in one iteration, so that a burst of connects cannot starve open connections
+RETRY_SECONDS = 0.5  # between such a failure and the next accept
+NOT_SENT = 128 * 1024  # bytes of a connection that the kernel buffers before it sends them
+MAX_VANISHED_TIMEOUT = 65_535  # seconds: half of it is TCP_KEEPIDLE, which is at most 32767
 
 log = logging.getLogger("listeners")
 
 
-def tcp_listener(address: runtime.Address, *, shared: bool = False) -> socket.socket:
-    """Listen on a TCP port; raises OSError. Accepted connections inherit what is set here.
+def tcp_listener(
+    address: runtime.Address, *, shared: bool = False, send_buffer: int = 0, not_sent: int = 0
+) -> socket.socket:
+    """Listen on a TCP port; raises OSError. Accepted connections inherit the socket options.
 
-    Where it is `shared`, others of this user may listen on the same port (SO_REUSEPORT).
+    If it is `shared`, other processes of the same user may listen on this port (SO_REUSEPORT).
+    `send_buffer` is for limit_send_buffer(), and `not_sent` is TCP_NOTSENT_LOWAT (tcp(7)): 0 leaves
+    the kernel's default.
     """
-    listener = socket.create_server(address, backlog=BACKLOG, reuse_port=shared)
-    set_options(listener)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Connections of an earlier server may still be in TIME_WAIT; listen all the same.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # All options before listen(): the kernel completes handshakes from then on, and those
+        # connections would not inherit what is set later.
+        set_options(listener)
+        if send_buffer:
+            limit_send_buffer(listener, send_buffer)
+        if not_sent:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, not_sent)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 
-def tcp_group(address: runtime.Address, count: int) -> list[socket.socket]:
-    """Listen on a TCP port with `count` sockets, which share the connections."""
-    tcp_listener(address).close()  # raises if another server has the port, and would share it too
-    first = tcp_listener(address, shared=True)
-    where = first.getsockname()[:2]  # port 0 has become a number
-    return [first, *(tcp_listener(where, shared=True) for _ in range(count - 1))]
+def tcp_group(address: runtime.Address, count: int, *, send_buffer: int = 0) -> list[socket.socket]:
+    """Listen on a TCP port with `count` sockets, among which the kernel distributes connections."""
+    # A server that listens there with SO_REUSEPORT already would get a part of our connections.
+    # Without that option bind() fails then.
+    tcp_listener(address).close()
+    first = tcp_listener(address, shared=True, send_buffer=send_buffer)
+    bound = first.getsockname()[:2]  # port 0 has become a number
+    more = range(count - 1)
+    return [first, *(tcp_listener(bound, shared=True, send_buffer=send_buffer) for _ in more)]
 
 
 def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
-    """Bind `count` UDP sockets to a port, which share the datagrams."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as alone:
-        alone.bind(address)  # raises if another server has the port, and would share it too
+    """Bind `count` UDP sockets to a port, among which the kernel distributes the datagrams."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as not_shared:
+        not_shared.bind(address)  # fails if another server has the port; see tcp_group()
     group = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
     for server in group:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -49,12 +75,12 @@ def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
 
 
 def set_options(listener: socket.socket) -> None:
-    """Set what a connection needs that is to be answered at once, and may break without a FIN."""
-    # Nagle's algorithm would hold back a short answer until the one before is acknowledged.
+    """Have connections send small messages at once, and notice peers that vanished."""
+    # Nagle's algorithm would hold back a small message until the previous one is acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A peer that vanishes (no power, no network) sends no FIN. The kernel probes one that is
-    # silent, and gives up on one that acknowledges nothing (tcp(7)).
-    timeout = runtime.setting("WIRELAB_VANISHED_TIMEOUT", "60", runtime.positive)  # seconds
+    # A peer that vanishes (no power, no network) sends no FIN. The kernel probes a connection that
+    # is idle, and closes one on which nothing is acknowledged (tcp(7)).
+    timeout = runtime.setting("WIRELAB_VANISHED_TIMEOUT", "60", vanished_timeout)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, timeout // 2))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, timeout // 6))
@@ -62,44 +88,51 @@ def set_options(listener: socket.socket) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout * 1000)
 
 
-def limit_buffer(listener: socket.socket, size: int) -> None:
-    """Have the kernel buffer about `size` bytes for a connection whose peer reads nothing.
+def vanished_timeout(text: str) -> int:
+    """Parse a number of seconds that TCP_KEEPIDLE and TCP_USER_TIMEOUT can be derived from."""
+    if (seconds := runtime.positive(text)) <= MAX_VANISHED_TIMEOUT:
+        return seconds
+    raise ValueError(f"a whole number up to {MAX_VANISHED_TIMEOUT}")
 
-    By itself it lets that buffer grow to 4 MiB: tcp(7), tcp_wmem.
+
+def limit_send_buffer(listener: socket.socket, size: int) -> None:
+    """Limit the kernel's send buffer of each connection to `size` bytes of data.
+
+    Linux doubles the number, as its own bookkeeping is counted too (socket(7)). Without a limit
+    the buffer of a connection whose peer reads slowly grows to 4 MiB (tcp(7), tcp_wmem).
     """
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 def tcp_and_unix(address: runtime.Address) -> list[socket.socket]:
-    """Listen on a TCP port, and on a UNIX socket where one is set, as those do who count bytes.
+    """Listen on a TCP port, and on a UNIX socket if one is set; log the addresses.
 
-    What a client does not read waits in the server, where it is counted, rather than in the kernel.
+    For servers with a memory budget: bytes that the peer does not read stay in the server, which
+    counts them, rather than in the kernel, which does not.
     """
-    tcp = tcp_listener(address)
-    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-    listening = [tcp, *unix_listeners()]
+    listening = [tcp_listener(address, not_sent=NOT_SENT), *unix_listeners()]
     for listener in listening:
         log.info("listening on %s", text(listener.getsockname()))
     return listening
 
 
 def unix_listeners() -> list[socket.socket]:
-    """Listen on the UNIX socket that `WIRELAB_UNIX_SOCKET` names: on none if it is not set.
+    """Listen on the UNIX socket at the path `WIRELAB_UNIX_SOCKET`, if that is set.
 
-    Its file outlives the socket, and is removed when the server stops. Raises SettingError where
-    there cannot be one.
+    Closing a socket does not remove its file, so this happens when the server stops. Raises
+    SettingError if no socket can be created at that path.
     """
     if not (path := runtime.setting("WIRELAB_UNIX_SOCKET", "", str)):
         return []
     listener = socket.socket(socket.AF_UNIX)
     try:
-        if Path(path).is_socket():  # of a server that was killed
+        if Path(path).is_socket():  # left by a server that was killed
             Path(path).unlink()
         listener.bind(path)
     except OSError as error:
         listener.close()
         raise runtime.SettingError(
-            f"WIRELAB_UNIX_SOCKET has value {path!r}. Not where a socket can be: {error}"
+            f"WIRELAB_UNIX_SOCKET has value {path!r}. Not a path for a socket: {error}"
         ) from None
     runtime.at_exit.callback(Path(path).unlink, missing_ok=True)
     listener.listen(BACKLOG)
@@ -109,7 +142,7 @@ def unix_listeners() -> list[socket.socket]:
 def accept_failed(error: OSError) -> bool:
     """Log why accept failed; return whether that was for lack of descriptors or memory.
 
-    An empty queue is no failure: BlockingIOError is not logged.
+    A BlockingIOError is not logged: it says that the accept queue is empty.
     """
     if not isinstance(error, BlockingIOError):
         log.warning("accept: %s", error)
@@ -117,30 +150,41 @@ def accept_failed(error: OSError) -> bool:
 
 
 def text(address: object) -> str:
-    """Return the address of a socket as logs have it; a client's UNIX socket has none."""
+    """Return the address of a socket for log messages; the client of a UNIX socket has none."""
     if isinstance(address, tuple):
         return "{}:{}".format(*address)
     return str(address or "the UNIX socket")
 
 
 class AcceptBackoff:
-    """Has epoll ignore a listener for RETRY_SECONDS when accept fails for lack of capacity."""
+    """Registers a listener with epoll, and pauses it for RETRY_SECONDS if accept has no capacity.
 
-    def __init__(self, epoll: select.epoll, listener: socket.socket) -> None:
-        self.timeout: float | None = None  # for epoll.poll(): seconds during a pause
-        self._epoll = epoll
+    accept is called inside a `with` block, which catches its OSError: see accept_failed().
+    """
+
+    def __init__(self, listener: socket.socket, epoll: select.epoll) -> None:
         self._listener = listener
-        self._until = 0.0
+        self._epoll = epoll
+        self._until = 0.0  # when the pause ends, if there is one
+        epoll.register(listener, select.EPOLLIN)
 
-    def failed(self, error: OSError) -> None:
-        """Pause if `error`, which accept has raised, means that there is no capacity."""
+    def timeout(self) -> float | None:
+        """Return for how many seconds epoll may wait; end a pause that lasted long enough."""
+        if not self._until:
+            return None
+        if (remaining := self._until - time.monotonic()) > 0:
+            return remaining
+        self._epoll.modify(self._listener, select.EPOLLIN)
+        self._until = 0.0
+        return None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        if not isinstance(error, OSError):
+            return False
         if accept_failed(error):
             self._epoll.modify(self._listener, 0)
-            self.timeout = RETRY_SECONDS
             self._until = time.monotonic() + RETRY_SECONDS
-
-    def resume(self) -> None:
-        """End the pause, if there is one and it has lasted long enough."""
-        if self.timeout and time.monotonic() >= self._until:
-            self._epoll.modify(self._listener, select.EPOLLIN)
-            self.timeout = None
+        return True

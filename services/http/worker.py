@@ -58,7 +58,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._listener: socket.socket = self.sockets[0].sock
         self._listener.setblocking(False)
         # No keepalive: each client has a deadline, which one that has vanished misses.
-        listeners.limit_buffer(self._listener, CHUNK)
+        listeners.limit_send_buffer(self._listener, CHUNK)
         with select.epoll() as self._epoll:
             self._epoll.register(self._listener, select.EPOLLIN)
             self._epoll.register(self.PIPE[0], select.EPOLLIN)

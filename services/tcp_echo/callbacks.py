@@ -1,7 +1,7 @@
 """TCP echo, asyncio callbacks: a Protocol for each connection, whose methods the event loop calls.
 
-What asyncio's streams are made of, without their buffers: `data_received` is called with what one
-recv returned, and `write` sends at once what the kernel takes and keeps the rest.
+The streams of coroutines.py are built on this. `data_received` is called with what one recv()
+returned; `write` sends at once what the kernel takes, and buffers the rest.
 """
 
 import asyncio
@@ -18,18 +18,17 @@ log = logging.getLogger("tcp-echo")
 
 
 def serve(address: runtime.Address) -> None:
-    """Serve connections, all at once."""
+    """Serve connections concurrently."""
     event_loop.run(accept(address))
 
 
 async def accept(address: runtime.Address) -> None:
-    """Accept connections, and make a Protocol for each; asyncio has that loop."""
-    with listeners.tcp_listener(address) as listener:
-        listeners.limit_buffer(listener, CHUNK)
+    """Accept connections, and create a Protocol for each: asyncio runs the accept loop."""
+    with listeners.tcp_listener(address, send_buffer=CHUNK) as listener:
         loop = asyncio.get_running_loop()
         factory = partial(Echo, transform_from_settings())
         server = await loop.create_server(factory, sock=listener, backlog=event_loop.ACCEPTS)
-        listener.listen(listeners.BACKLOG)
+        listener.listen(listeners.BACKLOG)  # see event_loop.ACCEPTS
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
 
@@ -43,27 +42,28 @@ class Echo(asyncio.Protocol):
         self.transform = transform
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport: it is what there is to write to."""
+        """Keep the transport, to write to it."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(0)  # bytes kept, above which writing is to pause
-        log.info("connection from %s:%d", *transport.get_extra_info("peername")[:2])
+        self.transport.set_write_buffer_limits(0)  # any byte in its buffer calls pause_writing()
+        self.peer = transport.get_extra_info("peername")[:2]
+        log.info("connection from %s:%d", *self.peer)
 
     def data_received(self, data: bytes) -> None:
-        """Send back what came."""
+        """Send the data back."""
         self.transport.write(self.transform(data))
 
     def pause_writing(self) -> None:
-        """Receive no more from a client that does not read: all of it would be kept in memory."""
+        """Stop receiving while the client does not read: its data would pile up in memory."""
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Receive again, when the kernel has taken what was kept."""
+        """Receive again, as the kernel has taken what was buffered."""
         self.transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Log what ended the connection, unless it was the client's FIN."""
+        """Log the error that ended the connection, unless it was EOF."""
         if error:
-            log.info("connection broken off: %s", error)
+            log.info("connection from %s:%d closed: %r", *self.peer, error)
 
 
 if __name__ == "__main__":

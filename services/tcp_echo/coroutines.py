@@ -1,7 +1,7 @@
 """TCP echo, asyncio streams: a coroutine for each connection, and one thread for all of them.
 
-It reads like a thread for each connection. But a coroutine gives way only at an `await` that has
-to wait, so a step never takes long, and nothing is shared between two of them in mid-step.
+The code reads like a thread for each connection. But only at an `await` that has to wait does the
+event loop switch to another coroutine; so code without `await` needs no lock, and must be short.
 """
 
 import asyncio
@@ -17,19 +17,18 @@ log = logging.getLogger("tcp-echo")
 
 
 def serve(address: runtime.Address) -> None:
-    """Serve connections, all at once."""
+    """Serve connections concurrently."""
     event_loop.run(accept(address))
 
 
 async def accept(address: runtime.Address) -> None:
-    """Accept connections, and start a coroutine for each; asyncio has that loop."""
+    """Accept connections, and start a coroutine for each: asyncio runs the accept loop."""
     handler = partial(echo, transform=transform_from_settings())
-    with listeners.tcp_listener(address) as listener:
-        listeners.limit_buffer(listener, CHUNK)
+    with listeners.tcp_listener(address, send_buffer=CHUNK) as listener:
         server = await asyncio.start_server(
             handler, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS
         )
-        listener.listen(listeners.BACKLOG)
+        listener.listen(listeners.BACKLOG)  # see event_loop.ACCEPTS
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
 
@@ -37,18 +36,20 @@ async def accept(address: runtime.Address) -> None:
 async def echo(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transform: Transform
 ) -> None:
-    """Send back what comes, until the client's FIN."""
-    log.info("connection from %s:%d", *writer.get_extra_info("peername")[:2])
+    """Echo until EOF (the client's FIN)."""
+    peer = writer.get_extra_info("peername")[:2]
+    log.info("connection from %s:%d", *peer)
     try:
         while data := await reader.read(CHUNK):
             writer.write(transform(data))
-            # Backpressure: a client that does not read is not read from either. Without this line
-            # all that it sends would pile up in memory.
+            # Backpressure: nothing is received from a client that does not read. Without this line
+            # everything that it sends would pile up in memory.
             await writer.drain()
-            # Neither call above gives way while there is data and room: others are served here.
+            # While there is data to read and room to write, neither `await` above has to wait.
+            # Let the event loop switch to the other connections here.
             await asyncio.sleep(0)
     except OSError as error:
-        log.info("connection broken off: %s", error)
+        log.info("connection from %s:%d closed: %r", *peer, error)
     finally:
         writer.close()
 

@@ -5,65 +5,65 @@ import select
 import socket
 
 from services import runtime
-from services.listeners import AcceptBackoff, limit_buffer, tcp_listener
+from services.listeners import MAX_ACCEPTS, AcceptBackoff, tcp_listener
 from services.tcp_echo.transform import Transform, transform_from_settings
 
-CHUNK = 64 * 1024  # bytes buffered for a connection, at most: as many here as in the kernel
-BATCH = 64  # connections to accept at a time; those that are open are served in between
-
+CHUNK = 64 * 1024  # bytes: limits what is pending here for a connection, and also its SO_SNDBUF
 log = logging.getLogger("tcp-echo")
 
 
-# epoll(7) returns what can be read or written without waiting, so no other call blocks. A client
-# is read from only while nothing is buffered for it: one that sends and never reads costs one
-# chunk here, and the rest of what it sends waits in its own send buffer. Its FIN is read last, when
-# everything that it sent before has gone back.
+# No socket here blocks (O_NONBLOCK), and epoll(7) says which ones to try. A client is received from
+# only while nothing is pending for it: if it sends and never reads, its data stays in the kernel's
+# buffers, and then on its side. recv() returns b"" (FIN) only after all earlier data was echoed.
 def serve(address: runtime.Address, inherited: socket.socket | None = None) -> None:
     """Accept connections, and echo on those that are ready; `inherited` is an open listener."""
     transform = transform_from_settings()
-    clients: dict[int, socket.socket] = {}
-    outgoing: dict[int, bytes] = {}  # of clients that read more slowly than they send
-    with inherited or tcp_listener(address) as listener, select.epoll() as epoll:
+    clients: dict[int, socket.socket] = {}  # by descriptor
+    pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; never b""
+    with inherited or tcp_listener(address, send_buffer=CHUNK) as listener, select.epoll() as epoll:
         listener.setblocking(False)
-        limit_buffer(listener, CHUNK)
-        epoll.register(listener, select.EPOLLIN)
-        backoff = AcceptBackoff(epoll, listener)
+        backoff = AcceptBackoff(listener, epoll)  # which registers the listener
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         while True:
-            for descriptor, events in epoll.poll(backoff.timeout):
-                if not (client := clients.get(descriptor)):
-                    try:
+            for descriptor, events in epoll.poll(backoff.timeout()):
+                if descriptor == listener.fileno():
+                    with backoff:  # ends at an empty queue; without descriptors or memory, pauses
                         accept(listener, epoll, clients)
-                    except OSError as error:  # mostly BlockingIOError: none waits any more
-                        backoff.failed(error)
-                elif (rest := echo(client, outgoing.pop(descriptor, b""), transform)) is None:
-                    clients.pop(descriptor).close()
-                elif rest or events & select.EPOLLOUT:
-                    outgoing[descriptor] = rest
-                    epoll.modify(descriptor, select.EPOLLOUT if rest else select.EPOLLIN)
-            backoff.resume()
+                    continue
+                rest = echo_step(clients[descriptor], pending.pop(descriptor, b""), transform)
+                if rest is None:
+                    clients.pop(descriptor).close()  # which also removes it from epoll
+                elif rest:
+                    pending[descriptor] = rest
+                    epoll.modify(descriptor, select.EPOLLOUT)
+                elif events & select.EPOLLOUT:  # nothing is pending any more: receive again
+                    epoll.modify(descriptor, select.EPOLLIN)
 
 
 def accept(listener: socket.socket, epoll: select.epoll, clients: dict[int, socket.socket]) -> None:
-    """Accept a batch of the connections that wait; raises OSError where there are fewer."""
-    for _ in range(BATCH):
+    """Accept up to MAX_ACCEPTS connections; raises BlockingIOError once the queue is empty."""
+    for _ in range(MAX_ACCEPTS):
         client, peer = listener.accept()
-        log.info("connection from %s:%d", *peer[:2])
+        log.info("connection %d from %s:%d", client.fileno(), *peer[:2])
         client.setblocking(False)
         epoll.register(client, select.EPOLLIN)
         clients[client.fileno()] = client
 
 
-def echo(client: socket.socket, data: bytes, transform: Transform) -> bytes | None:
-    """Send `data`, or else what can be received; return what is left, None at the end."""
+def echo_step(client: socket.socket, pending: bytes, transform: Transform) -> bytes | None:
+    """Send `pending`, or receive first if it is b""; return what is then pending, None at EOF."""
     try:
-        if data := data or transform(client.recv(CHUNK)):
-            return data[client.send(data) :]
+        if not pending:
+            data = client.recv(CHUNK)
+            if not data:
+                return None
+            pending = transform(data)
+        return pending[client.send(pending) :]
     except BlockingIOError:
-        return data
+        return pending
     except OSError as error:
-        log.info("connection closed: %r", error)
-    return None
+        log.info("connection %d closed: %r", client.fileno(), error)
+        return None
 
 
 if __name__ == "__main__":

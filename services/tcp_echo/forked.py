@@ -13,12 +13,16 @@ log = logging.getLogger("tcp-echo")
 
 
 # The parent only accepts and forks, and then closes its descriptor of the connection. The child
-# has a descriptor of its own, and a copy of all that the parent had in memory at that moment. So
-# children share nothing, use all cores, and one that crashes ends one connection. They also have
-# a copy of the listener, which keeps the port no longer than the parent does: when the parent
-# ends, by whatever signal, the kernel ends them too (services/runtime.py).
+# inherits a descriptor of the connection, and a copy of the parent's memory. So children run on all
+# cores, change no memory of each other, and a child that crashes ends one connection. Each child
+# also inherits the listener. Children are ended with the parent (services/runtime.py), so none
+# keeps the port.
+#
+# After fork() in a process with several threads, the child has only the thread that forked, and a
+# lock that another thread held is never released; Python 3.12 and later has a DeprecationWarning
+# for that. It is safe here: the only other thread waits in sigwait(), and holds no lock.
 def serve(address: runtime.Address) -> None:
-    """Serve connections, up to `max_children` at once."""
+    """Serve up to `max_children` connections concurrently."""
     with Server(address, Echo) as server:
         server.transform = transform_from_settings()
         log.info("listening on %s:%d", *server.server_address)
@@ -29,8 +33,8 @@ class Server(EchoMixIn, ForkingTCPServer):
     """The listener, and the parent."""
 
     allow_reuse_address = True  # connections of an earlier server may still be in TIME_WAIT
-    request_queue_size = 1024  # connections that can wait to be accepted; the default is 5
-    max_children = 256  # with so many the parent accepts nobody until one ends; the default is 40
+    request_queue_size = 1024  # length of the accept queue; the default is 5
+    max_children = 256  # at this limit the parent blocks until a child exits; the default is 40
 
 
 class Echo(BaseRequestHandler):
@@ -39,7 +43,7 @@ class Echo(BaseRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        """Send back what comes, until the client's FIN."""
+        """Echo until EOF (the client's FIN)."""
         log.info("connection from %s:%d", *self.client_address)
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))

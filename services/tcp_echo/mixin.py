@@ -1,4 +1,4 @@
-"""What the socketserver drivers of the echo share: nothing of their model, and no I/O."""
+"""What the socketserver drivers share: nothing of their model, and no I/O."""
 
 import logging
 import sys
@@ -9,10 +9,14 @@ log = logging.getLogger("tcp-echo")
 
 
 class EchoMixIn:
-    """A `TCPServer` that knows the transform, and logs an error of a connection in one line."""
+    """A `TCPServer` that has a transform, and logs errors in one line.
+
+    An exception that handle() raises, such as a reset by the client, goes to handle_error(). After
+    that the server closes the connection, and continues with the others.
+    """
 
     transform: Transform
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Log why a connection was closed early; the inherited method prints a traceback."""
-        log.info("connection closed: %r", sys.exception())
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:  # noqa: ARG002
+        """Log why a connection ended before EOF; the inherited method prints a traceback."""
+        log.info("connection from %s:%d closed: %r", *client_address, sys.exception())

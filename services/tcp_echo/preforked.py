@@ -1,26 +1,27 @@
 """TCP echo, preforked: a process for each CPU, and in each the event-driven server.
 
-Python runs one thread at a time in a process, so more cores take more processes. Each has its own
-listener on the same port: with SO_REUSEPORT the kernel gives a new connection to one of them, by a
-hash of its addresses and ports (socket(7)).
+Python runs one thread at a time in a process, so it takes several processes to use several CPUs.
+Each worker process has its own listener on the same port. With SO_REUSEPORT the kernel chooses the
+listener of a new connection by a hash of the connection's addresses and ports (socket(7)).
 """
 
 from functools import partial
 
 from services import listeners, runtime, workers
 from services.tcp_echo import evented
+from services.tcp_echo.transform import transform_from_settings
 
 
-# A connection is in the queue of one of the listeners from its handshake on. If a worker opened its
-# listener itself, then with the worker the listener would end, and the kernel would reset all that
-# wait in its queue, idle as the other workers may be. And when the next worker opened another one,
-# the hash would be over another number of listeners: the ACK that completes a handshake could then
-# belong to a listener that has never seen its SYN, and would be answered by a reset. So they are
-# opened here, before the first fork, and stay open: what waits in the queue of a worker that died
-# is served by its successor.
+# The parent opens all listeners before the first fork, and keeps them open: so when a worker dies,
+# the connections in the accept queue of its listener are served by its successor. If each worker
+# opened its own listener, the listener would close when the worker dies, and the kernel would reset
+# the connections in its queue. And as the number of listeners changes, so does the kernel's choice:
+# the ACK that completes a handshake could reach another listener than the SYN, and be answered by a
+# reset.
 def serve(address: runtime.Address) -> None:
-    """Start the workers, and start another one for each that ends."""
-    group = listeners.tcp_group(address, workers.one_per_cpu())
+    """Start the workers, and replace each worker that ends."""
+    transform_from_settings()  # an error in this setting ends the parent, and not each worker
+    group = listeners.tcp_group(address, workers.one_per_cpu(), send_buffer=evented.CHUNK)
     workers.run([partial(evented.serve, address, listener) for listener in group])
 
 

@@ -15,18 +15,19 @@ WORKERS = 16
 log = logging.getLogger("tcp-echo")
 
 
-# Every worker runs the loop of a server that serves one connection at a time, and all of them
-# share one listener. A new connection wakes all idle workers; one gets it, and the others wait in
-# accept() for the next. So the pool serves as many connections as it has workers, and one more
-# has to wait, even when nothing happens on any of those. serve_forever() is not made to run
-# several times on one object, and shutdown() would stop only some of the loops: the workers are
-# daemon threads, which end with the process.
+# Every worker runs the loop of a server that serves one connection at a time, and all workers share
+# one listener. The loop waits in select(), and then calls accept(), which blocks. A new connection
+# wakes all idle workers from select(); one worker gets the connection, and the others wait in
+# accept() for the next. So the pool serves 16 connections, and connection 17 waits, even if the
+# other 16 are idle. serve_forever() is not made to run several times on one object: shutdown()
+# would stop only some of the loops. So we never call shutdown(); the workers are daemon threads,
+# which end with the process.
 def serve(address: runtime.Address) -> None:
-    """Serve connections, as many at once as there are workers."""
+    """Serve as many connections concurrently as there are workers."""
     with Server(address, Echo, bind_and_activate=False) as server:
         server.transform = transform_from_settings()
-        # This is what allow_reuse_address = True does, by hand. Any option of a socket that has
-        # to be set before bind() can be set here.
+        # This is what allow_reuse_address = True does, by hand. Any socket option that has to be
+        # set before bind() can be set here.
         server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.server_bind()
         server.server_activate()
@@ -39,16 +40,16 @@ def serve(address: runtime.Address) -> None:
 class Server(EchoMixIn, TCPServer):
     """The listener."""
 
-    request_queue_size = 1024  # connections that can wait to be accepted; the default is 5
+    request_queue_size = 1024  # length of the accept queue; the default is 5
 
 
 class Echo(BaseRequestHandler):
-    """A connection, in one of the threads."""
+    """A connection, in one of the workers."""
 
     server: Server
 
     def handle(self) -> None:
-        """Send back what comes, until the client's FIN."""
+        """Echo until EOF (the client's FIN)."""
         log.info("connection from %s:%d", *self.client_address)
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))

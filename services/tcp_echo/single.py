@@ -12,10 +12,10 @@ CHUNK = 64 * 1024  # bytes
 log = logging.getLogger("tcp-echo")
 
 
-# serve_forever() is the bare loop: it waits for a connection, accepts it and calls handle(), all
-# in the one thread that there is. It accepts the next connection when handle() has returned.
+# serve_forever() is the loop of raw_loop.py: it waits for a connection, accepts it and calls
+# handle(), all in one thread. It accepts the next connection when handle() has returned.
 def serve(address: runtime.Address) -> None:
-    """Serve connections, one after the other."""
+    """Serve connections, one at a time."""
     with Server(address, Echo) as server:
         server.transform = transform_from_settings()
         log.info("listening on %s:%d", *server.server_address)
@@ -26,7 +26,7 @@ class Server(EchoMixIn, TCPServer):
     """The listener."""
 
     allow_reuse_address = True  # connections of an earlier server may still be in TIME_WAIT
-    request_queue_size = 1024  # connections that can wait to be accepted; the default is 5
+    request_queue_size = 1024  # length of the accept queue; the default is 5
 
 
 class Echo(BaseRequestHandler):
@@ -35,7 +35,7 @@ class Echo(BaseRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        """Send back what comes, until the client's FIN."""
+        """Echo until EOF (the client's FIN)."""
         log.info("connection from %s:%d", *self.client_address)
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))

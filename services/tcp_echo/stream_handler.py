@@ -12,10 +12,12 @@ CHUNK = 64 * 1024  # bytes
 log = logging.getLogger("tcp-echo")
 
 
-# Here too one connection delays all others, but not for ever: a client that sends nothing for the
-# length of the timeout, or reads nothing, is disconnected.
+# As in raw_loop.py and single.py, one connection delays all others. The timeout limits that, but
+# only in part: it is for each recv(), and for each sendall() in total. A client that sends nothing
+# for 5 s is disconnected. A client that sends one byte every 4 s holds the server for as long as it
+# likes; and one that reads steadily, but needs over 5 s for a chunk, is cut off.
 def serve(address: runtime.Address) -> None:
-    """Serve connections, one after the other."""
+    """Serve connections, one at a time."""
     with Server(address, Echo) as server:
         server.transform = transform_from_settings()
         log.info("listening on %s:%d", *server.server_address)
@@ -26,24 +28,24 @@ class Server(EchoMixIn, TCPServer):
     """The listener."""
 
     allow_reuse_address = True  # connections of an earlier server may still be in TIME_WAIT
-    request_queue_size = 1024  # connections that can wait to be accepted; the default is 5
+    request_queue_size = 1024  # length of the accept queue; the default is 5
 
 
 class Echo(StreamRequestHandler):
     """A connection: `rfile` to read from, `wfile` to write to."""
 
     server: Server
-    timeout = 5  # seconds for each read, and for each write as a whole; the default is None
-    rbufsize = CHUNK  # how much rfile reads ahead; -1, the default, is 8 KiB
+    timeout = 5  # seconds; the default is None
+    rbufsize = -1  # the default, a buffer of 8 KiB; read1() does not use it while it is empty
     wbufsize = 0  # wfile buffers nothing, so there is nothing to flush
     # Nagle's algorithm would delay a short answer until the previous one is acknowledged.
     disable_nagle_algorithm = True
 
     def handle(self) -> None:
-        """Send back what comes, until the client's FIN."""
+        """Echo until EOF (the client's FIN)."""
         log.info("connection from %s:%d", *self.client_address)
-        # read1() returns what one recv brings. read(), and `for line in rfile`, would wait for
-        # more, which a client may send only after it has its answer.
+        # read1() returns what one recv() returns. read() would wait for CHUNK bytes, and readline()
+        # for a line feed, which a client may send only after it has its answer.
         while data := self.rfile.read1(CHUNK):
             self.wfile.write(self.server.transform(data))
 

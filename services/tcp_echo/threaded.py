@@ -13,11 +13,11 @@ log = logging.getLogger("tcp-echo")
 
 
 # The main thread only accepts. Each connection has a thread of its own, which can wait in recv or
-# sendall for as long as it has to, while the kernel runs the others. Nothing limits their number
-# but memory, descriptors, and how many threads the system allows. A client for which no thread
-# can be started is disconnected.
+# sendall for as long as it has to, while the kernel runs the other threads. The number of threads
+# is limited only by memory, by descriptors, and by how many threads the system allows. If no thread
+# can be started for a connection, the server closes it.
 def serve(address: runtime.Address) -> None:
-    """Serve connections, all at once."""
+    """Serve connections concurrently."""
     with Server(address, Echo) as server:
         server.transform = transform_from_settings()
         log.info("listening on %s:%d", *server.server_address)
@@ -28,8 +28,8 @@ class Server(EchoMixIn, ThreadingTCPServer):
     """The listener."""
 
     allow_reuse_address = True  # connections of an earlier server may still be in TIME_WAIT
-    request_queue_size = 1024  # connections that can wait to be accepted; the default is 5
-    daemon_threads = True  # they end with the process, which would otherwise wait for each client
+    request_queue_size = 1024  # length of the accept queue; the default is 5
+    daemon_threads = True  # otherwise server_close() would wait until each client has left
 
 
 class Echo(BaseRequestHandler):
@@ -38,7 +38,7 @@ class Echo(BaseRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        """Send back what comes, until the client's FIN."""
+        """Echo until EOF (the client's FIN)."""
         log.info("connection from %s:%d", *self.client_address)
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))

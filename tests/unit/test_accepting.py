@@ -1,4 +1,4 @@
-"""How the event-driven servers take a connection, without a process around them."""
+"""How the event-driven servers accept connections, without a process around them."""
 
 import errno
 import os
@@ -28,15 +28,38 @@ def test_a_reply_that_cannot_be_sent_ends_nothing() -> None:
 
 
 def test_accepted_connections_of_tcp_echo_hold_up_nothing() -> None:
-    """All that wait are taken, and no call on one of them blocks the loop."""
+    """All pending connections are accepted, and no call on one of them blocks the loop."""
     clients: dict[int, socket.socket] = {}
-    with listeners.tcp_listener((LOOPBACK, 0)) as listener, select.epoll() as epoll:
+    with (
+        listeners.tcp_listener((LOOPBACK, 0)) as listener,
+        select.epoll() as epoll,
+        ExitStack() as stack,
+    ):
         listener.setblocking(False)
-        with socket.create_connection(listener.getsockname()), pytest.raises(BlockingIOError):
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        with pytest.raises(BlockingIOError):
             tcp_echo.accept(listener, epoll, clients)
-        (accepted,) = clients.values()
-        with accepted:
-            assert not accepted.getblocking()
+        assert len(clients) == 3
+        for client in clients.values():
+            assert not stack.enter_context(client).getblocking()
+
+
+def test_open_connections_of_tcp_echo_are_served_within_a_burst_of_connects() -> None:
+    """At most 64 connections are accepted in one iteration; the others stay in the queue."""
+    clients: dict[int, socket.socket] = {}
+    with (
+        listeners.tcp_listener((LOOPBACK, 0)) as listener,
+        select.epoll() as epoll,
+        ExitStack() as stack,
+    ):
+        listener.setblocking(False)
+        for _ in range(65):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        tcp_echo.accept(listener, epoll, clients)
+        for client in clients.values():
+            stack.enter_context(client)
+        assert len(clients) == listeners.MAX_ACCEPTS == 64
 
 
 class Listener(socket.socket):
@@ -72,11 +95,11 @@ def stop_or_echo(data: bytes) -> bytes:
 def test_without_capacity_tcp_echo_pauses_accepting_and_serves_the_others(
     error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection that waits in the queue is reported at once, over and over, unless it pauses."""
+    """Otherwise epoll would report the queued connection again at once, over and over."""
     monkeypatch.setattr(listeners, "RETRY_SECONDS", 0.2)
     monkeypatch.setattr(tcp_echo, "transform_from_settings", lambda: stop_or_echo)
     listener = Listener(fileno=listeners.tcp_listener((LOOPBACK, 0)).detach())
-    monkeypatch.setattr(tcp_echo, "tcp_listener", lambda _: listener)
+    monkeypatch.setattr(tcp_echo, "tcp_listener", lambda *_, **__: listener)
     address = listener.getsockname()
     with ThreadPoolExecutor(1) as thread, ExitStack() as listener.accepted:
         serving = thread.submit(tcp_echo.serve, address)
@@ -104,12 +127,27 @@ def echoed(client: socket.socket, data: bytes) -> bool:
     return receive(client, len(data)) == data
 
 
-def test_tcp_echo_goes_on_accepting_after_other_errors() -> None:
+@pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO], ids=errno.errorcode.get)
+def test_tcp_echo_goes_on_accepting_after_other_errors(error: int) -> None:
     """accept(2) also reports what happened to a single connection that was in the queue."""
-    with listeners.tcp_listener((LOOPBACK, 0)) as listener, select.epoll() as epoll:
-        epoll.register(listener, select.EPOLLIN)
-        backoff = listeners.AcceptBackoff(epoll, listener)
+    listener = Listener(fileno=listeners.tcp_listener((LOOPBACK, 0)).detach())
+    with listener, select.epoll() as epoll:
+        backoff = listeners.AcceptBackoff(listener, epoll)
         with socket.create_connection(listener.getsockname()):
-            backoff.failed(OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED)))
-            assert backoff.timeout is None
+            listener.error = error
+            with backoff:
+                tcp_echo.accept(listener, epoll, {})
+            assert listener.failures == 1
+            assert backoff.timeout() is None
             assert epoll.poll(1) == [(listener.fileno(), select.EPOLLIN)]
+
+
+def test_errors_of_the_program_itself_are_not_caught_while_accepting() -> None:
+    """Only what accept(2) reports is."""
+    with (
+        listeners.tcp_listener((LOOPBACK, 0)) as listener,
+        select.epoll() as epoll,
+        pytest.raises(Stop),
+        listeners.AcceptBackoff(listener, epoll),
+    ):
+        raise Stop

@@ -16,7 +16,9 @@ from clients.addresses import PORTS
 from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
-SHARED = ("runtime", "listeners", "connection", "safe_pickle")  # of services/
+SHARED = (  # of services/
+    "runtime", "listeners", "event_loop", "workers", "connection", "safe_pickle",
+)  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.
 WITHOUT_IO = ("services.connection", "services.safe_pickle")
@@ -31,6 +33,8 @@ MODELS = {
 LONGEST = {  # lines of a driver; comments, docstrings and blank lines count
     "connection/evented.py": 70,
     "connection/threaded.py": 70,
+    "coroutines.py": 70,
+    "callbacks.py": 70,
     "tcp_echo/evented.py": 70,
     "forked.py": 80,
     "kv/single.py": 70,
@@ -39,8 +43,12 @@ LONGEST = {  # lines of a driver; comments, docstrings and blank lines count
     "": 60,  # all others: those on socketserver and on a bare socket
 }
 LONGEST_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
-# Sockets that stand in no driver: options of listeners, and gunicorn's worker.
-SOCKETS = {"services/listeners.py": 250, "services/http/worker.py": 250}
+# Sockets that stand in no driver: options of listeners, asyncio's loop, and gunicorn's worker.
+SOCKETS = {
+    "services/listeners.py": 250,
+    "services/event_loop.py": 60,
+    "services/http/worker.py": 250,
+}
 
 
 def modules(*folders: str) -> dict[str, Path]:

@@ -4,14 +4,15 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services import listeners, runtime
-from services.runtime import SettingError
+from services.runtime import Address, SettingError
 from tests.support.sockets import LOOPBACK
 
 
@@ -31,7 +32,7 @@ def accepted(listener: socket.socket) -> socket.socket:
 
 
 def noticed_after(connection: socket.socket) -> tuple[int, float]:
-    """Return after how many seconds a peer that is silent, and one that owes an answer, is lost."""
+    """Return after how many seconds a connection ends: if it is idle, and with data in flight."""
     assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     idle, interval, probes, unanswered = (
         connection.getsockopt(socket.IPPROTO_TCP, option)
@@ -46,7 +47,7 @@ def noticed_after(connection: socket.socket) -> tuple[int, float]:
 
 
 def test_a_connection_inherits_the_options_of_its_listener() -> None:
-    """No short answer waits for an acknowledgement, and who vanishes is noticed in a minute."""
+    """Small messages are not delayed, and a peer that vanished is noticed within a minute."""
     with listeners.tcp_listener((LOOPBACK, 0)) as listener, accepted(listener) as connection:
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert noticed_after(connection) == (60, 60)
@@ -59,12 +60,90 @@ def test_how_soon_it_is_noticed_is_a_setting(monkeypatch: pytest.MonkeyPatch) ->
         assert noticed_after(connection) == (6, 6)
 
 
+class Recorder(socket.socket):
+    """A socket that records the order of what is called on it."""
+
+    calls: list[str]
+
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option."""
+        self.calls.append("setsockopt")
+        super().setsockopt(*args)
+
+    def listen(self, *args: Any) -> None:
+        """Start to listen."""
+        self.calls.append("listen")
+        super().listen(*args)
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        lambda address: [listeners.tcp_listener(address, shared=True, send_buffer=65536)],
+        listeners.tcp_and_unix,
+    ],
+    ids=["tcp_listener", "tcp_and_unix"],
+)
+def test_all_options_are_set_before_the_kernel_completes_handshakes(
+    listen: Callable[[Address], list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection from between listen() and setsockopt() would not inherit the option."""
+    monkeypatch.setattr(Recorder, "calls", [], raising=False)
+    monkeypatch.setattr(socket, "socket", Recorder)
+    for listener in listen((LOOPBACK, 0)):
+        listener.close()
+    assert Recorder.calls[-1] == "listen"
+    assert Recorder.calls.count("listen") == 1
+    assert len(Recorder.calls) > 5
+
+
+@pytest.mark.parametrize("seconds", ["1", "65535"])
+def test_the_smallest_and_largest_timeout_can_be_set(
+    seconds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel rejects a TCP_KEEPIDLE below 1 or above 32767 seconds."""
+    monkeypatch.setenv("WIRELAB_VANISHED_TIMEOUT", seconds)
+    listeners.tcp_listener((LOOPBACK, 0)).close()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("65536", "Not a whole number up to 65535"),
+        ("3000000", "Not a whole number up to 65535"),
+        ("0", "Not a whole number from 1 up"),
+    ],
+)
+def test_a_timeout_that_the_kernel_does_not_take_is_named(
+    value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the variable and the value, and leaves no socket open."""
+    monkeypatch.setenv("WIRELAB_VANISHED_TIMEOUT", value)
+    with pytest.raises(SettingError) as caught:
+        listeners.tcp_listener((LOOPBACK, 0))
+    assert str(caught.value) == f"WIRELAB_VANISHED_TIMEOUT has value '{value}'. {message}"
+
+
+def test_a_group_shares_a_port_with_nobody_else() -> None:
+    """With SO_REUSEPORT alone, another server of this user that sets it would be joined."""
+    first = listeners.tcp_group((LOOPBACK, 0), 2)
+    datagrams = listeners.udp_group((LOOPBACK, 0), 2)
+    with ExitStack() as stack:
+        for each in (*first, *datagrams):
+            stack.enter_context(each)
+        for open_group, group in ((listeners.tcp_group, first), (listeners.udp_group, datagrams)):
+            assert group[0].getsockname() == group[1].getsockname()
+            with pytest.raises(OSError, match="Address already in use"):
+                open_group(group[0].getsockname(), 2)
+
+
 def test_a_limit_is_on_what_the_kernel_buffers() -> None:
-    """It doubles the number that it is given, for its own bookkeeping: socket(7)."""
-    with listeners.tcp_listener((LOOPBACK, 0)) as listener:
-        listeners.limit_buffer(listener, 65536)
-        with accepted(listener) as connection:
-            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
+    """Linux doubles the number that it is given, for its own bookkeeping: socket(7)."""
+    with (
+        listeners.tcp_listener((LOOPBACK, 0), send_buffer=65536) as listener,
+        accepted(listener) as connection,
+    ):
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
 
 
 def test_what_a_client_does_not_read_waits_where_it_is_counted() -> None:
@@ -72,7 +151,7 @@ def test_what_a_client_does_not_read_waits_where_it_is_counted() -> None:
     (listener,) = listeners.tcp_and_unix((LOOPBACK, 0))
     with listener, accepted(listener) as connection:
         unsent = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        assert unsent == listeners.UNSENT == 128 * 1024
+        assert unsent == listeners.NOT_SENT == 128 * 1024
 
 
 def test_the_unix_socket_is_there_while_the_server_is(
@@ -97,7 +176,7 @@ def test_a_file_that_is_no_socket_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("WIRELAB_UNIX_SOCKET", str(file))
     with pytest.raises(SettingError) as caught:
         listeners.unix_listeners()
-    assert str(caught.value).startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where")
+    assert str(caught.value).startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not a path")
     assert file.read_text() == "mine"
 
 
@@ -114,13 +193,13 @@ def test_a_file_that_is_no_socket_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_an_error_of_accept_is_logged(
     number: int, capacity: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And told apart: without capacity, to go on would be to spin."""
+    """The caller is told whether to pause: without capacity, accept would fail again at once."""
     assert listeners.accept_failed(OSError(number, os.strerror(number))) == capacity
     assert os.strerror(number) in caplog.text
 
 
-def test_that_nobody_is_there_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    """It is how a driver learns that the queue is empty."""
+def test_an_empty_accept_queue_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A BlockingIOError says that the accept queue is empty."""
     caplog.set_level(logging.DEBUG)
     assert not listeners.accept_failed(BlockingIOError(errno.EAGAIN, "again"))
     assert not caplog.text
@@ -135,6 +214,6 @@ def test_that_nobody_is_there_is_no_error(caplog: pytest.LogCaptureFixture) -> N
         ("", "the UNIX socket"),
     ],
 )
-def test_an_address_as_logs_have_it(address: object, text: str) -> None:
+def test_an_address_in_log_messages(address: object, text: str) -> None:
     """Of either family; a client of a UNIX socket has none."""
     assert listeners.text(address) == text
