@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any
 
 from services import runtime
@@ -23,7 +24,8 @@ log = logging.getLogger("event_loop")
 
 def run(server: Coroutine[Any, Any, object]) -> None:
     """Run `server`, which serves for ever, in this thread."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    # closing(): a coroutine that never ran, as loop_factory() failed, would warn about that.
+    with closing(server), asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.get_loop().set_exception_handler(report)
         runner.run(server)
 

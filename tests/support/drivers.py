@@ -52,6 +52,9 @@ def gunicorn(service: str) -> Driver:
 DRIVERS = {
     "tcp-echo": [
         module("tcp-echo", "evented", safe=True),
+        module("tcp-echo", "preforked"),
+        module("tcp-echo", "coroutines", safe=True),
+        module("tcp-echo", "callbacks", safe=True),
         module("tcp-echo", "threaded", naive=True),
         module("tcp-echo", "prethreaded", naive=True, at_once=16),
         module("tcp-echo", "forked", at_once=256),
@@ -61,7 +64,9 @@ DRIVERS = {
     ],
     "udp-time": [
         module("udp-time", "raw_loop", safe=True),
+        module("udp-time", "preforked"),
         module("udp-time", "evented", safe=True),
+        module("udp-time", "callbacks", safe=True),
         module("udp-time", "threaded", naive=True),
         module("udp-time", "forked"),
         module("udp-time", "single"),
@@ -70,11 +75,13 @@ DRIVERS = {
     "kv": [gunicorn("kv"), module("kv", "single", naive=True)],
     "object-echo": [
         module("object-echo", "evented", safe=True),
+        module("object-echo", "coroutines", safe=True),
         module("object-echo", "threaded", safe=True),
         module("object-echo", "classic", naive=True, at_once=1),
     ],
     "rpc": [
         module("rpc", "evented", safe=True),
+        module("rpc", "coroutines", safe=True),
         module("rpc", "threaded", safe=True),
         module("rpc", "classic", naive=True, fragile=True),
     ],
