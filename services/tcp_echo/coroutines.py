@@ -45,9 +45,6 @@ async def echo(
             # Backpressure: nothing is received from a client that does not read. Without this line
             # everything that it sends would pile up in memory.
             await writer.drain()
-            # While there is data to read and room to write, neither `await` above has to wait.
-            # Let the event loop switch to the other connections here.
-            await asyncio.sleep(0)
     except OSError as error:
         log.info("connection from %s:%d closed: %r", *peer, error)
     finally:
