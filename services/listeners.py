@@ -10,13 +10,13 @@ from pathlib import Path
 from services import runtime
 
 BACKLOG = 1024  # length of the accept queue (the kernel caps it at net.core.somaxconn)
+MAX_ACCEPTS = 64  # in one iteration, so that a burst of connects cannot starve open connections
 # accept(2) fails with one of these while the process has no descriptor for another connection, or
 # the kernel no memory. The connection stays in the accept queue, so epoll would report the listener
 # as readable again at once, over and over: see AcceptBackoff.
 NO_CAPACITY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-MAX_ACCEPTS = 64  # in one iteration, so that a burst of connects cannot starve open connections
 RETRY_SECONDS = 0.5  # between such a failure and the next accept
-NOT_SENT = 128 * 1024  # bytes of a connection that the kernel buffers before it sends them
+NOT_SENT = 128 * 1024  # bytes that the kernel has not sent yet: with more, it takes no further ones
 MAX_VANISHED_TIMEOUT = 65_535  # seconds: half of it is TCP_KEEPIDLE, which is at most 32767
 
 log = logging.getLogger("listeners")
@@ -75,7 +75,7 @@ def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
 
 
 def set_options(listener: socket.socket) -> None:
-    """Have connections send small messages at once, and notice peers that vanished."""
+    """Make connections send small messages at once, and detect peers that vanished."""
     # Nagle's algorithm would hold back a small message until the previous one is acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A peer that vanishes (no power, no network) sends no FIN. The kernel probes a connection that

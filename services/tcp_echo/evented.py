@@ -19,7 +19,7 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
     """Accept connections, and echo on those that are ready; `inherited` is an open listener."""
     transform = transform_from_settings()
     clients: dict[int, socket.socket] = {}  # by descriptor
-    pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; never b""
+    pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; no empty ones
     with inherited or tcp_listener(address, send_buffer=CHUNK) as listener, select.epoll() as epoll:
         listener.setblocking(False)
         backoff = AcceptBackoff(listener, epoll)  # which registers the listener
@@ -27,7 +27,7 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
         while True:
             for descriptor, events in epoll.poll(backoff.timeout()):
                 if descriptor == listener.fileno():
-                    with backoff:  # ends at an empty queue; without descriptors or memory, pauses
+                    with backoff:  # until the queue is empty; pauses without descriptors or memory
                         accept(listener, epoll, clients)
                     continue
                 rest = echo_step(clients[descriptor], pending.pop(descriptor, b""), transform)
@@ -51,7 +51,7 @@ def accept(listener: socket.socket, epoll: select.epoll, clients: dict[int, sock
 
 
 def echo_step(client: socket.socket, pending: bytes, transform: Transform) -> bytes | None:
-    """Send `pending`, or receive first if it is b""; return what is then pending, None at EOF."""
+    """Send `pending`, or if empty, receive first; return what is then pending, None at the end."""
     try:
         if not pending:
             data = client.recv(CHUNK)
