@@ -18,6 +18,9 @@ MODELS = {
     "forked": "a process each",
     "prethreaded": "a fixed pool",
     "evented": "one for all",
+    "preforked": "one for each CPU",
+    "coroutines": "asyncio streams",
+    "callbacks": "asyncio Protocol",
     "classic": "as the recipe",
     "gunicorn": "a WSGI server",
 }

@@ -28,7 +28,10 @@ from tests.support.processes import Server, refuses_to_start, running
 from tests.support.sockets import connect, receive, reset, rest_of, unanswered
 
 MIB = 1024 * 1024
-DESCRIPTORS = {"forked": 0, "preforked": 0}  # that a connection takes in the server's process, where it is not one
+DESCRIPTORS = {
+    "forked": 0,
+    "preforked": 0,
+}  # that a connection takes in the server's process, where it is not one
 
 
 def only(drivers: list[Driver]) -> pytest.MarkDecorator:

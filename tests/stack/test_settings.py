@@ -137,7 +137,10 @@ def test_clients_publish_nothing(one_off: Container) -> None:
     assert not one_off.attrs["HostConfig"]["PortBindings"]
 
 
-SOCKETS = ("object-echo", "object-echo-threaded", "rpc-threaded", "clients")
+SOCKETS = (
+    "object-echo", "object-echo-coroutines", "object-echo-threaded",
+    "rpc-coroutines", "rpc-threaded", "clients",
+)  # fmt: skip
 VOLUMES = {"kv": ["/data"], **{service: ["/run/wirelab"] for service in SOCKETS}}
 
 

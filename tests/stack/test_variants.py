@@ -26,6 +26,9 @@ BLOCKED_BY_A_SILENT_ONE: Nature = ([], 20, False)
 NATURES: dict[str, dict[str, Nature]] = {
     "tcp-echo": {
         "tcp-echo:20000": ALL,
+        "tcp-echo-preforked:20000": ALL,
+        "tcp-echo-coroutines:20000": ALL,
+        "tcp-echo-callbacks:20000": ALL,
         "tcp-echo-raw-loop:20000": ONE_AT_A_TIME,
         "tcp-echo-single:20000": ONE_AT_A_TIME,
         "tcp-echo-stream-handler:20000": ONE_AT_A_TIME,
@@ -35,6 +38,8 @@ NATURES: dict[str, dict[str, Nature]] = {
     },
     "udp-time": {
         "udp-time-raw-loop:20000": ALL,
+        "udp-time-preforked:20000": ALL,
+        "udp-time-callbacks:20000": ALL,
         "udp-time-single:20000": ALL,
         "udp-time-threaded:20000": ALL,
         "udp-time-forked:20000": ALL,
@@ -45,12 +50,16 @@ NATURES: dict[str, dict[str, Nature]] = {
     "object-echo": {
         "object-echo:25000": ALL,
         "/run/wirelab/object-echo.sock": ALL,
+        "object-echo-coroutines:25000": ALL,
+        "/run/wirelab/object-echo-coroutines.sock": ALL,
         "object-echo-threaded:25000": ALL,
         "/run/wirelab/object-echo-threaded.sock": ALL,
         "object-echo-classic:25000": ([], 1, False),
     },
     "rpc": {
         "rpc:17000": ALL,
+        "rpc-coroutines:17000": ALL,
+        "/run/wirelab/rpc-coroutines.sock": ALL,
         "rpc-threaded:17000": ALL,
         "/run/wirelab/rpc-threaded.sock": ALL,
         "rpc-classic:17000": BLOCKED_BY_A_SILENT_ONE,

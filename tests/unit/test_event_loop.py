@@ -8,7 +8,7 @@ import pytest
 
 from services import event_loop
 from services.runtime import SettingError
-from tests.helpers import refuses_to_start
+from tests.support.processes import refuses_to_start
 
 COROUTINES = ["python", "-m", "services.tcp_echo.coroutines"]
 

@@ -12,17 +12,19 @@ import psutil
 import pytest
 
 from clients.addresses import Address
+from scripts.stack import ROOT
 from services import workers
 from services.runtime import SettingError
-from tests.helpers import ROOT, receive, until
-from tests.processes import Server, running
+from tests.support.pace import until
+from tests.support.processes import Server, running
+from tests.support.sockets import receive
 
 PREFORKED = ["python", "-m", "services.tcp_echo.preforked"]
 
 
 def started(server: Server) -> dict[int, int]:
     """Return the processes of all workers that were started, by the worker's number; the last."""
-    found = re.findall(r"worker (\d+) is process (\d+)", "".join(server.log))
+    found = re.findall(r"worker (\d+) is process (\d+)", server.log)
     return {int(number): int(process) for number, process in found}
 
 
@@ -67,12 +69,12 @@ def test_the_number_of_workers_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_worker_that_was_killed_is_replaced_and_the_log_says_which(number: int) -> None:
     """By another process of the same number; the other worker is not touched."""
     with running(PREFORKED, WIRELAB_WORKERS="2") as server:
-        until(lambda: len(started(server)) == 2)
+        until(lambda: len(started(server)) == 2, "two workers")
         before = started(server)
         psutil.Process(before[number]).kill()
-        until(lambda: started(server)[number] != before[number])
+        until(lambda: started(server)[number] != before[number], "another worker")
         line = f"worker {number} (process {before[number]}) ended with status -9"
-        assert "".join(server.log).count(line) == 1
+        assert server.log.count(line) == 1
         assert started(server)[3 - number] == before[3 - number]
         children = psutil.Process(server.process.pid).children()
         assert {child.pid for child in children} == set(started(server).values())
@@ -81,7 +83,7 @@ def test_a_worker_that_was_killed_is_replaced_and_the_log_says_which(number: int
 def test_a_killed_worker_costs_only_its_own_connections() -> None:
     """Connections in the accept queue of its listener are served by its successor."""
     with running(PREFORKED, WIRELAB_WORKERS="2") as server, ExitStack() as stack:
-        until(lambda: len(started(server)) == 2)
+        until(lambda: len(started(server)) == 2, "two workers")
         worker = psutil.Process(started(server)[1])
         early = [stack.enter_context(connect(server.address)) for _ in range(20)]
         assert answered(early, 5) == early
