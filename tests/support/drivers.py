@@ -53,8 +53,8 @@ DRIVERS = {
     "tcp-echo": [
         module("tcp-echo", "evented", safe=True),
         module("tcp-echo", "preforked"),
-        module("tcp-echo", "coroutines", safe=True),
-        module("tcp-echo", "callbacks", safe=True),
+        module("tcp-echo", "coroutines"),
+        module("tcp-echo", "callbacks"),
         module("tcp-echo", "threaded", naive=True),
         module("tcp-echo", "prethreaded", naive=True, at_once=16),
         module("tcp-echo", "forked", at_once=256),
