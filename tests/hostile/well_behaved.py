@@ -20,7 +20,7 @@ from clients.addresses import host_and_port
 from clients.checks import WrongAnswer
 from scripts.stack import ROOT
 from tests.support.clients import Where, connected
-from tests.support.pace import FAR, until
+from tests.support.pace import FAR, until, within
 
 PAUSE = 0.05  # seconds between two requests of a client
 REQUESTS = 10  # with each connection; the next are made with another
@@ -57,9 +57,9 @@ class Outcome:
     @property
     def harmed(self) -> list[str]:
         """What harm the attack has done: requests that failed, or else answers that came late."""
-        limit = FACTOR * self.quiet + FLOOR
-        late = [f"{self}: more than {1000 * limit:.0f} ms"] if self.p99 > limit else []
-        return self.failed or late
+        if self.failed or within(self.p99, limit := FACTOR * self.quiet + FLOOR):
+            return self.failed
+        return [f"{self}: more than {1000 * limit:.0f} ms"]
 
     def __str__(self) -> str:
         parts = [f"{self.served} of {self.clients} clients served"]
