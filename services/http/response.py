@@ -54,6 +54,8 @@ class Response:
             blocks = application(environ, self.start_response)
             for block in blocks:
                 self.write(block)
+                if self._complete:  # the rest is dropped, which may be endless
+                    break
             self.write(b"", last=True)
         finally:
             if hasattr(blocks, "close"):

@@ -1,10 +1,8 @@
 """A gunicorn worker that serves all connections in one thread: the sockets of the HTTP servers.
 
 Slow clients keep nobody waiting: an incomplete request costs only its bytes, and so does a response
-that was not read yet. gunicorn's own workers give each client a thread from its first byte on.
-
-The workers based on this one handle requests between two iterations (kv/worker.py) or in threads
-(wsgi.py).
+that was not read yet. gunicorn's own workers give each client a thread from its first byte on. The
+workers based on this one handle requests between two iterations (kv/worker.py) or in threads.
 """
 
 import errno

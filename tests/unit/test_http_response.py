@@ -151,6 +151,24 @@ def test_no_application_can_break_the_framing(application: Application) -> None:
     assert sent.complete
 
 
+@pytest.mark.parametrize(
+    ("head", "headers"),
+    [
+        pytest.param(GET.replace(b"GET", b"HEAD"), [], id="to HEAD"),
+        pytest.param(GET, [("Content-Length", "3")], id="beyond its length"),
+    ],
+)
+def test_a_body_that_is_dropped_may_be_endless(head: bytes, headers: list[tuple[str, str]]) -> None:
+    """A thread that asked for all of it would never be free again."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", headers)
+        while True:
+            yield b"x"
+
+    assert len(sent_by(application, head).wire[2]) == (3 if headers else 0)
+
+
 def test_an_application_that_fails_midway_ends_the_connection() -> None:
     """The client must not take what it got for the complete response."""
 
