@@ -26,8 +26,8 @@ MODELS = {
 }
 
 EXPLANATION = (
-    f"at once: of {TOGETHER} connections that are open together, how many get an answer; a mute one"
-    " has connected and says nothing. Times are in ms. first: from connecting to the first answer."
+    f"at once: of {TOGETHER} connections that are open together, how many get an answer; a silent"
+    " one sends nothing. Times are in ms. first: from connecting to the first answer."
     " p50, p99: round trips on one connection, one after the other."
 )
 
@@ -64,7 +64,7 @@ def as_json(service: str) -> bool:
             "failed": outcome.failed,
             "connections": TOGETHER,
             "served_at_once": outcome.served,
-            "served_beside_mute": outcome.beside_mute,
+            "served_beside_silent": outcome.beside_silent,
             "first_answer_seconds": round(outcome.first_answer, 6),
             "round_trip_seconds": None
             if outcome.error
@@ -113,4 +113,4 @@ def waiting(outcome: Outcome) -> str:
     count = f"{outcome.served} of {TOGETHER}"
     if outcome.served < TOGETHER:
         return f"{count},\nothers wait"
-    return count if outcome.beside_mute else f"{count}, not\nbeside a mute"
+    return count if outcome.beside_silent else f"{count}, not\nbeside a silent"

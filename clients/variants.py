@@ -45,7 +45,7 @@ class Outcome:
     """What came of a variant; where there is an `error` it gave no answer, and the rest is void.
 
     `failed` has the checks that failed, of `checks`, each with its reason. `served` is how many
-    of TOGETHER open connections get an answer, `beside_mute` whether one does while another says
+    of TOGETHER open connections get an answer, `beside_silent` whether one does while another says
     nothing. `first_answer` is the time from connecting to the first answer, and `round_trips`
     those from a request to its answer after that, in seconds.
     """
@@ -55,7 +55,7 @@ class Outcome:
     checks: int = 0
     failed: tuple[str, ...] = ()
     served: int = 0
-    beside_mute: bool = False
+    beside_silent: bool = False
     first_answer: float = 0.0
     round_trips: tuple[float, ...] = ()
 
@@ -142,7 +142,7 @@ def measure(client: ModuleType, outcome: Outcome) -> Outcome:
             first_answer=median(firsts),
             round_trips=tuple(round_trips),
             served=served(client, where),
-            beside_mute=beside_mute(client, where),
+            beside_silent=beside_silent(client, where),
         )
     except Exception as problem:  # noqa: BLE001 - whatever it is, the others go on
         return replace(outcome, error=reason(problem))
@@ -169,13 +169,13 @@ def served(client: ModuleType, where: Any) -> int:
         return sum(threads.map(answered, range(TOGETHER)))
 
 
-def beside_mute(client: ModuleType, where: Any) -> bool:
+def beside_silent(client: ModuleType, where: Any) -> bool:
     """Whether there is an answer while another connection is open on which nothing is said."""
     family = socket.AF_INET if isinstance(where, Address) else socket.AF_UNIX
-    with socket.socket(family) as mute:
+    with socket.socket(family) as silent:
         # Who serves datagrams refuses it, and so has nobody to wait for.
         with suppress(ConnectionRefusedError):
-            mute.connect(where)
+            silent.connect(where)
         try:
             client.health(where, PATIENCE)
         except Exception:  # noqa: BLE001 - whatever it is, there is no answer

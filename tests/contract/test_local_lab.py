@@ -187,7 +187,7 @@ def test_variants_run_with_their_profile(lab: Lab) -> None:
         ("threaded", "object-echo-threaded.sock", True),
         ("classic", listening["object-echo-classic"], True),
     ]
-    assert [row["served_beside_mute"] for row in rows] == 6 * [True] + [False]
+    assert [row["served_beside_silent"] for row in rows] == 6 * [True] + [False]
     assert "tcp-echo: listening on " in lab("logs", "--service=tcp-echo-forked").stdout
     stopped, *_ = lab("down").stderr.splitlines()
     assert set(stopped.removeprefix("stopped ").split(", ")) == set(ALL)

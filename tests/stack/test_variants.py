@@ -124,7 +124,7 @@ def test_comparison_shows_the_nature_of_each_variant(
     service, document = compared
     assert (document["service"], document["answered"]) == (service, True)
     found = {
-        row["address"]: (row["failed"], row["served_at_once"], row["served_beside_mute"])
+        row["address"]: (row["failed"], row["served_at_once"], row["served_beside_silent"])
         for row in document["variants"]
     }
     assert found == NATURES[service]

@@ -30,7 +30,7 @@ MODELS = {
     "raw_loop", "single", "stream_handler", "threaded", "forked", "prethreaded", "evented",
     "preforked", "coroutines", "callbacks", "classic",
 }  # fmt: skip
-LONGEST = {  # lines of a driver; comments, docstrings and blank lines count
+MAX_LINES = {  # lines of a driver; comments, docstrings and blank lines count
     "connection/evented.py": 70,
     "connection/threaded.py": 70,
     "coroutines.py": 70,
@@ -42,7 +42,7 @@ LONGEST = {  # lines of a driver; comments, docstrings and blank lines count
     "classic.py": 90,
     "": 60,  # all others: those on socketserver and on a bare socket
 }
-LONGEST_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
+MAX_LINES_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
 # Sockets that stand in no driver: options of listeners, asyncio's loop, and gunicorn's worker.
 SOCKETS = {
     "services/listeners.py": 250,
@@ -130,9 +130,9 @@ def test_what_has_sockets_beside_the_drivers_is_short(module: str) -> None:
 def test_a_driver_is_short(module: str) -> None:
     """It is its I/O, and nothing else."""
     if "services.connection" in str(list(imports(DRIVERS[module]))) and not has_sockets(module):
-        most = LONGEST_OF_A_SERVICE
+        most = MAX_LINES_OF_A_SERVICE
     else:
-        most = next(lines for name, lines in LONGEST.items() if module.endswith(name))
+        most = next(lines for name, lines in MAX_LINES.items() if module.endswith(name))
     assert len(DRIVERS[module].read_text().splitlines()) <= most
 
 

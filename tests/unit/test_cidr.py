@@ -142,7 +142,7 @@ def test_a_sweep_walks_no_further_than_its_limit(monkeypatch: pytest.MonkeyPatch
 def test_a_service_is_found_only_if_it_answers_as_it_should(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that refuses, one that is mute and one that answers wrongly are not named."""
+    """One that refuses, one that is silent and one that answers wrongly are not named."""
     outcomes: dict[str, BaseException | None] = dict.fromkeys(PORTS, ConnectionRefusedError())
     outcomes |= {"rest": None, "kv": WrongAnswer("x"), "rpc": EOFError(), "httpbin": TimeoutError()}
     outcomes |= {"udp-time": None}

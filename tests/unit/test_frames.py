@@ -68,7 +68,7 @@ def test_a_message_of_just_the_limit_is_taken() -> None:
 
 
 def test_the_limit_can_change_between_two_messages() -> None:
-    """Each length is measured against the limit of the moment at which its turn comes."""
+    """Each length is measured against the limit at the moment when it is read."""
     incoming = Incoming(1)
     messages = iter(incoming.messages(encode(b"1") + encode(b"22") + encode(b"4444")))
     assert next(messages) == b"1"

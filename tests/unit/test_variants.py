@@ -13,7 +13,7 @@ EVENTED = Outcome(
     Variant("evented", Address("kv", 1)),
     checks=3,
     served=20,
-    beside_mute=True,
+    beside_silent=True,
     first_answer=0.00123,
     round_trips=tuple(number / 1e6 for number in range(1, 102)),
 )
@@ -80,7 +80,7 @@ def test_the_table_says_what_each_model_does() -> None:
     ] in rows  # fmt: skip
     assert ["one at a time", "", "others wait", "", "", ""] in rows
     assert ["threaded (UNIX)", "✓ all 1", "20 of 20, not", "0.00", "1.00", "1.00"] in rows
-    assert ["a thread each", "", "beside a mute", "", "", ""] in rows
+    assert ["a thread each", "", "beside a silent", "", "", ""] in rows
     silence = "✗ no answer from kv-forked:1: [Errno 111] Connection refused"
     assert ["forked", silence, "", "", "", ""] in rows
 
@@ -113,7 +113,7 @@ def test_only_silence_is_a_failure(
         "failed": [],
         "connections": 20,
         "served_at_once": 20,
-        "served_beside_mute": True,
+        "served_beside_silent": True,
         "first_answer_seconds": 0.00123,
         "round_trip_seconds": {"p50": 51e-6, "p99": 100e-6},
     }
