@@ -8,8 +8,8 @@ from services.http.request import HTTPError
 
 MAX_BUFFERED = 8 * 1024 * 1024  # bytes, for all connections together
 ENOUGH_FREED = MAX_BUFFERED * 3 // 4  # bytes, which eviction goes down to
-FAIR_SHARE = 4 * 1024  # bytes, for which nobody is evicted
-MAX_EXPIRED = 64  # connections at a time: the others are served in between
+FAIR_SHARE = 4 * 1024  # bytes: a connection with no more is never evicted
+MAX_EXPIRED = 64  # at a time: closing many must not delay the others
 TOO_MUCH = HTTPError("Too much is buffered for all clients together.", "503 Service Unavailable")
 TOO_LATE = HTTPError("The client took too long.", "408 Request Timeout")
 

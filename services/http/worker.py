@@ -20,7 +20,7 @@ from services.http.protocol import Protocol
 from services.http.request import Request
 
 CHUNK = 64 * 1024  # bytes to receive at once, and that the kernel buffers for a client
-MAX_ACCEPTED = 64  # connections in one iteration: those that are open are served in between
+MAX_ACCEPTED = 64  # at a time: a flood of connections must not starve those that are open
 TICK = 0.5  # seconds between two checks of all timeouts
 # One event of a client is reported, and then none until we say what to wait for next. While its
 # request is being handled we wait for none: what else it sends stays in the kernel.
@@ -46,16 +46,16 @@ class Worker(base.Worker):  # type: ignore[misc]
         raise NotImplementedError
 
     def work(self) -> None:
-        """Do what is to be done at the end of each iteration."""
+        """Do what a worker has to do at the end of each iteration."""
 
     def run(self) -> None:
-        """Serve until gunicorn says to stop, and those who are still connected a bit longer."""
+        """Serve until gunicorn says to stop, then drain open connections for graceful_timeout."""
         self._clients: dict[int, socket.socket] = {}
         self._sessions = Sessions()
         self._next_check = 0.0
         self._listener: socket.socket = self.sockets[0].sock
         self._listener.setblocking(False)
-        # No keepalive: each client has a deadline, which one that has vanished misses.
+        # No SO_KEEPALIVE: each connection has a deadline, also that of a client that has vanished.
         listeners.limit_send_buffer(self._listener, CHUNK)
         with select.epoll() as self._epoll:
             self._epoll.register(self._listener, select.EPOLLIN)
@@ -63,13 +63,13 @@ class Worker(base.Worker):  # type: ignore[misc]
             while self.alive:
                 self._iterate()
             self._epoll.unregister(self._listener)
-            # A client may have sent its next request already: it is answered, and then closed.
+            # A client may have sent a request already: answer it, then close the connection.
             end = time.monotonic() + self.cfg.graceful_timeout - TICK
             while self._clients and time.monotonic() < end:
                 self._iterate()
 
     def respond(self, descriptor: int, *parts: bytes, last: bool = True, close: bool) -> None:
-        """Send parts of a response; `close` if the connection ends after the last one."""
+        """Send parts of a response; with `close`, close the connection after the last one."""
         self._sessions[descriptor].respond(*parts, last=last, close=close)
         self._proceed(descriptor)
 

@@ -1,10 +1,10 @@
 """The key-value store, event-driven: a gunicorn worker that serves all clients in one thread.
 
-An iteration, as services/http/worker.py has it, receives from the clients that are ready, and makes
-the calls that are complete, with one commit for all that write. While the disk is busy with that
-commit nobody is served, and what arrives meanwhile is handled in the next iteration: the more there
-is to do, the more writes share a commit. gunicorn's own workers make one call after the other, or
-have a thread for each, and threads that wait for one disk mostly wait for each other.
+Each iteration of services/http/worker.py receives from the clients that are ready; then the complete
+calls are executed, with one commit for all that write. While the disk is busy with that commit
+nobody is served, and what arrives meanwhile is handled in the next iteration: the more there is to
+do, the more writes share a commit. gunicorn's own workers execute one call at a time, or have a
+thread for each, and threads that wait for one disk mostly wait for each other.
 """
 
 import os
@@ -28,7 +28,7 @@ class Worker(worker.Worker):
         self._server = KeyValueServer(Store(database_file()))
 
     def admit(self, request: Request) -> None:
-        """Raise HTTPError for what is no XML-RPC call: that is a POST with a length."""
+        """Raise HTTPError unless it is a POST with a Content-Length, to where calls are made."""
         if request.path not in ("/", "/RPC2"):
             raise HTTPError("Calls are made at / and at /RPC2.", "404 Not Found")
         if request.method != "POST":
