@@ -1,7 +1,7 @@
 """The key-value store, event-driven: a gunicorn worker that serves all clients in one thread.
 
-Each iteration of services/http/worker.py receives from the clients that are ready; then the complete
-calls are executed, with one commit for all that write. While the disk is busy with that commit
+Each iteration of services/http/worker.py receives from the ready clients. Then all complete
+calls are executed, with one commit for those that write. While the disk is busy with that commit
 nobody is served, and what arrives meanwhile is handled in the next iteration: the more there is to
 do, the more writes share a commit. gunicorn's own workers execute one call at a time, or have a
 thread for each, and threads that wait for one disk mostly wait for each other.
