@@ -109,5 +109,5 @@ def test_a_file_that_is_no_socket_is_not_replaced(
         WIRELAB_AUTHKEY_FILE=str(key_file),
         WIRELAB_UNIX_SOCKET=str(file),
     )
-    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not where a socket can")
+    assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not a path for a socket")
     assert file.read_text() == "mine"
