@@ -220,8 +220,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # So that a run that is ended from outside stops its servers, as after Ctrl-C.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # A run that is ended from outside stops its servers, as after Ctrl-C, also where a shell started
+    # it in the background, with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     status: int | str = 0
     try:
