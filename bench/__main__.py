@@ -220,8 +220,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # A run that is ended from outside stops its servers, as after Ctrl-C, also where a shell started
-    # it in the background, with SIGINT ignored.
+    # A run that is ended from outside stops its servers, as after Ctrl-C; also one that a shell has
+    # started in the background, where SIGINT is ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     status: int | str = 0
