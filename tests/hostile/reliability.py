@@ -29,7 +29,7 @@ LIMITS = """\
 - Attackers with more bandwidth than the server's network, or more connections than the server may
   have, can keep others out: limits by address, and filters in front, are the network's job.
 - object-echo and rpc encrypt nothing, and a peer in the middle can relay the handshake: see
-  [what neither can give you](../services/object_echo/README.md#what-neither-can-give-you).
+  [what they lack](../services/object_echo/README.md#what-none-of-them-can-give-you).
 - A disk that acknowledges what it has not written defeats every database: kv does as much as
   fdatasync does.
 - The naive drivers do not withstand attacks, and show that. They listen on 127.0.0.1 only.
