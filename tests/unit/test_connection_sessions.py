@@ -278,37 +278,31 @@ print(faults() - before)
     assert int(done.stdout) < 1000
 
 
-def test_threads_use_the_memory_that_others_have_freed() -> None:
-    """Each would otherwise keep what it once had, and together they would have that many times."""
-    count = """
-import re, sys
-from threading import Thread
-from pathlib import Path
-from services.connection.memory import keep_freed_memory, share_freed_memory
+POOLS = """
+import ctypes, sys
+from threading import Barrier, Thread
+from services.connection.memory import share_freed_memory
 if sys.argv[1] == "shared":
     share_freed_memory()
-keep_freed_memory(2**24)
+together = Barrier(8)
 def work():
-    for _ in range(4):
-        bytearray(b"x") * 2**23
-for _ in range(8):
-    threads = [Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-print(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    together.wait()
+    bytearray(100_000)
+    together.wait()
+threads = [Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))  # malloc_info(3)
+libc.fflush(None)
 """
-    memory = {
-        how: int(
-            subprocess.run(
-                [sys.executable, "-c", count, how],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        for how in ("shared", "apart")
-    }
-    assert memory["shared"] < memory["apart"]
+
+
+@pytest.mark.parametrize(("how", "pools"), [("shared", {1}), ("apart", set(range(2, 99)))])
+def test_threads_use_the_memory_that_others_have_freed(how: str, pools: set[int]) -> None:
+    """In pools of their own, each would keep what it once had, and together many times that."""
+    command = [sys.executable, "-c", POOLS, how]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("<heap nr=") in pools
