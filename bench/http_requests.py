@@ -1,4 +1,8 @@
-"""The requests that the load sends over HTTP, as files: it sends one after the other."""
+"""The requests that the load sends over HTTP, as files: it sends one after the other.
+
+No two of a file have the same head: a server that keeps the heads it has parsed, and the answers to
+them, would be measured by its cache.
+"""
 
 from xmlrpc.client import ServerProxy, dumps
 
@@ -7,28 +11,38 @@ from clients.addresses import Address
 
 NAMES = [f"name-{number:03}" for number in range(100)]
 VALUE = "a value of about forty characters"
+ROUNDS = 10  # with each name
 
 
 def write() -> None:
-    """Write a file for each kind of request."""
-    bodies = {
+    """Write a file for each kind of request: requests and what their answers contain, in turn."""
+    pairs: dict[str, list[str]] = {"set": [], "get": [], "hello": []}
+    for number in range(ROUNDS * len(NAMES)):
+        name = NAMES[number % len(NAMES)]
         # Another value each time: a store need not write what does not change.
-        "set": [
-            dumps((name, f"{VALUE} {round_}"), "set") for round_ in range(10) for name in NAMES
-        ],
-        "get": [dumps((name,), "get") for name in NAMES],
-    }
-    requests = {kind: [post(body) for body in some] for kind, some in bodies.items()}
-    requests["hello"] = ["GET /hello?name=Guido HTTP/1.1\r\nHost: localhost\r\n\r\n"]
-    for kind, some in requests.items():
-        (BUILD / kind).write_text("\0".join(some), newline="")
+        pairs["set"] += [post(number, dumps((name, f"{VALUE} {number}"), "set")), "<nil/>"]
+        pairs["get"] += [post(number, dumps((name,), "get")), f"{VALUE} of {name}"]
+        who = f"Guido-{number}"
+        path = f"/hello?name={who}" if number % 2 else f"/hello/{who}"
+        pairs["hello"] += [f"GET {path} HTTP/1.1\r\n{headers(number)}\r\n", f"Hello {who}!"]
+    for kind, texts in pairs.items():
+        (BUILD / kind).write_text("".join(f"{text}\0" for text in texts), newline="")
 
 
-def post(body: str) -> str:
+def post(number: int, body: str) -> str:
     """Return an XML-RPC call as an HTTP request."""
     return (
-        "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"POST /RPC2 HTTP/1.1\r\n{headers(number)}"
+        f"Content-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+
+
+def headers(number: int) -> str:
+    """Return what python-requests sends, and an ID, as proxies add it."""
+    return (
+        "Host: localhost\r\nUser-Agent: python-requests/2.34.2\r\n"
+        "Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n"
+        f"X-Request-ID: {number:08x}\r\n"
     )
 
 
@@ -36,7 +50,7 @@ def fill(address: Address) -> None:
     """Set all names, so that `get` finds them."""
     with ServerProxy(f"http://{address}", allow_none=True) as store:
         for name in NAMES:
-            store.set(name, VALUE)
+            store.set(name, f"{VALUE} of {name}")
 
 
 def forget(address: Address, count: int) -> None:

@@ -3,8 +3,8 @@
  *   load tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE
  *
  * tcp sends SIZE bytes and expects the same back; udp sends an ID and expects it in front of the
- * answer; http sends the requests of FILE one after the other, which are separated by NUL bytes,
- * and expects "200" and the same body each time.
+ * answer; http sends the requests of FILE one after the other. FILE has texts that end with NUL, in
+ * turn a request and what the body of its answer has to contain, with status 200.
  *
  * RATE 0 is a closed loop: each client sends again as soon as it is answered, which shows the most
  * that the server does. With a RATE (requests a second, of all clients together) it is an open
@@ -66,10 +66,9 @@ struct text {
 
 static enum protocol protocol;
 static struct sockaddr_in server;
-static struct text *requests;
+static struct text *requests, *expected; /* bytes to send; a part of the answer (http) */
 static long request_count;
 static size_t answer_limit;
-static struct text first_body;
 static int epoll;
 static struct client *clients;
 static long client_count;
@@ -206,12 +205,9 @@ static int http_complete(struct client *client, int closed, struct text *body) {
 }
 
 static int http_correct(struct client *client, struct text *body) {
-    if (strncmp(client->answer + strlen("HTTP/1.x"), " 200", 4)) return 0;
-    if (!first_body.data) {
-        first_body.data = memcpy(malloc(body->size + 1), body->data, body->size);
-        first_body.size = body->size;
-    }
-    return body->size == first_body.size && !memcmp(body->data, first_body.data, body->size);
+    struct text *part = &expected[client->number % request_count];
+    return !strncmp(client->answer + strlen("HTTP/1.x"), " 200", 4) &&
+           memmem(body->data, body->size, part->data, part->size);
 }
 
 static void read_answer(struct client *client) {
@@ -328,12 +324,16 @@ static void read_requests(const char *path) {
     static char buffer[1 << 20];
     FILE *file = fopen(path, "rb");
     if (!file) fail("%s: %s", path, strerror(errno));
-    size_t size = fread(buffer, 1, sizeof buffer, file);
+    char *end = buffer + fread(buffer, 1, sizeof buffer, file);
     fclose(file);
-    requests = calloc(size + 1, sizeof *requests);
-    for (char *at = buffer; at < buffer + size; at += strlen(at) + 1)
-        requests[request_count++] = (struct text){at, strlen(at)};
-    if (!request_count) fail("%s holds no requests", path);
+    if (end == buffer || end == buffer + sizeof buffer || end[-1]) fail("%s: empty, too large or cut", path);
+    requests = calloc(end - buffer, sizeof *requests);
+    expected = calloc(end - buffer, sizeof *expected);
+    for (char *at = buffer; at < end; request_count++)
+        for (struct text **list = (struct text *[]){requests, expected, NULL}; *list; list++) {
+            (*list)[request_count] = (struct text){at, strlen(at)};
+            at += strlen(at) + 1;
+        }
 }
 
 static void fill_requests(size_t size) {

@@ -135,7 +135,7 @@ def test_http_connects_anew_where_the_server_closes() -> None:
     assert (report["wrong"], report["errors"]) == (0, 0)
 
 
-def test_another_answer_than_the_first_is_wrong() -> None:
+def test_an_answer_without_what_is_expected_is_wrong() -> None:
     """Names that nobody has set have a fault instead of a value."""
     with running(["python", "-m", "services.kv.single"]) as server:
         http_requests.fill(server.address)
@@ -148,7 +148,7 @@ def test_another_answer_than_the_first_is_wrong() -> None:
 
 def test_a_status_other_than_200_is_wrong() -> None:
     """The page is not there."""
-    (BUILD / "missing").write_text("GET /missing HTTP/1.1\r\nHost: x\r\n\r\n", newline="")
+    (BUILD / "missing").write_text("GET /missing HTTP/1.1\r\nHost: x\r\n\r\n\0\0", newline="")
     with running(REST) as server:
         report = load(server.address, "http", request="missing")
     assert report["wrong"] == report["requests"] > 0

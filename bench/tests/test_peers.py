@@ -152,8 +152,8 @@ def get(address: Address, path: str) -> tuple[int, str, bytes]:
 @pytest.mark.parametrize("who", ["Guido", "<b>", "\"quoted\" & 'so'", "Zoë", "two words", "你好"])
 def test_hello_is_answered_as_ours_does(hello: Address, ours: Address, who: str) -> None:
     """The same status, content type and body."""
-    path = f"/hello?name={quote(who)}"
-    assert get(hello, path) == get(ours, path)
+    for path in (f"/hello?name={quote(who)}", f"/hello/{quote(who)}"):
+        assert get(hello, path) == get(ours, path)
 
 
 @pytest.mark.parametrize("target", [*TCP, *UDP, *REST], ids=name)

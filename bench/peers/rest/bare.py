@@ -7,8 +7,11 @@ from bench.peers.rest import page
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-    """Greet by name, whatever the method and the path."""
-    (name,) = parse_qs(environ["QUERY_STRING"])["name"]
+    """Greet by name, whatever the method."""
+    if query := environ["QUERY_STRING"]:
+        (name,) = parse_qs(query)["name"]
+    else:
+        name = environ["PATH_INFO"].rpartition("/")[2].encode("latin-1").decode()
     body = page(name).encode()
     headers = [
         ("Content-Type", "text/html; charset=utf-8"),

@@ -8,7 +8,8 @@ application = Bottle()
 
 
 @application.get("/hello")
-def hello() -> str:
+@application.get("/hello/<name>")
+def hello(name: str | None = None) -> str:
     """Greet by name."""
-    name = request.query.getunicode("name") or abort(400, "The parameter 'name' is missing.")
-    return page(name)
+    name = name or request.query.getunicode("name")
+    return page(name or abort(400, "The parameter 'name' is missing."))

@@ -8,6 +8,7 @@ application = Flask(__name__)
 
 
 @application.get("/hello")
-def hello() -> str:
+@application.get("/hello/<name>")
+def hello(name: str = "") -> str:
     """Greet by name; without one Flask answers 400."""
-    return page(request.args["name"])
+    return page(name or request.args["name"])
