@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from wsgiref.handlers import format_date_time
 from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -17,11 +18,14 @@ STATUS = re.compile(r"[1-9][0-9]{2} [\t -~\x80-\xff]*")
 HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*")
 
 
+http_date = lru_cache(maxsize=1)(format_date_time)  # of a second, since the epoch
+
+
 def response_head(status: str, headers: Headers, close: bool) -> bytes:
     """Return the head of a response; `close` if the connection ends after its body."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     ending = "Connection: close\r\n\r\n" if close else "\r\n"
-    head = f"HTTP/1.1 {status}\r\nDate: {format_date_time(time.time())}\r\n{lines}{ending}"
+    head = f"HTTP/1.1 {status}\r\nDate: {http_date(int(time.time()))}\r\n{lines}{ending}"
     return head.encode("latin-1")
 
 

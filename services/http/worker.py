@@ -22,10 +22,9 @@ from services.http.request import Request
 CHUNK = 64 * 1024  # bytes to receive at once, and that the kernel buffers for a client
 MAX_ACCEPTED = 64  # at a time: a flood of connections must not starve those that are open
 TICK = 0.5  # seconds between two checks of all timeouts
-# One event of a client is reported, and then none until we say what to wait for next. While its
-# request is being handled we wait for none: what else it sends stays in the kernel.
-READABLE = select.EPOLLIN | select.EPOLLONESHOT
-WRITABLE = select.EPOLLOUT | select.EPOLLONESHOT
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+NOTHING = select.EPOLLONESHOT  # but an error or a hang-up once: those are reported unasked
 
 log = logging.getLogger("http")
 
@@ -51,6 +50,7 @@ class Worker(base.Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until gunicorn says to stop, then drain open connections for graceful_timeout."""
         self._clients: dict[int, socket.socket] = {}
+        self._events: dict[int, int] = {}  # that epoll is asked to report of each client
         self._sessions = Sessions()
         self._next_check = 0.0
         self._listener: socket.socket = self.sockets[0].sock
@@ -100,13 +100,19 @@ class Worker(base.Worker):  # type: ignore[misc]
             client.setblocking(False)
             self._epoll.register(client, READABLE)
             protocol = Protocol(peer[:2], self.request_timeout, self.cfg.keepalive, self.admit)
-            self._clients[client.fileno()], self._sessions[client.fileno()] = client, protocol
+            descriptor = client.fileno()
+            self._clients[descriptor], self._sessions[descriptor] = client, protocol
+            self._events[descriptor] = READABLE
 
     def _proceed(self, descriptor: int, ready: bool = False) -> None:
         """Receive or send what is possible, handle the next request, and wait for what is next."""
         client, protocol = self._clients[descriptor], self._sessions[descriptor]
         try:
-            if ready and not protocol.request and not protocol.data_to_send():
+            if ready and not protocol.data_to_send():
+                if protocol.request:
+                    # What else it sends stays in the kernel until it has its response.
+                    self._wait_for(descriptor, NOTHING)
+                    return
                 protocol.receive_data(client.recv(CHUNK))
             if outgoing := protocol.data_to_send():
                 protocol.sent(client.send(outgoing))
@@ -122,18 +128,22 @@ class Worker(base.Worker):  # type: ignore[misc]
             request.keep_alive &= self.alive
             self.handle(descriptor, request)
         self._sessions.count(descriptor)
-        if protocol.data_to_send():
-            self._epoll.modify(client, WRITABLE)
-        elif not protocol.request and not protocol.closed:
-            self._epoll.modify(client, READABLE)
-        elif not protocol.request:  # otherwise it is closed once that has been handled
+        if protocol.request or not protocol.closed:
+            self._wait_for(descriptor, WRITABLE if protocol.data_to_send() else READABLE)
+        else:
             if refused := protocol.error:
                 log.info("%s:%d: %s: %s", *protocol.peer, refused.status, refused.detail)
             log.debug("connection from %s:%d closed: %s", *protocol.peer, protocol.closed)
-            del self._clients[descriptor], self._sessions[descriptor]
+            del self._clients[descriptor], self._sessions[descriptor], self._events[descriptor]
             client.close()  # epoll forgets it too
         for evicted in self._sessions.evict():
             self._proceed(evicted)
+
+    def _wait_for(self, descriptor: int, events: int) -> None:
+        # Mostly they are the same as before, and the system call would be one of four per request.
+        if self._events[descriptor] != events:
+            self._events[descriptor] = events
+            self._epoll.modify(descriptor, events)
 
     def _check(self) -> None:
         """Expire connections, accept again, and tell gunicorn that the worker is alive."""
