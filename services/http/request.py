@@ -43,7 +43,7 @@ class Request:
     path: str  # percent-encoded, without the query
     query: str
     version: str  # HTTP/1.1 or HTTP/1.0
-    headers: Mapping[str, str]  # by their names in lower case; repeated ones joined by commas
+    headers: Mapping[str, str]  # by their names in lower case; repeated ones are joined
     keep_alive: bool  # whether another request may follow on this connection
     body: bytearray = field(default_factory=bytearray)
 
@@ -56,7 +56,8 @@ class Headers(dict[str, str]):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header, or append its value to that of an earlier one."""
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
-        self[key] = f"{self[key]},{text}" if key in self else text
+        separator = "; " if key == "cookie" else ","  # RFC 9113, 8.2.3
+        self[key] = f"{self[key]}{separator}{text}" if key in self else text
 
     def on_headers_complete(self) -> None:
         """Note that the parser has reached the end of the head."""
@@ -82,6 +83,8 @@ def parse_head(head: bytes) -> Request:
     """Parse the head of a request, with the empty line at its end; raises HTTPError."""
     if not (request_line := REQUEST_LINE.match(head)):
         raise HTTPError("A request begins with METHOD TARGET HTTP/1.1, or HTTP/1.0.")
+    if not request_line[2].isascii():
+        raise HTTPError("The target of the request is not ASCII: percent-encode it.")
     if head.count(b"\n") > MAX_HEADERS + 2:
         raise HTTPError(f"A request may have at most {MAX_HEADERS} headers.", HEAD_TOO_LARGE)
     headers = Headers()

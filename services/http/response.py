@@ -23,10 +23,11 @@ http_date = lru_cache(maxsize=1)(format_date_time)  # of a second, since the epo
 
 def response_head(status: str, headers: Headers, close: bool) -> bytes:
     """Return the head of a response; `close` if the connection ends after its body."""
+    if "date" not in [name.lower() for name, _ in headers]:
+        headers = [("Date", http_date(int(time.time()))), *headers]
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     ending = "Connection: close\r\n\r\n" if close else "\r\n"
-    head = f"HTTP/1.1 {status}\r\nDate: {http_date(int(time.time()))}\r\n{lines}{ending}"
-    return head.encode("latin-1")
+    return f"HTTP/1.1 {status}\r\n{lines}{ending}".encode("latin-1")
 
 
 def error_response(error: HTTPError, body: bool) -> bytes:

@@ -33,8 +33,11 @@ class Worker(worker.Worker):
             raise HTTPError("Calls are made at / and at /RPC2.", "404 Not Found")
         if request.method != "POST":
             raise HTTPError("A call is a POST.", "405 Method Not Allowed", [("Allow", "POST")])
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise HTTPError("A call may not be compressed.", "415 Unsupported Media Type")
+        if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
+            uncompressed = [("Accept-Encoding", "identity")]  # RFC 9110, 12.5.3
+            raise HTTPError(
+                "A call may not be compressed.", "415 Unsupported Media Type", uncompressed
+            )
         if "content-length" not in request.headers:
             raise HTTPError("A call needs a Content-Length.", "411 Length Required")
 

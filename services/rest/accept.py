@@ -14,14 +14,15 @@ VARY = ("Vary", "Accept")
 # extends to the end of the header: to search for its end again and again would be quadratic.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?$))+')
 _PARAMETER = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*(?:"|\\?$))+')
-_QVALUE = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
+# Clients also write .9 and 0.1234, which RFC 9110, 12.4.2, does not have.
+_WEIGHT = re.compile(r'[ \t"]*([0-9]+\.?[0-9]*|\.[0-9]+)')
+_ALIASES = {"*": "*/*", "text/xml": "application/xml"}  # the first is Java's; RFC 7303, 9.2
 
 
 def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
     """Return the media type of those `offered` that the client prefers.
 
-    Of several with the same quality that is the first. Raises a 406 Problem if the client accepts
-    none.
+    Of several that it likes equally, that is the first. Raises a 406 Problem if it accepts none.
     """
     best = preferred(environ.get("HTTP_ACCEPT", ""), offered)
     if not best:
@@ -33,35 +34,43 @@ def acceptable(environ: WSGIEnvironment, *offered: str) -> str:
 
 @lru_cache(maxsize=64)  # most clients send one of a few values
 def preferred(header: str, offered: tuple[str, ...]) -> str | None:
-    """Return the best of `offered` for the client that sent this Accept header, if any."""
-    ranges = dict(media_ranges(header.strip() or "*/*"))
-    quality, best = max(
-        ((quality_of(media_type, ranges), media_type) for media_type in offered),
-        key=lambda candidate: candidate[0],
-    )
-    return best if quality else None
+    """Return the best of `offered` for the client that sent this Accept header, if any.
+
+    A header that names nothing accepts everything.
+    """
+    # What is offered here has no parameters, so a range without any goes before one that has some.
+    # Of equal ranges the one with the higher weight counts.
+    ranges = {name: weight for _, weight, name in sorted(media_ranges(header))} or {"*/*": 1.0}
+    best = max(offered, key=lambda media_type: preference(media_type, ranges))
+    return best if preference(best, ranges)[0] else None
 
 
-def media_ranges(header: str) -> Iterator[tuple[str, float]]:
-    """Yield each media range of an Accept header and its quality value, from 0 to 1.
+def media_ranges(header: str) -> Iterator[tuple[bool, float, str]]:
+    """Yield for each media range of an Accept header whether it has no parameters, and its weight.
 
-    Parameters other than `q` are ignored: nothing here is offered in versions that differ in them.
-    Invalid elements are skipped.
+    A weight is from 0 to 1. One that is no number is as good as none, and counts as 1.
     """
     for element in _ELEMENT.findall(header):
-        media_range, *parameters = _PARAMETER.findall(element)
-        quality = "1"
+        media_range, *parameters = _PARAMETER.findall(element) or [""]
+        name, weight, plain = media_range.strip().lower(), 1.0, True
         for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip().lower() == "q":
-                quality = value.strip()
-        if _QVALUE.fullmatch(quality):
-            yield media_range.strip().lower(), float(quality)
+            attribute, _, value = parameter.partition("=")
+            if attribute.strip().lower() != "q":
+                plain = False
+            elif number := _WEIGHT.match(value):
+                weight = min(1.0, float(number[1]))
+        if name:
+            yield plain, weight, _ALIASES.get(name, name)
 
 
-def quality_of(media_type: str, ranges: dict[str, float]) -> float:
-    """Return the quality of `media_type`: the most specific range that matches it decides."""
-    for media_range in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+def preference(media_type: str, ranges: dict[str, float]) -> tuple[float, int]:
+    """Return the weight of the most specific range that matches `media_type`, and how specific.
+
+    The second decides between equal weights: `application/json, */*` rather means JSON.
+    """
+    for specificity, media_range in (
+        (2, media_type), (1, media_type.partition("/")[0] + "/*"), (0, "*/*")
+    ):  # fmt: skip
         if media_range in ranges:
-            return ranges[media_range]
-    return 0.0
+            return ranges[media_range], specificity
+    return 0.0, 0

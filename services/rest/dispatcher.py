@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import quote, unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services.rest.parameters import Params, parameters
+from services.rest.paths import IN_PATH, normalized, raw_path, unencoded
 from services.rest.problems import Problem
 from services.rest.responses import started
 
@@ -34,12 +36,12 @@ class PathDispatcher:
     def register(self, method: str, path: str, function: Handler) -> Handler:
         """Have `function` answer `method` on `path`, and return it.
 
-        `{name}` in a path stands for one segment, which becomes the parameter `name`. Paths without
-        such segments take precedence.
+        `{name}` in a path stands for one segment, which becomes the parameter `name`. Of two paths
+        that match, the one with fewer such segments goes first.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
-        if "{" in path:
-            self.patterns[path] = pattern(path)
+        patterns = {**self.patterns, path: pattern(path)}
+        self.patterns = dict(sorted(patterns.items(), key=lambda each: each[1].groups))
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -67,39 +69,48 @@ class PathDispatcher:
         method = environ["REQUEST_METHOD"]
         if (method, environ.get("PATH_INFO")) == ("OPTIONS", "*"):  # RFC 9110, 9.3.7
             return Options({each for handlers in self.pathmap.values() for each in handlers})
-        handlers, segments = self.find(environ.get("PATH_INFO") or "/")
-        if method == "HEAD" and "HEAD" not in handlers:
-            method = "GET"
-        if method == "OPTIONS" and "OPTIONS" not in handlers:
-            return Options(handlers)
-        if method not in handlers:
-            raise Problem(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                f"Allowed here: {allowed(handlers)}.",
-                headers=[("Allow", allowed(handlers))],
-            )
-        params, environ["files"] = parameters(environ, self.max_body)
-        environ["params"] = params | segments
-        return handlers[method]
+        found = self.find(raw_path(environ))
+        for handlers, segments in found:
+            name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
+            if name in handlers:
+                params, environ["files"] = parameters(environ, self.max_body)
+                environ["params"] = params | segments
+                return handlers[name]
+        methods = {each for handlers, _ in found for each in handlers}
+        if method == "OPTIONS":
+            return Options(methods)
+        raise Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"Allowed here: {allowed(methods)}.",
+            headers=[("Allow", allowed(methods))],
+        )
 
-    def find(self, path_info: str) -> tuple[dict[str, WSGIApplication], Params]:
-        """Return the handlers for a path by their methods, and the parameters in the path."""
+    def find(self, path: str) -> list[tuple[dict[str, WSGIApplication], Params]]:
+        """Return what matches a path: handlers by their methods, and the parameters in the path."""
+        if fault := unencoded(IN_PATH, path):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
+        path = normalized(path)
         try:
-            # In PEP 3333 each character stands for one byte of the path, percent-decoded.
-            path = path_info.encode("latin-1").decode("utf-8")
+            unquote(path, errors="strict")
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        if path in self.pathmap and path not in self.patterns:
-            return self.pathmap[path], {}
-        for template, regex in self.patterns.items():
-            if found := regex.fullmatch(path):
-                return self.pathmap[template], dict(found.groupdict())
-        raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+        found: list[tuple[dict[str, WSGIApplication], Params]] = [
+            (
+                self.pathmap[template],
+                {name: unquote(text) for name, text in match.groupdict().items()},
+            )
+            for template, regex in self.patterns.items()
+            if (match := regex.fullmatch(path))
+        ]
+        if not found:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
+        return found
 
 
 def pattern(template: str) -> re.Pattern[str]:
-    """Return the regular expression that a path template stands for."""
-    return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template)))
+    """Return the regular expression for the paths, normalized, that a template stands for."""
+    escaped = re.escape(normalized(quote(template)))
+    return re.compile(re.sub(r"%7B(\w+)%7D", r"(?P<\1>[^/]+)", escaped))
 
 
 def allowed(handlers: Iterable[str]) -> str:

@@ -4,10 +4,12 @@ A form is `application/x-www-form-urlencoded` (WHATWG URL Standard, 5) or `multi
 (RFC 7578), in UTF-8. Text fields become `environ["params"]`, uploaded files `environ["files"]`.
 """
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from io import BytesIO
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 from wsgiref.types import WSGIEnvironment
 
 from multipart import (  # type: ignore[import-untyped]
@@ -18,11 +20,16 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
+from services.rest.paths import IN_QUERY, unencoded
 from services.rest.problems import Problem
 
 MAX_FIELDS = 256
 MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 
+_QUOTED = re.compile(r'"[^"]*"')
+_EXTENDED = re.compile(r";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
+
+Fields = list[tuple[str, str]]
 Params = dict[str, str | list[str]]
 Files = dict[str, list[MultipartPart]]
 
@@ -31,34 +38,38 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
     """Return the parameters and the files of a request; a body is at most `max_body` bytes.
 
     Raises a Problem: 400 for what is malformed, 413 for what is too large, 415 for a body that
-    is no form, 408 for a body that does not arrive and 411 for one without a length.
+    is no form or is compressed, 408 for one that does not arrive and 411 for one without a length.
     """
-    fields: list[tuple[str, str]] = []
+    fields: Fields = []
     files: Files = {}
     # In a GET or HEAD request, a body means nothing (RFC 9110, 9.3.1).
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD") and (body := read(environ, max_body)):
         media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
         match media_type:
             case "application/x-www-form-urlencoded":
-                fields += urlencoded(body)
+                fields = urlencoded(body)
             case "multipart/form-data":
-                for part in parts(body, options.get("boundary", "")):
-                    if part.filename is None:
-                        fields.append((part.name, text(part.raw)))
-                        part.close()
-                    else:
-                        files.setdefault(part.name, []).append(part)
+                fields, files = multipart(body, options.get("boundary", ""))
             case _:
                 raise Problem(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                     f"A body of type {media_type!r} is not supported, only a form.",
                 )
-    fields += urlencoded(environ.get("QUERY_STRING", "").encode("latin-1"))
-    return collected(fields), files
+    query = environ.get("QUERY_STRING", "")
+    if fault := unencoded(IN_QUERY, query):
+        raise Problem(HTTPStatus.BAD_REQUEST, f"In the query, {fault}.")
+    return collected(fields + urlencoded(query.encode("ascii"))), files
 
 
 def read(environ: WSGIEnvironment, max_body: int) -> bytes:
-    """Return the body, without reading it if it is announced as too large."""
+    """Return the body, without reading it if it is announced as too large, or compressed."""
+    coding = environ.get("HTTP_CONTENT_ENCODING", "")
+    if coding.lower() not in ("", "identity"):
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"A body of Content-Encoding {coding!r} is not supported, only an uncompressed one.",
+            headers=[("Accept-Encoding", "identity")],  # RFC 9110, 12.5.3
+        )
     too_large = Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may have at most {max_body} bytes."
     )
@@ -96,14 +107,28 @@ def receive(environ: WSGIEnvironment, size: int) -> bytes:
     return body
 
 
-def urlencoded(data: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a query or of a form, without those that have no value."""
+def urlencoded(data: bytes) -> Fields:
+    """Return the fields of a query or of a form; the value of `name` is as empty as of `name=`."""
     if data.count(b"&") >= MAX_FIELDS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"There may be at most {MAX_FIELDS} parameters.")
     try:
-        return parse_qsl(data.decode("utf-8"), errors="strict", max_num_fields=MAX_FIELDS)
+        return parse_qsl(data.decode("utf-8"), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise Problem(HTTPStatus.BAD_REQUEST, "A parameter is not UTF-8.") from None
+
+
+def multipart(body: bytes, boundary: str) -> tuple[Fields, Files]:
+    """Return the text fields and the files of a multipart form."""
+    fields: Fields = []
+    files: Files = {}
+    for part in parts(body, boundary):
+        part.filename = filename(part)
+        if part.filename is None:
+            fields.append((part.name, text(part.raw)))
+        elif part.filename or part.size:
+            files.setdefault(part.name, []).append(part)
+        # Otherwise no file was selected for an input of files (WHATWG HTML, 4.10.21.4).
+    return fields, files
 
 
 def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
@@ -127,6 +152,24 @@ def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The form is malformed: {error}.") from None
 
 
+def filename(part: MultipartPart) -> str | None:
+    """Return the name of a part's file, or None if it is a text field.
+
+    `filename*` goes before `filename` (RFC 6266, 4.3). RFC 7578, 4.2, has clients not use it, and
+    some do.
+    """
+    extended = _EXTENDED.search(_QUOTED.sub('""', part.disposition))
+    if not extended:
+        name: str | None = part.filename
+        return name
+    with suppress(ValueError):
+        charset, _language, encoded = extended[1].split("'", 2)
+        if charset.lower() == "utf-8":
+            return unquote(encoded, errors="strict")
+    detail = f"The file name {extended[1]!r:.100} is not UTF-8 as in RFC 8187."
+    raise Problem(HTTPStatus.BAD_REQUEST, detail)
+
+
 def text(data: bytes) -> str:
     """Decode a text field, whatever charset its part may name (RFC 7578, 5.1.2)."""
     try:
@@ -135,7 +178,7 @@ def text(data: bytes) -> str:
         raise Problem(HTTPStatus.BAD_REQUEST, "A parameter is not UTF-8.") from None
 
 
-def collected(fields: list[tuple[str, str]]) -> Params:
+def collected(fields: Fields) -> Params:
     """Return name -> value, with a list of the values of a name that is repeated."""
     values: dict[str, list[str]] = {}
     for name, value in fields:

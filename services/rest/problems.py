@@ -3,8 +3,9 @@
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIEnvironment
+
+from services.rest.paths import normalized, raw_path
 
 
 class Problem(Exception):
@@ -28,7 +29,7 @@ class Problem(Exception):
             "title": self.status.phrase,
             "status": self.status.value,
             "detail": self.detail,
-            "instance": quote(environ.get("PATH_INFO", "").encode("latin-1")),
+            "instance": normalized(raw_path(environ)),
         }
         body = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
         start_response(

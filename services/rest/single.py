@@ -30,6 +30,12 @@ class Handler(WSGIRequestHandler):
 
     timeout = TIMEOUT
 
+    def get_environ(self) -> dict[str, Any]:
+        """Tell also what the path was before it was decoded, in the same place as gunicorn."""
+        # Of a path that begins with //, http.server has dropped one.
+        self.path = self.requestline.split()[1]
+        return {**super().get_environ(), "RAW_URI": self.path}
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its inherited name
         """Log a request, or its error."""
         log.info("%s %s", self.client_address[0], format % args)

@@ -204,6 +204,15 @@ def test_cookies_go_only_where_they_belong(library: ModuleType, base: str) -> No
     assert answer.json() == {"cookies": {}}
 
 
+def test_cookies_may_come_in_several_headers(server: Server) -> None:
+    """As a proxy may pass them on (RFC 9113, 8.2.3), and none is lost."""
+    head = b"GET /cookies HTTP/1.0\r\nCookie: a=1\r\nCookie: b=2; c=3\r\n\r\n"
+    with connect(server.address) as client:
+        client.sendall(head)
+        body = rest_of(client).partition(b"\r\n\r\n")[2]
+    assert json.loads(body) == {"cookies": {"a": "1", "b": "2", "c": "3"}}
+
+
 @pytest.mark.parametrize(
     ("content", "seen"),
     [

@@ -422,7 +422,7 @@ HTTP: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
 def test_a_request_that_is_no_call_has_a_status_of_http(
     address: Address, driver: Driver, what: str
 ) -> None:
-    """405 with the method that is allowed; the server goes on, once the client has left."""
+    """405 and 415 say what is accepted; the server goes on, once the client has left."""
     request, statuses = HTTP[what]
     if statuses[driver.name] == WAITS:
         with pytest.raises(TimeoutError):
@@ -431,7 +431,14 @@ def test_a_request_that_is_no_call_has_a_status_of_http(
         found, headers, _ = post(address, **request)
         assert found == statuses[driver.name]
         assert headers.get("Allow") == ("POST" if found == 405 else None)
+        assert headers.get("Accept-Encoding") == ("identity" if found == 415 else None)
     kv.health(address, FAR)
+
+
+@pytest.mark.parametrize("coding", ["identity", "IDENTITY"])
+def test_a_call_may_say_that_it_is_not_compressed(address: Address, coding: str) -> None:
+    """In any case (RFC 9110, 8.4.1)."""
+    assert post(address, CALL, Content_Encoding=coding)[0] == 200
 
 
 def test_a_value_outlives_the_server_in_the_durable_store_alone(

@@ -340,6 +340,138 @@ def test_the_type_described_first_is_the_default(address: Address, operation: st
     assert response.content_type == next(iter(described(operation, "200")))
 
 
+def exchange(address: Address, target: str, *headers: str, body: bytes = b"") -> rest.Response:
+    """Send a request as it is written; return the answer. With a body it is a POST."""
+    method = "POST" if body else "GET"
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {address}", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join([*lines, "", ""]).encode()
+    response, content = http_exchange(address, head + body)
+    return rest.Response(response.status, response.reason, response.headers, content)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/hello/AC%2FDC", "AC/DC"),
+        ("/hello/AC%2fDC", "AC/DC"),
+        ("/hello/%2F", "/"),
+        ("/hello/a%5Cb", "a\\b"),
+        ("/hello/a%00b", "a\0b"),
+        ("/hello/100%25", "100%"),
+        ("/hello/AC%252FDC", "AC%2FDC"),
+        ("/hello/..", ".."),
+        ("/hello/%2e", "."),
+        ("/%68ello/Guido", "Guido"),
+        ("/hello/a?name=b", "a"),
+        ("http://{address}/hello/a%2Fb", "a/b"),
+        ("/hello?name=a%2Fb/c?d", "a/b/c?d"),
+        ("/hello?name=100%", "100%"),
+        ("/hello?name=", ""),
+        ("/hello?name", ""),
+        ("/hello%2FGuido", 404),
+        ("/hello/", 404),
+        ("/hello//", 404),
+        ("/hello//Guido", 404),
+        ("//hello/Guido", 404),
+        ("/hello/Guido/", 404),
+        ("/hello/../localtime", 404),
+        ("/./localtime", 404),
+        ("/hello/100%", 400),
+        ("/hello/%zz", 400),
+        ("/hello/%FF", 400),
+        ("/hello/Zoë", 400),
+        ("/hello?name=Zoë", 400),
+        ("/hello?name=%FF", 400),
+    ],
+)
+def test_a_target_is_read_as_it_was_written(
+    address: Address, target: str, expected: str | int
+) -> None:
+    """Under each server: slashes separate before anything is decoded, and nothing is guessed."""
+    response = exchange(address, target.format(address=address), "Accept: application/json")
+    if isinstance(expected, int):
+        rest.expect_problem(response, expected)
+    else:
+        assert response.json()["name"] == expected
+
+
+@pytest.mark.parametrize("target", ["/hello?name=Zoë", "/hello/Zoë"])
+def test_who_sends_raw_utf8_is_told_to_encode_it(address: Address, target: str) -> None:
+    """As somebody does who types it into curl."""
+    assert "percent-encode" in exchange(address, target).json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (["Accept: image/png", "Accept: text/csv"], "text/csv"),
+        (["Accept: text/csv;q=.5", "Accept:", "Accept: application/json;q=.6"], "application/json"),
+        (["Accept:"], "text/html"),
+        (["Accept: *"], "text/html"),
+        (["Accept: text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"], "text/html"),
+        (["Accept: text/xml"], "application/xml"),
+    ],
+)
+def test_accept_may_be_sent_twice_or_empty(
+    address: Address, headers: list[str], expected: str
+) -> None:
+    """Its headers are one list (RFC 9110, 5.3)."""
+    assert exchange(address, "/hello?name=x", *headers).content_type == expected
+
+
+def test_a_compressed_body_is_refused(address: Address) -> None:
+    """With what is accepted instead (RFC 9110, 12.5.3)."""
+    headers = (f"Content-Type: {FORM}", "Content-Encoding: gzip")
+    response = exchange(address, "/hello", *headers, body=b"name=x")
+    rest.expect_problem(response, 415)
+    assert response.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, b"name="),
+        (FORM, b"name"),
+        (MULTIPART, b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\n\r\n--b--\r\n'),
+    ],
+)
+def test_a_name_may_be_empty(address: Address, content_type: str, body: bytes) -> None:
+    """In a form as in a query."""
+    headers = (f"Content-Type: {content_type}", "Accept: application/json")
+    response = exchange(address, "/hello", *headers, body=body)
+    assert response.json() == {"name": "", "greeting": "Hello !"}
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        (b"filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
+        (b"filename=\"Zoe.txt\"; filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
+        ('filename="Zoë.txt"'.encode(), "Zoë.txt"),
+    ],
+)
+def test_an_upload_has_the_name_of_its_file(
+    address: Address, filename: bytes, expected: str
+) -> None:
+    """However the client writes what is not ASCII (RFC 7578, 4.2; RFC 8187)."""
+    body = FILE.replace(b'filename="a.txt"', filename)
+    [row] = exchange(address, "/files", f"Content-Type: {MULTIPART}", body=body).json()
+    assert (row["name"], row["size"]) == (expected, 3)
+
+
+def test_a_form_whose_files_were_not_selected_has_none(address: Address) -> None:
+    """What a browser sends for an empty input is no file, and other inputs still count."""
+    content_type = f"Content-Type: {MULTIPART}"
+    empty = FILE.replace(b"a.txt", b"").replace(b"abc", b"")
+    rest.expect_problem(exchange(address, "/files", content_type, body=empty), 400)
+    both = empty.replace(b"--b--\r\n", FILE)
+    assert [row["name"] for row in exchange(address, "/files", content_type, body=both).json()] == [
+        "a.txt"
+    ]
+
+
 def test_a_path_parameter_is_percent_decoded_utf8(address: Address) -> None:
     """`/hello/{name}` takes any name that a path segment can hold."""
     headers = {"Accept": "application/json"}

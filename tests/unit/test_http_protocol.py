@@ -179,14 +179,19 @@ def test_a_request_is_accepted_in_any_valid_form(received: bytes) -> None:
 
 
 def test_a_request_says_what_is_asked_for(protocol: Protocol) -> None:
-    """Headers by their names in lower case; what is repeated is one list."""
-    received = request(b"", "GET /a%20b?c=d?e HTTP/1.1", Accept="x, y", X="1\r\nX: 2", N=" ")
+    """Headers by their names in lower case; what is repeated is one list, cookies with semicolons.
+
+    A Cookie header has no commas (RFC 6265, 4.2.1), so what follows one would be lost.
+    """
+    repeated = {"X": "1\r\nX: 2", "Cookie": "a=1; b=2\r\nCOOKIE: c=3"}
+    received = request(b"", "GET /a%20b?c=d?e HTTP/1.1", Accept="x, y", N=" ", **repeated)
     protocol.receive_data(received.replace(b"Content-Length: 0\r\n", b""))
     found = protocol.next_request()
     assert found
     assert (found.method, found.target) == ("GET", "/a%20b?c=d?e")
     assert (found.path, found.query, found.version) == ("/a%20b", "c=d?e", "HTTP/1.1")
-    assert found.headers == {"host": "x", "accept": "x, y", "x": "1,2", "n": ""}
+    cookies = "a=1; b=2; c=3"
+    assert found.headers == {"host": "x", "accept": "x, y", "n": "", "x": "1,2", "cookie": cookies}
     assert (bytes(found.body), found.keep_alive) == (b"", True)
 
 
@@ -216,6 +221,7 @@ HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
         pytest.param(request(b"", "GET * HTTP/1.1"), BAD, id="asterisk"),
         pytest.param(request(b"", "GET x HTTP/1.1"), BAD, id="no path"),
         pytest.param(request(b"", "GET /x#y HTTP/1.1"), BAD, id="fragment"),
+        pytest.param(request(b"", "GET /x?y=Zo\xc3\xab HTTP/1.1"), BAD, id="UTF-8 in the target"),
         pytest.param(request(b"", "CONNECT x:1 HTTP/1.1"), BAD, id="CONNECT"),
         pytest.param(request(b"", "BREW / HTTP/1.1"), NOT_IMPLEMENTED, id="unknown method"),
         pytest.param(b"PRI / HTTP/1.0\r\n\r\n", BAD, id="PRI"),

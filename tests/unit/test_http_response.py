@@ -1,5 +1,6 @@
 """Responses of WSGI applications, as HTTP."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -126,6 +127,16 @@ def test_headers_about_the_connection_are_the_servers() -> None:
     """An application's are dropped (PEP 3333): they could change where its body ends."""
     application = saying(b"x", Transfer_Encoding="gzip", Connection="upgrade", Content_Length="1")
     assert sent_by(application).wire[1] == [b"Content-Length: 1"]
+
+
+@pytest.mark.parametrize("name", ["Date", "DATE", "date"])
+def test_an_application_may_set_the_date(name: str) -> None:
+    """There is one Date, and otherwise it is the server's (RFC 9110, 6.6.1)."""
+    epoch = "Thu, 01 Jan 1970 00:00:00 GMT"
+    [head, *_] = sent_by(saying(b"x", **{name: epoch})).parts
+    assert re.findall(rb"(?im)^(date: .*)\r$", head) == [f"{name}: {epoch}".encode()]
+    [head, *_] = sent_by(saying(b"x")).parts
+    assert len(re.findall(rb"(?im)^date: .* GMT\r$", head)) == 1
 
 
 @pytest.mark.parametrize(

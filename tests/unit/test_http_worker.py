@@ -101,6 +101,7 @@ def test_nothing_is_received_while_a_request_is_being_handled() -> None:
     worker._clients, worker._sessions = {number: ours}, Sessions({number: protocol})
     with ours, theirs, select.epoll() as worker._epoll:
         worker._epoll.register(ours, READABLE)
+        worker._events = {number: READABLE}
         theirs.sendall(request(b"1"))
         assert [reported for reported, _ in worker._epoll.poll(0)] == [number]
         worker._proceed(number, ready=True)

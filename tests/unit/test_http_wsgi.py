@@ -66,7 +66,7 @@ def test_an_application_is_told_what_was_asked() -> None:
         "REMOTE_PORT": "1234",
         "HTTP_HOST": "x",
         "HTTP_X_Y": "1",
-        "HTTP_COOKIE": "a,b",
+        "HTTP_COOKIE": "a; b",
     }
     others = {name for name in found if name.isupper()} - set(wanted)
     assert {name: found[name] for name in wanted} == wanted

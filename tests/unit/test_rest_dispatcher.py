@@ -2,11 +2,13 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from io import BytesIO, StringIO
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 from wsgiref.handlers import SimpleHandler
 from wsgiref.headers import Headers
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -130,22 +132,130 @@ def test_a_path_parameter_becomes_a_parameter(dispatcher: PathDispatcher) -> Non
     assert call(dispatcher, "GET", "/a.b/x/y/c").status == "404 Not Found"
 
 
-def test_a_path_without_parameters_goes_first(dispatcher: PathDispatcher) -> None:
-    """Whichever of the two was registered earlier."""
+def test_a_path_with_fewer_parameters_goes_first(dispatcher: PathDispatcher) -> None:
+    """Whichever of them was registered earlier."""
+    for path in ("/{a}/{b}", "/{a}/x", "/x/x"):
+        dispatcher.register("GET", path, plain)
+    assert call(dispatcher, "GET", "/x/x").body == b"{}"
+    assert call(dispatcher, "GET", "/y/x").body == b'{"a": "y"}'
+    assert json.loads(call(dispatcher, "GET", "/y/y").body) == {"a": "y", "b": "y"}
+
+
+def test_paths_that_match_the_same_share_its_methods(dispatcher: PathDispatcher) -> None:
+    """Each is asked in turn, and Allow has the methods of all (RFC 9110, 10.2.1)."""
+    dispatcher.register("POST", "/me", plain)
     dispatcher.register("GET", "/{name}", plain)
-    dispatcher.register("GET", "/me", plain)
-    assert call(dispatcher, "GET", "/me").body == b"{}"
+    dispatcher.register("PUT", "/{other}", plain)
+    dispatcher.register("DELETE", "/{name}/x", plain)
+    assert call(dispatcher, "POST", "/me").body == b"{}"
+    assert call(dispatcher, "GET", "/me").body == b'{"name": "me"}'
+    assert call(dispatcher, "PUT", "/me").body == b'{"other": "me"}'
+    assert call(dispatcher, "HEAD", "/me").status == "200 OK"
+    for method, status in (("DELETE", 405), ("OPTIONS", 204)):
+        answer = call(dispatcher, method, "/me")
+        assert answer.status.startswith(str(status))
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST, PUT"
+    assert call(dispatcher, "POST", "/you").headers["Allow"] == "GET, HEAD, OPTIONS, PUT"
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/x/Guido", "Guido"),
+        ("/x/AC%2FDC", "AC/DC"),
+        ("/x/AC%2fDC", "AC/DC"),
+        ("/%78/%47uido", "Guido"),
+        ("/x/100%25", "100%"),
+        ("/x/AC%252FDC", "AC%2FDC"),
+        ("/x/Zo%C3%AB", "Zoë"),
+        ("/x/a%5Cb%00c", "a\\b\0c"),
+        ("/x/..", ".."),
+        ("/x/%2E", "."),
+        ("/x/{name}", "{name}"),
+        ("/x/a+b;c=d,e:@!$&'()*", "a+b;c=d,e:@!$&'()*"),
+        ('/x/"<>\\^`|', '"<>\\^`|'),
+        ("/x/a?name=b&c=/d", "a"),
+        ("http://h/x/a%2Fb?c", "a/b"),
+        ("HTTPS://h:1/x/a", "a"),
+        ("/x/ahttp://h", None),
+        ("/x%2FGuido", None),
+        ("/x/", None),
+        ("/x//", None),
+        ("//x/a", None),
+        ("/x//a", None),
+        ("/x/a/", None),
+        ("/x/a/b", None),
+        ("/./x/a", None),
+        ("/y/../x/a", None),
+    ],
+)
+def test_an_encoded_slash_is_data(
+    dispatcher: PathDispatcher, target: str, expected: str | None
+) -> None:
+    """The raw path is split, then its segments are decoded, once (RFC 3986, 2.2 and 2.4)."""
+    dispatcher.register("GET", "/x/{name}", plain)
+    path = re.sub("^https?://[^/]*", "", target, flags=re.IGNORECASE).partition("?")[0]
+    answer = call(dispatcher, "GET", unquote(path, "latin-1"), RAW_URI=target)
+    if expected is None:
+        assert answer.status == "404 Not Found"
+    else:
+        assert json.loads(answer.body) == {"name": expected}
+
+
+def test_a_literal_path_may_be_written_in_many_ways(dispatcher: PathDispatcher) -> None:
+    """Percent-encoded where it has to be, and where it does not (RFC 3986, 6.2.2.2)."""
+    dispatcher.register("GET", "/a b/100%/Zoë/c;d=(1,@)", plain)
+    for target in (
+        "/a%20b/100%25/Zo%C3%AB/c;d=(1,@)",
+        "/%61%20%62/1%30%30%25/%5Ao%c3%ab/c%3bd%3D%281%2C%40%29",
+    ):
+        answer = call(dispatcher, "GET", unquote(target, "latin-1"), RAW_URI=target)
+        assert answer.status == "200 OK"
+
+
+@pytest.mark.parametrize(
+    ("target", "detail"),
+    [
+        ("/%FF", "The path is not UTF-8."),
+        ("/%C3", "The path is not UTF-8."),
+        ("/%C3%2F%AB", "The path is not UTF-8."),
+        ("/%", "In the path, percent-encode '%' as %25."),
+        ("/100%", "In the path, percent-encode '%' as %25."),
+        ("/%4", "In the path, percent-encode '%' as %25."),
+        ("/%zz", "In the path, percent-encode '%' as %25."),
+        ("/%25%u0041", "In the path, percent-encode '%' as %25."),
+        ("/Zo\xc3\xab", "In the path, percent-encode 'ë' as %C3%AB."),
+        ("/\xff", "In the path, percent-encode '\\udcff' as %FF."),
+        ("/a\x7f", "In the path, percent-encode '\\x7f' as %7F."),
+        ("/a#b", "In the path, percent-encode '#' as %23."),
+    ],
+)
+def test_a_path_that_is_not_percent_encoded_utf8_is_a_bad_request(
+    dispatcher: PathDispatcher, target: str, detail: str
+) -> None:
+    """Rather than a name with replacement characters in it, or one that was guessed."""
+    dispatcher.register("GET", "/{name}", plain)
+    answer = call(dispatcher, "GET", unquote(target, "latin-1"), RAW_URI=target)
+    problem = json.loads(answer.body)
+    assert (answer.status, problem["detail"]) == ("400 Bad Request", detail)
+    assert re.fullmatch(r"/([\w.~-]|%[0-9A-F]{2})+", problem["instance"], re.ASCII)
+
+
+@pytest.mark.parametrize("raw", [{}, {"RAW_URI": "/before/x/Guido"}, {"RAW_URI": "/x/%41%2FB"}])
+def test_a_path_that_is_only_known_decoded_counts_as_it_is(
+    dispatcher: PathDispatcher, raw: dict[str, Any]
+) -> None:
+    """Another WSGI server may not pass on the raw path, and another application may change it."""
+    dispatcher.register("GET", "/x/{name}", plain)
+    path = "/x/100% Zoë".encode().decode("latin-1")
+    assert json.loads(call(dispatcher, "GET", path, **raw).body) == {"name": "100% Zoë"}
+    assert call(dispatcher, "GET", "/x/a/b", **raw).status == "404 Not Found"
 
 
 def test_a_name_may_look_like_its_template(dispatcher: PathDispatcher) -> None:
     """A template is no path that could be asked for as it is written."""
     dispatcher.register("GET", "/{name}", plain)
     assert json.loads(call(dispatcher, "GET", "/{name}").body) == {"name": "{name}"}
-
-
-def test_a_path_that_is_not_utf8_is_a_bad_request(dispatcher: PathDispatcher) -> None:
-    """Rather than a name with replacement characters in it."""
-    assert call(dispatcher, "GET", "/\xff").status == "400 Bad Request"
 
 
 def test_a_wrong_method_is_told_the_right_ones(dispatcher: PathDispatcher) -> None:

@@ -37,6 +37,14 @@ def refusal(*args: Any, **kwargs: Any) -> tuple[int, str]:
     return caught.value.status.value, caught.value.detail
 
 
+class Unread:
+    """An input that must not be read."""
+
+    def read(self, _size: int) -> bytes:
+        """Fail."""
+        raise AssertionError("read")
+
+
 def part(name: str, value: bytes, *headers: str) -> bytes:
     """Return one part of a form, with the boundary before it."""
     lines = [f'--b\r\nContent-Disposition: form-data; name="{name}"', *headers]
@@ -50,13 +58,31 @@ def part(name: str, value: bytes, *headers: str) -> bytes:
         ("name=Guido", {"name": "Guido"}),
         ("a=1&b=2&a=3", {"a": ["1", "3"], "b": "2"}),
         ("name=Zo%C3%AB+%26+%E4%BD%A0", {"name": "Zoë & 你"}),
-        ("name=Zo\xc3\xab", {"name": "Zoë"}),  # not percent-encoded, as PEP 3333 passes it
-        ("name=&flag", {}),
+        ("name=100%&b=%zz&c=%4", {"name": "100%", "b": "%zz", "c": "%4"}),
+        ("a=b=c&=d", {"a": "b=c", "": "d"}),
+        ("&&", {}),
     ],
 )
 def test_a_query_becomes_parameters(query: str, expected: Params) -> None:
-    """As cgi.FieldStorage gave them: a list if repeated, left out if empty."""
+    """As the URL Standard reads it, 5.1; a list if repeated."""
     assert params(query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "kind"),
+    [
+        pytest.param("name=", b"", FORM, id="query"),
+        pytest.param("name", b"", FORM, id="query, no equals sign"),
+        pytest.param("", b"name=", FORM, id="form"),
+        pytest.param("", b"name", FORM, id="form, no equals sign"),
+        pytest.param("", part("name", b"") + b"--b--", MULTIPART, id="multipart"),
+    ],
+)
+def test_a_parameter_may_be_empty(query: str, body: bytes, kind: str) -> None:
+    """It is there, wherever it comes from."""
+    assert params(query, body, kind) == {"name": ""}
+    twice = f"{query}&name=" if query else "name="
+    assert params(twice, body, kind) == {"name": ["", ""]}
 
 
 def test_a_form_goes_before_the_query() -> None:
@@ -64,20 +90,69 @@ def test_a_form_goes_before_the_query() -> None:
     assert params("a=2", b"a=1") == {"a": ["1", "2"]}
 
 
+def uploaded(*files: bytes) -> list[tuple[str, str, bytes]]:
+    """Return field, name and content of each file of a multipart form."""
+    _, found = parameters(environ(body=b"".join(files) + b"--b--\r\n", kind=MULTIPART), 10_000)
+    return [(field, file.filename, file.raw) for field, some in found.items() for file in some]
+
+
 def test_a_multipart_form_has_texts_and_files() -> None:
-    """What has a file name, even an empty one, is a file."""
+    """What has a file name is a file, and keeps its type."""
     body = (
         part("text", "Zoë".encode())
         + part('file"; filename="a.bin', b"\x00\xff", "Content-Type: image/png")
-        + part('file"; filename="', b"", "Content-Type: application/octet-stream")
+        + part('file"; filename="b.bin', b"")
         + b"--b--\r\n"
     )
     texts, files = parameters(environ(body=body, kind=MULTIPART), 10_000)
     assert texts == {"text": "Zoë"}
     assert [(file.filename, file.content_type, file.raw) for file in files["file"]] == [
         ("a.bin", "image/png", b"\x00\xff"),
-        ("", "application/octet-stream", b""),
+        ("b.bin", "application/octet-stream", b""),
     ]
+
+
+def test_an_input_of_files_may_have_none() -> None:
+    """A browser sends an empty name and no content then; what has either is a file."""
+    none = part('f"; filename="', b"", "Content-Type: application/octet-stream")
+    extended = part("f\"; filename*=UTF-8''; x=\"", b"")
+    assert uploaded(none, extended) == []
+    one = part('f"; filename="a', b"")
+    assert uploaded(none, one, none) == [("f", "a", b"")]
+    assert uploaded(part('f"; filename="', b"x")) == [("f", "", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ('filename="a b.txt"', "a b.txt"),
+        ("filename=a.txt", "a.txt"),
+        ('filename="Zoë.txt"', "Zoë.txt"),
+        ('filename="%22%0D%0A%25.txt"', '"\r\n%25.txt'),
+        ("filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
+        ("FileName* = utf-8'en'a%20b%22.txt", 'a b".txt'),
+        ("filename*=utf-8''it's.txt", "it's.txt"),
+        ("filename*=UTF-8''Zo%C3%AB.txt; filename=\"Zoe.txt\"", "Zoë.txt"),
+        ("filename=\"Zoe.txt\"; filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
+        ("filename=\"a; filename*=UTF-8''b\"", "a; filename*=UTF-8''b"),
+        ("filename=\"a\"; xfilename*=UTF-8''b", "a"),
+    ],
+)
+def test_a_file_has_the_name_that_its_part_gives_it(disposition: str, name: str) -> None:
+    """As browsers write it (RFC 7578, 4.2), or as other clients do (RFC 8187)."""
+    body = f'--b\r\nContent-Disposition: form-data; name="f"; {disposition}\r\n\r\nx\r\n'.encode()
+    assert uploaded(body) == [("f", name, b"x")]
+
+
+@pytest.mark.parametrize(
+    "value", ["ISO-8859-1''Zo%EB", "UTF-8''Zo%EB", "Zo%C3%AB", "UTF-8'Zo%C3%AB", "\"UTF-8''a\"", ""]
+)
+def test_a_file_name_that_is_not_utf8_is_a_bad_request(value: str) -> None:
+    """RFC 8187, 3.2.1, has all recipients understand UTF-8, and nothing else."""
+    body = part(f'f"; filename*={value}; x="', b"x") + b"--b--"
+    status, detail = refusal(body=body, kind=MULTIPART)
+    assert status == 400
+    assert detail.endswith(" is not UTF-8 as in RFC 8187.")
 
 
 def test_the_charset_that_a_part_names_is_not_used() -> None:
@@ -104,11 +179,35 @@ def test_a_body_that_is_no_form_is_unsupported(kind: str) -> None:
     assert refusal(body=b"{}", kind=kind) == (415, detail)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "x-gzip", "gzip, identity", "aws-chunked"])
+def test_a_compressed_body_is_unsupported(coding: str) -> None:
+    """415 says what is accepted (RFC 9110, 15.5.16), and the body is not read."""
+    extra = {"HTTP_CONTENT_ENCODING": coding, "wsgi.input": Unread()}
+    with pytest.raises(Problem, match=f"^A body of Content-Encoding '{coding}' is ") as caught:
+        params(body=b"a=1", **extra)
+    assert caught.value.status.value == 415
+    assert caught.value.headers == [("Accept-Encoding", "identity")]
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
+def test_a_body_may_say_that_it_is_not_compressed(coding: str) -> None:
+    """In any case (RFC 9110, 8.4.1)."""
+    assert params(body=b"a=1", HTTP_CONTENT_ENCODING=coding) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("query", "character"),
+    [("name=Zo\xc3\xab", "'ë' as %C3%AB"), ("a=\xff", r"'\udcff' as %FF"), ("a=#", "'#' as %23")],
+)
+def test_a_query_is_percent_encoded(query: str, character: str) -> None:
+    """What is not ASCII is no part of a URL (RFC 3986, 2), and is not guessed at."""
+    assert refusal(query) == (400, f"In the query, percent-encode {character}.")
+
+
 @pytest.mark.parametrize(
     ("query", "body", "kind"),
     [
         pytest.param("a=%FF", b"", FORM, id="query-not-utf8"),
-        pytest.param("a=\xff", b"", FORM, id="query-bytes-not-utf8"),
         pytest.param("", b"a=%FF", FORM, id="form-not-utf8"),
         pytest.param("", b"a=\xff", FORM, id="form-bytes-not-utf8"),
         pytest.param("&".join(["a=1"] * (MAX_FIELDS + 1)), b"", FORM, id="too-many-in-query"),
@@ -148,14 +247,6 @@ def test_a_multipart_form_has_limits(body: bytes) -> None:
 def test_as_many_parameters_as_allowed_are_taken() -> None:
     """The limit is the largest number that is allowed."""
     assert len(params("&".join(["a=1"] * MAX_FIELDS))["a"]) == MAX_FIELDS
-
-
-class Unread:
-    """An input that must not be read."""
-
-    def read(self, _size: int) -> bytes:
-        """Fail."""
-        raise AssertionError("read")
 
 
 @pytest.mark.parametrize("length", ["10001", "9" * 18, "9" * 5000])

@@ -1,0 +1,46 @@
+"""The path of a request: first split at its slashes, then percent-decoded (RFC 3986, 2.2, 7.3).
+
+So an encoded slash is data, and not the end of a segment. In PATH_INFO all is decoded already.
+"""
+
+import re
+from urllib.parse import quote, unquote, unquote_to_bytes
+from wsgiref.types import WSGIEnvironment
+
+_AUTHORITY = re.compile("^https?://[^/]*", re.IGNORECASE)
+_SEGMENT = "!$&'()*+,;=:@"  # what a segment may have beside unreserved characters (RFC 3986, 3.3)
+# What has to be percent-encoded. In a query, a % without two digits stands for itself (WHATWG URL
+# Standard, 5.1); in a path it could not be told from a mistake.
+IN_QUERY = re.compile("[^!-~]|#")
+IN_PATH = re.compile("[^!-~]|#|%(?![0-9A-Fa-f]{2})")
+
+
+def raw_path(environ: WSGIEnvironment) -> str:
+    """Return the path as the client sent it, if the server tells it, as gunicorn does.
+
+    Otherwise, or if something in between has changed PATH_INFO, that is what counts: then an
+    encoded slash cannot be told from another.
+    """
+    path_info = environ.get("PATH_INFO", "")
+    target = environ.get("RAW_URI", "").partition("?")[0]
+    path = _AUTHORITY.sub("", target)  # of the absolute form (RFC 9112, 3.2.2)
+    if path_info in (unquote(target, "latin-1"), unquote(path, "latin-1")):
+        return path or "/"
+    return quote(path_info.encode("latin-1"), safe="/" + _SEGMENT)
+
+
+def normalized(path: str) -> str:
+    """Return `path` with percent-encoding just where it has to be (RFC 3986, 6.2.2)."""
+    segments = path.encode("latin-1").split(b"/")
+    return "/".join(quote(unquote_to_bytes(segment), safe=_SEGMENT) for segment in segments)
+
+
+def unencoded(characters: re.Pattern[str], sent: str) -> str | None:
+    """Say which character of a part of a URL has to be percent-encoded and is not, if there is one.
+
+    Each character of `sent` stands for a byte (PEP 3333).
+    """
+    text = sent.encode("latin-1").decode("utf-8", "surrogateescape")
+    if not (found := characters.search(text)):
+        return None
+    return f"percent-encode {found[0]!r} as {quote(found[0], errors='surrogateescape')}"
