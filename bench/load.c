@@ -303,7 +303,7 @@ static void connect_all(void) {
     clients = calloc(client_count, sizeof *clients);
     for (long i = 0; i < client_count; i++) {
         clients[i].answer = malloc(answer_limit + 1);
-        clients[i].number = i;
+        clients[i].number = i * request_count / client_count; /* no two the same at a time */
         open_connection(&clients[i]);
     }
     struct epoll_event events[1024];
