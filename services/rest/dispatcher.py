@@ -5,14 +5,15 @@ import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services.rest.parameters import Params, parameters
-from services.rest.paths import IN_PATH, normalized, raw_path, unencoded
+from services.rest.paths import IN_PATH, raw_path, unencoded
 from services.rest.problems import Problem
 from services.rest.responses import started
 
+Segments = list[tuple[str, str]]  # what each has to be, or the name of the parameter that it is
 Handler = TypeVar("Handler", bound=WSGIApplication)
 
 log = logging.getLogger("rest")
@@ -30,7 +31,7 @@ class PathDispatcher:
     def __init__(self, max_body: int = 1024 * 1024) -> None:
         """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
         self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
-        self.patterns: dict[str, re.Pattern[str]] = {}
+        self.templates: list[tuple[str, Segments]] = []
         self.max_body = max_body
 
     def register(self, method: str, path: str, function: Handler) -> Handler:
@@ -40,8 +41,8 @@ class PathDispatcher:
         that match, the one with fewer such segments goes first.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
-        patterns = {**self.patterns, path: pattern(path)}
-        self.patterns = dict(sorted(patterns.items(), key=lambda each: each[1].groups))
+        self.templates = [(template, segments_of(template)) for template in self.pathmap]
+        self.templates.sort(key=lambda each: sum(bool(name) for _, name in each[1]))
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -89,28 +90,39 @@ class PathDispatcher:
         """Return what matches a path: handlers by their methods, and the parameters in the path."""
         if fault := unencoded(IN_PATH, path):
             raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
-        path = normalized(path)
         try:
-            unquote(path, errors="strict")
+            segments = [unquote(segment, errors="strict") for segment in path.split("/")]
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        found: list[tuple[dict[str, WSGIApplication], Params]] = [
-            (
-                self.pathmap[template],
-                {name: unquote(text) for name, text in match.groupdict().items()},
-            )
-            for template, regex in self.patterns.items()
-            if (match := regex.fullmatch(path))
+        found = [
+            (self.pathmap[template], params)
+            for template, expected in self.templates
+            if (params := match(expected, segments)) is not None
         ]
         if not found:
             raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
         return found
 
 
-def pattern(template: str) -> re.Pattern[str]:
-    """Return the regular expression for the paths, normalized, that a template stands for."""
-    escaped = re.escape(normalized(quote(template)))
-    return re.compile(re.sub(r"%7B(\w+)%7D", r"(?P<\1>[^/]+)", escaped))
+def segments_of(template: str) -> Segments:
+    """Split a path to register at its slashes; of a segment like `{name}` the name counts."""
+    return [
+        ("", segment[1:-1]) if re.fullmatch(r"{\w+}", segment) else (segment, "")
+        for segment in template.split("/")
+    ]
+
+
+def match(template: Segments, segments: list[str]) -> Params | None:
+    """Return the parameters in a path, of decoded segments, if it is as the template says."""
+    if len(template) != len(segments):
+        return None
+    params: Params = {}
+    for (expected, name), segment in zip(template, segments, strict=True):
+        if name and segment:
+            params[name] = segment
+        elif name or expected != segment:
+            return None
+    return params
 
 
 def allowed(handlers: Iterable[str]) -> str:
