@@ -30,7 +30,7 @@ log = logging.getLogger("workers")
 # happen whenever a worker ends, by a crash or for a new version. (Linux 5.14 and newer can move
 # those connections to another listener of the port, but not by default: net.ipv4.tcp_migrate_req
 # in the kernel's ip-sysctl.rst.) And a new worker would open a new listener. From then on the hash
-# is over one socket more: most UDP clients would change to another worker in the middle of what
+# is over one socket more: many UDP clients would change to another worker in the middle of what
 # they do, and before Linux 4.4, where each listener kept the half-open connections for itself, the
 # ACK that completes a handshake could reach another listener than the SYN, and got a reset.
 #
