@@ -1,7 +1,8 @@
 """Servers of several processes: who serves, who is replaced, and what the death of one costs."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from threading import Event
@@ -40,6 +41,17 @@ def two_workers(server: Server) -> list[psutil.Process]:
     process = psutil.Process(server.process.pid)
     until(lambda: len(process.children()) == 2, "two workers")
     return sorted(process.children(), key=lambda worker: worker.pid)
+
+
+@contextmanager
+def suspended(worker: psutil.Process) -> Iterator[None]:
+    """Suspend a worker while the body of the `with` runs, which may also end it."""
+    worker.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            worker.resume()  # otherwise no signal but SIGKILL would ever end it
 
 
 def accepted(worker: psutil.Process, server: Server) -> set[int]:
@@ -161,7 +173,7 @@ def test_connections_that_wait_for_a_killed_worker_are_served_by_its_successor(
         killed, other = served_by_both(server, driver)
         early = [stack.enter_context(connect(server.address)) for _ in range(CLIENTS)]
         until(lambda: len(accepted(killed, server) | accepted(other, server)) == CLIENTS, "all in")
-        killed.suspend()
+        stack.enter_context(suspended(killed))
         lost = accepted(killed, server)
         late = [stack.enter_context(connect(server.address)) for _ in range(CLIENTS)]
         until(
@@ -253,15 +265,12 @@ def test_workers_share_the_unix_socket(driver: Driver, tmp_path: Path) -> None:
     file = str(tmp_path / "socket")
     with serving(driver, WIRELAB_UNIX_SOCKET=file) as server:
         first, second = two_workers(server)
-        for suspended in (first, second):
-            suspended.suspend()
-            for _ in range(3):
-                with connected(driver.service, file) as ask:
-                    ask("Hello")
-            suspended.resume()
+        for other in (first, second):
+            with suspended(other):
+                for _ in range(3):
+                    with connected(driver.service, file) as ask:
+                        ask("Hello")
         first.kill()
         until(lambda: first not in two_workers(server), "another worker")
-        second.suspend()
-        with connected(driver.service, file) as ask:
+        with suspended(second), connected(driver.service, file) as ask:
             ask("Hello")
-        second.resume()
