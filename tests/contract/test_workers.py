@@ -151,7 +151,8 @@ def test_a_worker_that_was_killed_is_replaced_and_the_log_says_which(
         else:
             line = f"worker {index + 1} (process {killed.pid}) ended with status -9"
             assert server.log.count(line) == 1
-            assert server.log.count(f"worker {index + 1} is process {successor.pid}") == 1
+            line = f"worker {index + 1} is process {successor.pid}"
+            until(lambda: server.log.count(line) == 1, line)  # which is written after the fork
         ask_all(server, driver)
 
 
