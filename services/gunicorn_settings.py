@@ -1,7 +1,8 @@
 """How gunicorn runs the HTTP servers; each one's gunicorn.conf.py imports this and adds to it.
 
-One process has all connections. A thread gets a request only once it is complete, and is free
-again before the response is sent. What limits a request is in services/http. The settings are
+A worker process has all of its connections in one thread. Another thread gets a request only once
+it is complete, and is free again before the response is sent. What limits a request is in
+services/http. The settings are
 described at https://docs.gunicorn.org/en/stable/settings.html.
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services import runtime
+from services.http.group import pre_fork, when_ready  # noqa: F401 - gunicorn calls them
 
 workers = 1
 worker_class = "services.http.wsgi.Worker"

@@ -5,6 +5,7 @@ import logging
 import select
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 from services import runtime
@@ -52,15 +53,19 @@ def tcp_listener(
     return listener
 
 
-def tcp_group(address: runtime.Address, count: int, *, send_buffer: int = 0) -> list[socket.socket]:
+def tcp_group(
+    address: runtime.Address, count: int, *, send_buffer: int = 0, not_sent: int = 0
+) -> list[socket.socket]:
     """Listen on a TCP port with `count` sockets, among which the kernel distributes connections."""
+    listen = partial(tcp_listener, send_buffer=send_buffer, not_sent=not_sent)
+    if count == 1:
+        return [listen(address)]
     # A server that listens there with SO_REUSEPORT already would get a part of our connections.
     # Without that option bind() fails then.
     tcp_listener(address).close()
-    first = tcp_listener(address, shared=True, send_buffer=send_buffer)
+    first = listen(address, shared=True)
     bound = first.getsockname()[:2]  # port 0 has become a number
-    more = range(count - 1)
-    return [first, *(tcp_listener(bound, shared=True, send_buffer=send_buffer) for _ in more)]
+    return [first, *(listen(bound, shared=True) for _ in range(count - 1))]
 
 
 def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
@@ -110,10 +115,25 @@ def tcp_and_unix(address: runtime.Address) -> list[socket.socket]:
     For servers with a memory budget: bytes that the peer does not read stay in the server, which
     counts them, rather than in the kernel, which does not.
     """
-    listening = [tcp_listener(address, not_sent=NOT_SENT), *unix_listeners()]
-    for listener in listening:
+    return tcp_and_unix_group(address, 1)[0]
+
+
+# A connection to the shared UNIX socket wakes every process that waits for one, and all but the
+# first find the queue empty ("thundering herd"). EPOLLEXCLUSIVE (epoll_ctl(2)) would wake only one:
+# but always the same one, for as long as that is idle. Of 100 clients that came one by one, the
+# first of eight processes then got 77, and six got none. So they all wake up: a few microseconds
+# each, once for a connection and not for a request, and which one is first is left to chance.
+def tcp_and_unix_group(address: runtime.Address, count: int) -> list[list[socket.socket]]:
+    """Do the same for `count` processes; return what each of them has to accept from.
+
+    Each gets a TCP listener of its own. The UNIX socket is one that all share: the kernel
+    distributes connections among several sockets for TCP only.
+    """
+    group = tcp_group(address, count, not_sent=NOT_SENT)
+    shared = unix_listeners()
+    for listener in (group[0], *shared):
         log.info("listening on %s", text(listener.getsockname()))
-    return listening
+    return [[own, *shared] for own in group]
 
 
 def unix_listeners() -> list[socket.socket]:

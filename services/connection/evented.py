@@ -1,22 +1,22 @@
-"""multiprocessing.connection, event-driven: one thread, which a slow `answer` stalls for all."""
+"""multiprocessing.connection, event-driven: a slow `answer` stalls all clients of its process."""
 
 import select
 from socket import socket
 
-from services import listeners, runtime
+from services import listeners, runtime, workers
 from services.connection.protocol import Answer, Protocol
 from services.connection.sessions import TICK, Sessions
 
 CHUNK = 256 * 1024  # bytes to receive at a time
-ACCEPTS = 64  # at a time: a flood of connections must not starve those that are open
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
-    """Accept connections, and serve each one whenever epoll reports it."""
+    """Accept connections, and serve each one whenever epoll reports it; in one process or more."""
     sessions: Sessions[socket] = Sessions.from_settings(answer)
-    listening = {each.fileno(): each for each in listeners.tcp_and_unix(address)}
-    with select.epoll() as epoll:
-        for listener in listening.values():
+    group = listeners.tcp_and_unix_group(address, workers.count())
+    with workers.several(group) as own, select.epoll() as epoll:
+        listening = {each.fileno(): each for each in own}
+        for listener in own:
             listener.setblocking(False)
             epoll.register(listener, select.EPOLLIN)
         while True:
@@ -38,7 +38,7 @@ def serve(address: runtime.Address, answer: Answer) -> None:
 
 def accept(epoll: select.epoll, listener: socket, sessions: Sessions[socket]) -> None:
     """Accept the connections that wait in the kernel's queue."""
-    for _ in range(ACCEPTS):
+    for _ in range(listeners.MAX_ACCEPTS):
         try:
             client, peer = listener.accept()
         except OSError as error:  # BlockingIOError when the queue is empty

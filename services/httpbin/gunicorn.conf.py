@@ -2,6 +2,8 @@
 
 from services import runtime
 from services.gunicorn_settings import *  # noqa: F403
+from services.workers import count
 
 wsgi_app = "httpbin:app"
 bind = "{}:{}".format(*runtime.address(8081))
+workers = count()

@@ -2,6 +2,8 @@
 
 from services import runtime
 from services.gunicorn_settings import *  # noqa: F403
+from services.workers import count
 
 wsgi_app = "services.rest.app:application"
 bind = "{}:{}".format(*runtime.address(8080))
+workers = count()

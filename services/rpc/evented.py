@@ -1,7 +1,7 @@
 """RPC, event-driven: the driver is connection/evented.py, the answer is calls.py.
 
-One thread carries out all calls, so what is registered has to be quick: a function that takes long
-keeps everybody waiting.
+One thread carries out all calls of its process, so what is registered has to be quick: a function
+that takes long keeps all clients of that process waiting.
 """
 
 from services import runtime

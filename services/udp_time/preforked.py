@@ -5,19 +5,17 @@ socket of a request by a hash of its addresses and ports (socket(7)). So request
 port go to one worker, and the replies are sent in the order of the requests.
 """
 
-from functools import partial
-
 from services import listeners, runtime, workers
 from services.udp_time import raw_loop
 
 
-# The parent opens all sockets before the first fork, and keeps them open: so when a worker dies,
-# the requests in its socket's receive buffer are served by its successor. If each worker opened
-# its own socket, they would be lost.
+# All sockets are open before the first fork, so the requests in a worker's socket are served by its
+# successor if it dies: services/workers.py.
 def serve(address: runtime.Address) -> None:
     """Start the workers, and replace each worker that ends."""
     group = listeners.udp_group(address, workers.one_per_cpu())
-    workers.run([partial(raw_loop.serve, address, server) for server in group])
+    with workers.forked(group) as server:
+        raw_loop.serve(address, server)
 
 
 if __name__ == "__main__":

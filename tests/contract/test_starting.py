@@ -8,16 +8,19 @@ import pytest
 
 from scripts.stack import services
 from tests.support.clients import connected
-from tests.support.drivers import DRIVERS, Driver, drivers, safe, serving
+from tests.support.drivers import DRIVERS, Driver, drivers, in_processes, safe, serving
 from tests.support.pace import until
 from tests.support.processes import refuses_to_start
 from tests.support.sockets import LOOPBACK
 
-WITH_KEY = drivers("object-echo", "rpc")
+SEVERAL = in_processes("object-echo", "rpc")
+WITH_KEY = [*drivers("object-echo", "rpc"), *SEVERAL]
 
 each_driver = pytest.mark.parametrize("driver", drivers(), ids=str)
 each_with_a_key = pytest.mark.parametrize("driver", WITH_KEY, ids=str)
-each_with_a_unix_socket = pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str)
+each_with_a_unix_socket = pytest.mark.parametrize(
+    "driver", [*safe("object-echo", "rpc"), *SEVERAL], ids=str
+)
 
 
 def test_every_driver_of_the_stack_is_tested() -> None:
@@ -46,7 +49,7 @@ def test_a_bad_setting_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "driver", [driver for driver in drivers() if driver.name != "gunicorn"], ids=str
+    "driver", [*(driver for driver in drivers() if driver.name != "gunicorn"), *SEVERAL], ids=str
 )
 def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
     """It names the address, also where the one that has it would share it."""
@@ -58,7 +61,10 @@ def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
             holder.listen()
         port = str(holder.getsockname()[1])
         line = refuses_to_start(
-            driver.command, WIRELAB_PORT=port, WIRELAB_AUTHKEY_FILE=str(key_file)
+            driver.command,
+            WIRELAB_PORT=port,
+            WIRELAB_AUTHKEY_FILE=str(key_file),
+            **driver.environment,
         )
     assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
 
@@ -66,11 +72,11 @@ def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
 @each_with_a_key
 def test_without_a_good_key_it_does_not_start(driver: Driver, tmp_path: Path) -> None:
     """One line names the variable, and the file."""
-    assert refuses_to_start(driver.command, WIRELAB_PORT="0") == (
+    assert refuses_to_start(driver.command, WIRELAB_PORT="0", **driver.environment) == (
         "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key"
     )
     file = tmp_path / "key"
-    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(file)}
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(file), **driver.environment}
     assert refuses_to_start(driver.command, **settings) == (
         f"WIRELAB_AUTHKEY_FILE: {file}: No such file or directory"
     )
@@ -108,6 +114,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(
         WIRELAB_PORT="0",
         WIRELAB_AUTHKEY_FILE=str(key_file),
         WIRELAB_UNIX_SOCKET=str(file),
+        **driver.environment,
     )
     assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not a path for a socket")
     assert file.read_text() == "mine"

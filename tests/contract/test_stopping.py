@@ -14,12 +14,14 @@ import pytest
 from clients.addresses import Address
 from scripts import processes
 from tests.support.clients import connected
-from tests.support.drivers import Driver, drivers, serving
+from tests.support.drivers import Driver, drivers, in_processes, serving
 from tests.support.pace import FAR, until
 from tests.support.processes import Server
 from tests.support.sockets import connect
 
-each_driver = pytest.mark.parametrize("driver", drivers(), ids=str)
+ALL = [*drivers(), *in_processes("rest", "httpbin", "object-echo", "rpc")]
+
+each_driver = pytest.mark.parametrize("driver", ALL, ids=str)
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def test_its_port_is_free_at_once(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    "driver", [driver for driver in drivers() if driver.service != "udp-time"], ids=str
+    "driver", [driver for driver in ALL if driver.service != "udp-time"], ids=str
 )
 def test_a_silent_connection_does_not_delay_the_stop(driver: Driver) -> None:
     """One that has sent nothing, and ones that have sent half of a request."""

@@ -6,7 +6,7 @@ Contract tests are run against all of them, and hostile tests against the safe a
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.support.processes import Server, running
@@ -27,9 +27,15 @@ class Driver:
     naive: bool = False
     at_once: float = math.inf  # connections that it serves at the same time
     fragile: bool = False  # whether a peer can end it
+    workers: int = 0  # WIRELAB_WORKERS; 0: it is not set
 
     def __str__(self) -> str:
-        return f"{self.service} {self.name}"
+        return f"{self.service} {self.name}" + (f" x{self.workers}" if self.workers else "")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that it is run with."""
+        return {"WIRELAB_WORKERS": str(self.workers)} if self.workers else {}
 
     @property
     def scale(self) -> float:
@@ -89,6 +95,15 @@ DRIVERS = {
 }  # fmt: skip
 
 
+# Beside `preforked`: what is one process, unless WIRELAB_WORKERS says otherwise.
+SEVERAL = (
+    ("rest", "gunicorn"),
+    ("httpbin", "gunicorn"),
+    ("object-echo", "evented"),
+    ("rpc", "evented"),
+)
+
+
 def drivers(*services: str) -> list[Driver]:
     """Return all drivers of some services, or of all."""
     return [driver for service in services or DRIVERS for driver in DRIVERS[service]]
@@ -106,6 +121,15 @@ def named(service: str, *names: str) -> list[Driver]:
     return found
 
 
+def in_processes(*services: str) -> list[Driver]:
+    """Return those of these services, or of all, that WIRELAB_WORKERS is for, with two workers."""
+    return [
+        replace(driver, workers=2)
+        for driver in drivers(*services)
+        if driver.name == "preforked" or (driver.service, driver.name) in SEVERAL
+    ]
+
+
 def attacked(*services: str) -> list[Driver]:
     """Return the safe drivers of some services, and the naive ones."""
     return [driver for driver in drivers(*services) if driver.safe or driver.naive]
@@ -114,7 +138,7 @@ def attacked(*services: str) -> list[Driver]:
 @contextmanager
 def serving(driver: Driver, **environment: str) -> Iterator[Server]:
     """Run a driver; unless it is fragile, no peer makes it end, or log a traceback."""
-    with running(driver.command, **environment) as server:
+    with running(driver.command, **driver.environment, **environment) as server:
         yield server
         if not driver.fragile:
             assert server.process.poll() in (None, 0), server.log

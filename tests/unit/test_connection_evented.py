@@ -163,7 +163,7 @@ def test_a_slow_answer_does_not_use_up_the_time_of_others(
     monkeypatch.setattr(Sessions, "from_settings", lambda _: sessions)
     (listener,) = listeners.tcp_and_unix((LOOPBACK, 0))
     where = listener.getsockname()
-    monkeypatch.setattr(listeners, "tcp_and_unix", lambda _: [listener])
+    monkeypatch.setattr(listeners, "tcp_and_unix_group", lambda *_: [[listener]])
     with ThreadPoolExecutor(2) as threads, listener:
         serving = threads.submit(evented.serve, where, answer)
         with Client(where, authkey=KEY) as slow, socket.create_connection(where, 5) as raw:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -135,6 +136,45 @@ def test_a_group_shares_a_port_with_nobody_else() -> None:
             assert group[0].getsockname() == group[1].getsockname()
             with pytest.raises(OSError, match="Address already in use"):
                 open_group(group[0].getsockname(), 2)
+
+
+def test_who_is_alone_shares_with_nobody() -> None:
+    """A group of one is a listener like any other: nobody can join it."""
+    (listener,) = listeners.tcp_group((LOOPBACK, 0), 1)
+    with listener, pytest.raises(OSError, match="Address already in use"):
+        listeners.tcp_listener(listener.getsockname(), shared=True)
+
+
+def test_datagrams_are_shared_evenly() -> None:
+    """Within 30 % of each other, if there are many clients: the kernel chooses by a hash.
+
+    Of 2,000 clients a socket gets 1,000, with a standard deviation of 22.
+    """
+    with ExitStack() as stack:
+        group = [stack.enter_context(each) for each in listeners.udp_group((LOOPBACK, 0), 2)]
+        got = [0, 0]
+        for _ in range(2000):
+            with socket.socket(type=socket.SOCK_DGRAM) as client:
+                client.sendto(b"Hello", group[0].getsockname())
+            (ready,) = select.select(group, [], [], 5)[0]
+            ready.recv(10)
+            got[group.index(ready)] += 1
+    assert sum(got) == 2000
+    assert max(got) < 1.3 * min(got)
+
+
+def test_processes_have_their_own_tcp_listener_and_share_the_unix_socket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What each of them has to accept from; nobody else can listen on the port."""
+    monkeypatch.setenv("WIRELAB_UNIX_SOCKET", str(tmp_path / "socket"))
+    (first, unix), (second, same) = listeners.tcp_and_unix_group((LOOPBACK, 0), 2)
+    with first, second, unix:
+        assert first is not second
+        assert first.getsockname() == second.getsockname()
+        assert unix is same
+        with pytest.raises(OSError, match="Address already in use"):
+            listeners.tcp_and_unix(first.getsockname())
 
 
 def test_a_limit_is_on_what_the_kernel_buffers() -> None:

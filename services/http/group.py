@@ -1,0 +1,40 @@
+"""A listener for each of gunicorn's workers, where there are several: all of them on one port.
+
+gunicorn's workers share one listener, and a connection is for the worker that wakes up first. That
+is no way to use several CPUs: of 64 clients that connect at once and stay, one worker may get all.
+With SO_REUSEPORT the kernel chooses the listener by a hash of the connection's addresses and ports
+(socket(7)). Why gunicorn's own process opens them and not each worker its own, which is what its
+setting `reuse_port` does: services/workers.py.
+"""
+
+import socket
+from typing import Any
+
+from gunicorn.sock import TCPSocket  # type: ignore[import-untyped]
+
+
+class Another(TCPSocket):  # type: ignore[misc]
+    """A further listener, with the options that gunicorn gives each."""
+
+    def bind(self, sock: socket.socket) -> None:
+        """Bind to the port that the first listener has."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        super().bind(sock)
+
+
+def when_ready(server: Any) -> None:
+    """Open the further listeners; gunicorn calls this before it starts the first worker."""
+    first = server.LISTENERS[0]
+    if server.cfg.workers > 1 and type(first) is TCPSocket:  # neither IPv6 nor a UNIX socket
+        # Only now: with this option on the first one, bind() would have joined another server that
+        # has it too, and fails without it.
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        address = first.getsockname()
+        for _ in range(server.cfg.workers - len(server.LISTENERS)):
+            server.LISTENERS.append(Another(address, server.cfg, server.log))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a new worker the listener that no other has; gunicorn calls this in its own process."""
+    taken = [other.sockets[0] for other in server.WORKERS.values()]
+    worker.sockets = [min(server.LISTENERS, key=taken.count)]
