@@ -4,4 +4,5 @@ from services import runtime
 from services.gunicorn_settings import *  # noqa: F403
 
 wsgi_app = "services.rest.app:application"
+worker_class = "services.rest.worker.Worker"
 bind = "{}:{}".format(*runtime.address(8080))
