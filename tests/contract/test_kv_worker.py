@@ -21,6 +21,10 @@ from tests.support.processes import SILENCE_TIMEOUT, Server
 from tests.support.sockets import connect, rest_of
 
 MIB = 1024 * 1024
+HEAD = (
+    b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
 DURABLE = DRIVERS["kv"][0]
 
 
@@ -35,7 +39,7 @@ def server() -> Iterator[Server]:
 def request(body: bytes, length: int | None = None) -> bytes:
     """Return a request, maybe with another length than its body has."""
     length = len(body) if length is None else length
-    return b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length + body
+    return HEAD % length + body
 
 
 def call(name: str, *arguments: Any) -> bytes:
@@ -144,7 +148,7 @@ def test_a_server_that_stops_answers_what_still_comes(server: Server) -> None:
 
         def last() -> bool:
             body = xmlrpc.client.dumps(("x",), "exists")
-            connection.request("POST", "/", body)
+            connection.request("POST", "/", body, {"Content-Type": "text/xml"})
             response = connection.getresponse()
             assert response.status == 200
             response.read()
