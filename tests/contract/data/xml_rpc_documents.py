@@ -188,6 +188,10 @@ VALID: dict[str, tuple[str | bytes, Any]] = {
     "no declaration": (call("<value>Zoë 😀</value>"), "Zoë 😀"),
     "a declaration without encoding": (call("<value>Zoë</value>", "<?xml version='1.0'?>"), "Zoë"),
     "UTF-16": (ZOE.format("utf-16").encode("utf-16"), "Zoë"),
+    "line ends in UTF-16": (  # which the parser replaces, as XML 1.0, 2.11, has it
+        call("<value>a\r\nb\rc</value>", DECLARED.format("utf-16")).encode("utf-16"),
+        "a\nb\nc",
+    ),
     "ISO-8859-1": (ZOE.format("ISO-8859-1").encode("latin-1"), "Zoë"),
     "ISO-8859-15": (
         call("<value>€</value>", DECLARED.format("iso-8859-15")).encode("iso-8859-15"),
