@@ -32,7 +32,6 @@ class Worker(worker.Worker):
     def admit(self, request: Request) -> None:
         """Raise HTTPError for a foreign Host or Origin."""
         check(request.headers, self.hosts)
-        super().admit(request)
 
 
 def host_names(text: str) -> frozenset[str]:
@@ -48,14 +47,16 @@ def check(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
 
     HTTP/1.0 has no Host, and only browsers send an Origin.
     """
-    host = headers.get("host", "").lower()
+    host = headers.get("host", "")
     if host and not is_ours(host, hosts):
         raise HTTPError(
             f"This server has no name {host[:100]!r}; the setting WIRELAB_HOSTS can give it one.",
             "421 Misdirected Request",
         )
-    origin = headers.get("origin")
-    if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
+    if (origin := headers.get("origin")) is None:
+        return
+    scheme, _, site = origin.lower().partition("://")  # https if a proxy with TLS is in front
+    if scheme not in ("http", "https") or not site or site != host.lower():
         raise HTTPError(
             f"Pages of {origin[:100]!r} may not send requests to this server.", "403 Forbidden"
         )
@@ -63,11 +64,11 @@ def check(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
 
 @lru_cache(maxsize=64)
 def is_ours(host: str, hosts: frozenset[str]) -> bool:
-    """Whether a Host, in lower case, is an address, localhost or one of `hosts`.
+    """Whether a Host is an address, localhost or one of `hosts`.
 
     Nobody can have the names below localhost resolve to anything else (RFC 6761, 6.3).
     """
-    name = PORT.sub("", host).removesuffix(".")
+    name = PORT.sub("", host).removesuffix(".").lower()
     if name in hosts or name == "localhost" or name.endswith(".localhost"):
         return True
     try:

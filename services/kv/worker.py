@@ -40,10 +40,10 @@ class Worker(browsers.Worker):
             raise HTTPError("A call is a POST.", "405 Method Not Allowed", [("Allow", "POST")])
         # A page of another site can send other types, or none, without asking first
         # (Fetch Standard, "CORS-safelisted request-header").
-        media_type = request.headers.get("content-type", "").partition(";")[0].rstrip().lower()
-        if media_type not in TYPES:
+        kind = request.headers.get("content-type", "")
+        if kind not in TYPES and kind.partition(";")[0].rstrip().lower() not in TYPES:
             raise HTTPError(
-                f"A call is {' or '.join(TYPES)}, not {media_type[:100]!r}.",
+                f"A call is {' or '.join(TYPES)}, not {kind[:100]!r}.",
                 "415 Unsupported Media Type",
                 [("Accept", ", ".join(TYPES))],
             )

@@ -60,6 +60,7 @@ HEADERS: list[tuple[str | None, str | None, str | None]] = [
     (None, "http://evil.example", FORBIDDEN),
     (None, "null", FORBIDDEN),
     ("", "", FORBIDDEN),
+    ("", "http://", FORBIDDEN),
 ]
 
 
