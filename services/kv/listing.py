@@ -54,8 +54,9 @@ class Listings(Generic[Client]):
                 self._made.append(piece)
                 made += len(piece)
             else:
-                yield self._clients.popleft(), self._made
+                parts = self._made
                 self._pieces, self._made = None, []
+                yield self._clients.popleft(), parts
 
 
 def pieces(store: Store) -> Iterator[bytes]:
