@@ -1,150 +1,82 @@
-"""The key-value store's calls: XML-RPC in, XML-RPC out, for many clients at a time.
+"""The key-value store's calls: XML-RPC in, XML-RPC out, for many clients at a time."""
 
-Methods: get(name), set(name, value), delete(name), exists(name), keys(), and
-compare_and_set(name, expected, value).
-"""
-
-import inspect
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from services import runtime
-from services.kv import xml_rpc
-from services.kv.faults import Fault, Kind
-from services.kv.store import Store
+from services.kv.calls import Call, Outcome, Request, parse
+from services.kv.faults import Fault
+from services.kv.listing import Listings
+from services.kv.methods import Methods
+from services.kv.store import GroupNotBegun, Store
 
-ABSENT = xml_rpc.marshal(None)
-MAX_NAME = 16 * 1024  # characters; `keys` has to return all names in one answer
+EXTENDED, SPECIFIED = "/RPC2", "/RPC2/1999"  # where calls are made: with nil, and without it
+PATHS = ("/", EXTENDED, SPECIFIED)
 
 Client = TypeVar("Client")
-Call = Callable[[], str]
-
-log = logging.getLogger("kv")
 
 
-class KeyValueServer:
-    """Any XML-RPC value under a text key.
-
-    The methods that clients call return their result as XML, which is what the store holds; those
-    without a result return `ABSENT`, a nil.
-    """
-
-    reads = ("get", "exists", "keys")
-    writes = ("set", "delete", "compare_and_set")
+class KeyValueServer(Generic[Client]):
+    """Any XML-RPC value under a text key."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._calls = {name: getattr(self, name) for name in self.reads + self.writes}
-        self._signatures = {name: inspect.signature(call) for name, call in self._calls.items()}
+        self._methods = {path: Methods(store, nil=path != SPECIFIED) for path in PATHS}
+        self.listings: Listings[Client] = Listings(store)
 
-    def get(self, name: str) -> str:
-        """Return the value of `name`."""
-        return self._store.get(name)
-
-    def set(self, name: str, value: object) -> str:
-        """Store `value` under `name`; it is on disk once the call is answered."""
-        self._store.set(name, xml_rpc.marshal(value))
-        return ABSENT
-
-    def delete(self, name: str) -> str:
-        """Delete `name` and its value."""
-        self._store.delete(name)
-        return ABSENT
-
-    def exists(self, name: str) -> str:
-        """Whether `name` has a value."""
-        return xml_rpc.marshal(self._store.exists(name))
-
-    def keys(self) -> str:
-        """Return all names, oldest first."""
-        return xml_rpc.marshal(self._store.names())
-
-    def compare_and_set(self, name: str, expected: object, value: object) -> str:
-        """Set `name` to `value` if its value is `expected`; return whether it was.
-
-        Values are equal when their XML-RPC forms are: 1 is neither 1.0 nor True. A missing name
-        counts as None, so a lock is `compare_and_set("lock", None, me)` to take and
-        `compare_and_set("lock", me, None)` to release.
-        """
-        done = self._store.compare_and_set(
-            name, xml_rpc.marshal(expected), xml_rpc.marshal(value), absent=ABSENT
-        )
-        return xml_rpc.marshal(done)
-
-    def __call__(self, calls: Iterable[tuple[Client, bytes]]) -> Iterator[tuple[Client, bytes]]:
+    def __call__(
+        self, requests: Iterable[tuple[Client, str, bytes]], room: bool = True
+    ) -> Iterator[tuple[Client, Sequence[bytes]]]:
         """Make calls that arrived at the same time; yield each client with its response.
 
-        Reads are answered at once. The writes share a commit, and none of them is answered
-        before that has returned.
+        Of each client, the path and the body of its request are given. Reads are answered at once;
+        all names, in later iterations too, where there are many, and while there is `room` for
+        them. The writes share a commit, and none of them is answered before that has returned.
         """
-        writes: list[Call] = []
-        writers: list[Client] = []
-        for client, body in calls:
-            method, call = self._parse(body)
-            if method in self.writes:
-                writes.append(call)
-                writers.append(client)
+        writing: list[tuple[Client, Request]] = []
+        for client, path, body in requests:
+            request = parse(body, self._methods[path])
+            if request.writes:
+                writing.append((client, request))
+            elif request.lists:
+                self.listings.add(client)
             else:
-                yield client, response_to(call)
-        if writes:
-            yield from zip(writers, self._commit(writes), strict=True)
+                yield client, [request.respond([call.outcome() for call in request.calls])]
+        if room:
+            yield from self.listings.proceed()
+        if writing:
+            calls = [call for _, request in writing for call in request.calls]
+            outcomes = iter(self._commit(calls))
+            for client, request in writing:
+                yield client, [request.respond(list(islice(outcomes, len(request.calls))))]
 
-    def _commit(self, writes: Sequence[Call]) -> list[bytes]:
-        """Make calls that write, and return their responses once all of them are on disk."""
-        responses: list[bytes] = []
+    def _commit(self, calls: Sequence[Call]) -> Sequence[Outcome]:
+        """Make calls, and return what came of them once all that was written is on disk.
+
+        If the disk has no space for one of them, nothing of the group is written. That must not
+        fail the others, so then each call is a group of its own.
+        """
         try:
-            with self._store.group():
-                responses.extend(map(response_to, writes))
+            return self._in_one_group(calls)
+        except GroupNotBegun as fault:
+            return [fault] * len(calls)
         except Fault as fault:
-            if len(responses) < 2:
-                return [xml_rpc.fault_response(fault)] * len(writes)
-            # A call that the disk has no space for must not fail the others in its group.
-            return [response for call in writes for response in self._commit([call])]
-        return responses
+            if len(calls) == 1:
+                return [fault]
+        return [self._by_itself(call) for call in calls]
 
-    def _parse(self, body: bytes) -> tuple[str, Call]:
-        """Return the name of the method, and a function that makes the call or raises its fault."""
+    def _in_one_group(self, calls: Iterable[Call]) -> list[Outcome]:
+        with self._store.group():  # at the end of which all is on disk, or Fault is raised
+            return [call.outcome() for call in calls]
+
+    def _by_itself(self, call: Call) -> Outcome:
         try:
-            method, arguments = xml_rpc.parse_call(body)
-            if method not in self._calls:
-                raise Fault(Kind.NO_SUCH_METHOD, repr(method))
-            self._check_arguments(method, arguments)
+            (outcome,) = self._in_one_group([call])
         except Fault as fault:
-            return "", partial(fail, fault)
-        return method, partial(self._calls[method], *arguments)
-
-    def _check_arguments(self, method: str, arguments: tuple[Any, ...]) -> None:
-        """Raise Fault unless `method` takes these arguments and the name is a short string."""
-        try:
-            bound = self._signatures[method].bind(*arguments)
-        except TypeError as error:
-            raise Fault(Kind.BAD_ARGUMENT, f"{method}: {error}") from None
-        name = bound.arguments.get("name", "")
-        if not isinstance(name, str):
-            raise Fault(Kind.BAD_ARGUMENT, f"{method}: the name {name!r:.100} is not a string")
-        if len(name) > MAX_NAME:
-            raise Fault(
-                Kind.BAD_ARGUMENT, f"{method}: the name is longer than {MAX_NAME} characters"
-            )
-
-
-def response_to(call: Call) -> bytes:
-    """Make a call and return the response with its result or its fault."""
-    try:
-        return xml_rpc.response(call())
-    except Fault as fault:
-        return xml_rpc.fault_response(fault)
-    except Exception:
-        log.exception("internal error")
-        return xml_rpc.fault_response(Fault(Kind.INTERNAL_ERROR))
-
-
-def fail(fault: Fault) -> str:
-    """Raise a fault that was found before the call was made."""
-    raise fault
+            return fault
+        return outcome
 
 
 def database_file() -> Path:

@@ -12,7 +12,10 @@ class Kind(IntEnum):
 
     NO_SUCH_KEY = 1
     STORAGE_FAILED = 2
+    NIL = 3
+    TOO_LARGE = 4
     NOT_WELL_FORMED = -32700
+    UNSUPPORTED_ENCODING = -32701
     NOT_XML_RPC = -32600
     NO_SUCH_METHOD = -32601
     BAD_ARGUMENT = -32602
@@ -22,7 +25,10 @@ class Kind(IntEnum):
 TEXT = {
     Kind.NO_SUCH_KEY: "no such key",
     Kind.STORAGE_FAILED: "nothing was written",
+    Kind.NIL: "the result has a nil, which the dialect of 1999 does not have",
+    Kind.TOO_LARGE: "too large for one response",
     Kind.NOT_WELL_FORMED: "not well-formed XML",
+    Kind.UNSUPPORTED_ENCODING: "unsupported encoding",
     Kind.NOT_XML_RPC: "not a call in XML-RPC",
     Kind.NO_SUCH_METHOD: "no such method",
     Kind.BAD_ARGUMENT: "bad argument",

@@ -9,16 +9,22 @@ the transaction, a group commit: sixteen of them wait for one fdatasync, instead
 and for those in front of it.
 """
 
+import math
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from services.kv.faults import Fault, Kind
 
 BUSY_SECONDS = 5  # how long a write waits for another process that is writing
+MARKUP = 34  # characters around a name
 SCHEMA = "CREATE TABLE IF NOT EXISTS entries (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
 UPSERT = "INSERT INTO entries VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+
+class GroupNotBegun(Fault):
+    """A group of writes could not begin, as another process is writing, for example."""
 
 
 class Store:
@@ -29,7 +35,7 @@ class Store:
 
     A write outside a group is on disk when it returns, a write in a group when the group ends.
     Reads have a separate connection, so they see only what is committed, and not what a group has
-    written and may still fail to commit.
+    written and may still fail to commit. Only a read in a group sees that.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +50,7 @@ class Store:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
         self._reader = connect(path)
+        self._lister = connect(path)
         self._failure = ""  # why the current group has failed
 
     def get(self, name: str) -> str:
@@ -57,10 +64,26 @@ class Store:
         """Whether `name` has a value."""
         return self._value(name) is not None
 
-    def names(self) -> list[str]:
-        """Return all names, in the order in which they were first set."""
-        rows = self._reader.execute("SELECT name FROM entries ORDER BY rowid").fetchall()
-        return [name for (name,) in rows]
+    def names(self, most: float = math.inf) -> list[str]:
+        """Return all names, in the order in which they were first set.
+
+        Raises Fault TOO_LARGE if they have more than about `most` characters as XML.
+        """
+        found = []
+        with closing(names(self._connection)) as all_names:
+            for name in all_names:
+                if (most := most - len(name) - MARKUP) < 0:
+                    raise Fault(Kind.TOO_LARGE, "there are too many names")
+                found.append(name)
+        return found
+
+    def names_meanwhile(self) -> Generator[str, None, None]:
+        """Yield all names of one moment, while others are written; to be used by one at a time.
+
+        On a connection of its own: what a connection reads is of the moment when its oldest read
+        began that has not ended (sqlite.org/isolation.html).
+        """
+        yield from names(self._lister)
 
     @contextmanager
     def group(self) -> Iterator[None]:
@@ -73,6 +96,9 @@ class Store:
         """
         try:
             self._writer.execute("BEGIN IMMEDIATE")  # waits for other processes here, and not later
+        except sqlite3.DatabaseError as error:
+            raise GroupNotBegun(Kind.STORAGE_FAILED, str(error)) from error
+        try:
             try:
                 yield
                 if self._failure:
@@ -108,11 +134,16 @@ class Store:
 
     def close(self) -> None:
         """Close the file."""
-        self._reader.close()
-        self._writer.close()
+        for connection in (self._lister, self._reader, self._writer):
+            connection.close()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The connection that reads."""
+        return self._writer if self._writer.in_transaction else self._reader
 
     def _value(self, name: str) -> str | None:
-        row: tuple[str] | None = self._reader.execute(
+        row: tuple[str] | None = self._connection.execute(
             "SELECT value FROM entries WHERE name = ?", (name,)
         ).fetchone()
         return row[0] if row else None
@@ -128,6 +159,13 @@ class Store:
             if grouped:
                 self._failure = str(error)
             raise Fault(Kind.STORAGE_FAILED, str(error)) from error
+
+
+def names(connection: sqlite3.Connection) -> Generator[str, None, None]:
+    """Yield all names, oldest first; once it is closed, the connection has ended the read."""
+    with closing(connection.execute("SELECT name FROM entries ORDER BY rowid")) as rows:
+        for (name,) in rows:
+            yield name
 
 
 def connect(path: Path) -> sqlite3.Connection:

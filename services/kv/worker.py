@@ -10,33 +10,48 @@ thread for each, and threads that wait for one disk mostly wait for each other.
 import os
 from collections import deque
 
-from services.http import worker
+from services.http import browsers
+from services.http.limits import MAX_BUFFERED
 from services.http.request import HTTPError, Request
 from services.http.response import response_head
-from services.kv.app import KeyValueServer, database_file
+from services.kv.app import PATHS, KeyValueServer, database_file
 from services.kv.store import Store
 
 MAX_CALLS = 1024 * 1024  # bytes in one iteration: as Python objects they take several times that
+TYPES = ("text/xml", "application/xml")  # XML-RPC has the first one, and RFC 7303 made them equal
+
+Client = tuple[int, bool]  # its descriptor, and whether its connection ends with the response
 
 
-class Worker(worker.Worker):
+class Worker(browsers.Worker):
     """One thread with all connections and with the store."""
 
     def load_wsgi(self) -> None:
         """Open the store: here it takes the place of a WSGI application."""
         self._calls: deque[tuple[int, Request]] = deque()
-        self._server = KeyValueServer(Store(database_file()))
+        self._server: KeyValueServer[Client] = KeyValueServer(Store(database_file()))
 
     def admit(self, request: Request) -> None:
-        """Raise HTTPError unless it is a POST with a Content-Length, to where calls are made."""
-        if request.path not in ("/", "/RPC2"):
-            raise HTTPError("Calls are made at / and at /RPC2.", "404 Not Found")
+        """Raise HTTPError unless it is a POST of XML with a Content-Length, to a path of calls."""
+        super().admit(request)
+        if request.path not in PATHS:
+            raise HTTPError(f"Calls are made at {', '.join(PATHS)}.", "404 Not Found")
         if request.method != "POST":
             raise HTTPError("A call is a POST.", "405 Method Not Allowed", [("Allow", "POST")])
-        if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
-            uncompressed = [("Accept-Encoding", "identity")]  # RFC 9110, 12.5.3
+        # A page of another site can send other types, or none, without asking first
+        # (Fetch Standard, "CORS-safelisted request-header").
+        kind = request.headers.get("content-type", "")
+        if kind not in TYPES and kind.partition(";")[0].rstrip().lower() not in TYPES:
             raise HTTPError(
-                "A call may not be compressed.", "415 Unsupported Media Type", uncompressed
+                f"A call is {' or '.join(TYPES)}, not {kind[:100]!r}.",
+                "415 Unsupported Media Type",
+                [("Accept", ", ".join(TYPES))],
+            )
+        if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
+            raise HTTPError(
+                "A call may not be compressed.",
+                "415 Unsupported Media Type",
+                [("Accept-Encoding", "identity")],  # RFC 9110, 12.5.3
             )
         if "content-length" not in request.headers:
             raise HTTPError("A call needs a Content-Length.", "411 Length Required")
@@ -51,10 +66,16 @@ class Worker(worker.Worker):
         size = 0
         while self._calls and size < MAX_CALLS:
             descriptor, request = self._calls.popleft()
-            calls.append(((descriptor, not request.keep_alive), bytes(request.body)))
+            client = descriptor, not request.keep_alive
+            calls.append((client, request.path, bytes(request.body)))
             size += len(request.body)
-        for (descriptor, close), answer in self._server(calls):
-            headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(answer)))]
-            self.respond(descriptor, response_head("200 OK", headers, close), answer, close=close)
-        if self._calls:
+        for (descriptor, close), parts in self._server(calls, self._has_room()):
+            length = str(sum(map(len, parts)))
+            headers = [("Content-Type", "text/xml"), ("Content-Length", length)]
+            self.respond(descriptor, response_head("200 OK", headers, close), *parts, close=close)
+        if self._calls or (self._server.listings and self._has_room()):
             os.write(self.PIPE[1], b"w")  # for the next iteration not to wait
+
+    def _has_room(self) -> bool:
+        """Whether there is memory for a long response: it waits until others have been read."""
+        return self._sessions.buffered <= MAX_BUFFERED

@@ -1,105 +1,111 @@
 """XML-RPC on the wire: calls in, responses out, both as bytes.
 
-The standard library's parser accepts values that could not be returned unchanged. This one refuses
-what would not survive the round trip, before anything is written: DTDs (and with them entity
-bombs), elements and text out of place, a struct with the same member twice, values that do not
-have the form of their type, integers over 32 bits, deep nesting.
+What would not survive the round trip is refused before anything is written: values that do not have
+the form of their type, integers over 32 bits, a dateTime with a zone, a struct with the same member
+twice, deep nesting. Document type declarations are refused, and with them entity bombs.
 
-All clients wait while a call is parsed, so it also refuses what takes long: each element costs 2 to
-3 microseconds, however short it is, and 130,000 of them fit into 1 MiB.
+All clients wait while a call is parsed, so what takes long is refused as well: each element costs 1
+to 2 microseconds, however short it is, and 130,000 of them fit into 1 MiB.
 
 Source: the XML-RPC specification of 15 June 1999; <nil/> is its common extension.
 """
 
-import math
-import re
 import xmlrpc.client
-from collections.abc import Callable
-from functools import partial
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from xml.parsers import expat
 
 from services.kv.faults import Fault, Kind
+from services.kv.scalars import ENCODING, SCALARS, WHITE_SPACE
 
 MAX_DEPTH = 64  # of nested arrays and structs
 MAX_ELEMENTS = 10_000  # of a call, and attributes
 MAX_TAG = 16 * 1024  # bytes
-MAX_RETURNS = 100_000  # each becomes a reference of five bytes, here and in the store
-# Possessive, `++` and `*+`: a match is never given back. To try each way to divide 20,000 digits
-# between two `\d` took 15 seconds.
-INT = re.compile(r"[+-]?\d++", re.ASCII)
-DOUBLE = re.compile(r"[+-]?(\d++(\.\d*+)?|\.\d++)([eE][+-]?\d++)?", re.ASCII)
-FORMS = {
-    **dict.fromkeys(("int", "i1", "i2", "i4", "i8", "biginteger"), INT),
-    **dict.fromkeys(("double", "float"), DOUBLE),
-    "dateTime.iso8601": re.compile(r"\d{8}T\d\d:\d\d:\d\d", re.ASCII),
-    "base64": re.compile(r"[A-Za-z0-9+/\s]*+[=\s]*+", re.ASCII),
-    "nil": re.compile(r"\s*+"),
+MAX_LINES = 100_000  # of a call with carriage returns: each line end is an event then
+
+END = "/"
+TYPES = " ".join([*SCALARS, "string", "array", "struct"])
+# For each element what may be next in it: at its start (""), and after each element in it.
+ELEMENTS: dict[str, dict[str, str]] = {
+    "": {"": "methodCall", "methodCall": END},
+    "methodCall": {"": "methodName", "methodName": "params /", "params": END},
+    "params": {"": "param /", "param": "param /"},
+    "param": {"": "value", "value": END},
+    "value": {"": f"{TYPES} /", **dict.fromkeys(TYPES.split(), END)},
+    "array": {"": "data", "data": END},
+    "data": {"": "value /", "value": "value /"},
+    "struct": {"": "member /", "member": "member /"},
+    "member": {"": "name", "name": "value", "value": END},
 }
-TYPES = [*FORMS, "string", "boolean", "bigdecimal", "array", "struct"]
-# For each element the ones that it may contain, and for each of those the ones that may precede it.
-CONTENT: dict[str, dict[str, tuple[str, ...]]] = {
-    "": {"methodCall": ("",)},
-    "methodCall": {"methodName": ("",), "params": ("", "methodName")},
-    "params": {"param": ("", "param")},
-    "param": {"value": ("",)},
-    "value": dict.fromkeys(TYPES, ("",)),
-    "array": {"data": ("",)},
-    "data": {"value": ("", "value")},
-    "struct": {"member": ("", "member")},
-    "member": {"name": ("",), "value": ("name",)},
+TEXTS = {name: {"": END} for name in ("methodName", "name", "string", *SCALARS)}
+GRAMMAR = {
+    element: {before: frozenset(after.split()) for before, after in content.items()}
+    for element, content in (ELEMENTS | TEXTS).items()
 }
+AT_START_OF_VALUE = GRAMMAR["value"][""]
+
+# What stands before and after a value that is marshalled, the values of an array, and a result.
+PARAMS = "<params>\n<param>\n", "</param>\n</params>\n"
+ARRAY = "<value><array><data>\n", "</data></array></value>\n"
+RESPONSE = "<?xml version='1.0'?>\n<methodResponse>\n", "</methodResponse>\n"
 
 
 def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
     """Return the method name and the arguments of a call; raises Fault for anything else."""
     unmarshaller = Unmarshaller()
     parser = expat.ParserCreate()
-    parser.buffer_text = True  # otherwise each line break is an event
+    parser.buffer_text = True  # otherwise each line end is an event
+    parser.XmlDeclHandler = check_encoding
     parser.StartDoctypeDeclHandler = refuse_doctype
     parser.StartElementHandler = unmarshaller.start
-    parser.CharacterDataHandler = unmarshaller.data
     parser.EndElementHandler = unmarshaller.end
-    unmarshaller.xml("", None)  # no encoding: expat passes str
+    parser.CharacterDataHandler = unmarshaller.text.append
+    if b"\r" in body:
+        keep_carriage_returns(parser, body, unmarshaller.text.append)
     try:
-        feed(parser, keep_carriage_returns(body))
-        arguments = unmarshaller.close()
+        feed(parser, body)
     except expat.ExpatError as error:
         raise Fault(Kind.NOT_WELL_FORMED, str(error)) from None
-    except Fault:
-        raise
-    except xmlrpc.client.ResponseError:
-        raise Fault(Kind.NOT_XML_RPC) from None
-    except (xmlrpc.client.Error, ValueError, TypeError, LookupError, ArithmeticError):
-        raise Fault(Kind.NOT_XML_RPC, "a value does not have the form of its type") from None
-    if not (method := unmarshaller.getmethodname()):
-        raise Fault(Kind.NOT_XML_RPC, "there is no methodName")
-    return method, arguments
+    except LookupError as error:  # from the table of Python's encodings
+        raise Fault(Kind.UNSUPPORTED_ENCODING, str(error)) from None
+    return unmarshaller.method, tuple(unmarshaller.arguments)
 
 
 def marshal(value: Any) -> str:
-    """Return `value` as XML-RPC; raises Fault if the protocol cannot express it.
+    """Return a value as XML-RPC; of equal values the text is equal."""
+    return xmlrpc.client.dumps((value,), allow_none=True).replace("\r", "&#13;")
 
-    Equal values give equal text: the members of a struct are in the order of their names.
-    """
-    try:
-        text = xmlrpc.client.dumps((value,), allow_none=True)
-    except OverflowError:
-        raise Fault(Kind.BAD_ARGUMENT, "an integer does not fit into 32 bits") from None
-    except TypeError:
-        raise Fault(Kind.BAD_ARGUMENT, "XML-RPC cannot express a value of this type") from None
-    return text.replace("\r", "&#13;")
+
+def marshal_array(marshalled: Iterable[str]) -> str:
+    """Return an array of values that are marshalled already."""
+    values = "".join([value[len(PARAMS[0]) : -len(PARAMS[1])] for value in marshalled])
+    return f"{PARAMS[0]}{ARRAY[0]}{values}{ARRAY[1]}{PARAMS[1]}"
 
 
 def response(marshalled: str) -> bytes:
     """Return the response that carries a marshalled value."""
-    return f"<?xml version='1.0'?>\n<methodResponse>\n{marshalled}</methodResponse>\n".encode()
+    return f"{RESPONSE[0]}{marshalled}{RESPONSE[1]}".encode()
+
+
+def strings_response(strings: Iterable[str], size: int) -> Iterator[bytes]:
+    """Yield the response that carries an array of strings, in pieces of about `size` bytes."""
+    piece = f"{RESPONSE[0]}{PARAMS[0]}{ARRAY[0]}"
+    for string in strings:
+        piece += f"<value><string>{escape(string)}</string></value>\n"
+        if len(piece) >= size:
+            yield piece.encode()
+            piece = ""
+    yield f"{piece}{ARRAY[1]}{PARAMS[1]}{RESPONSE[1]}".encode()
 
 
 def fault_response(fault: Fault) -> bytes:
     """Return the response that carries a fault."""
     return xmlrpc.client.dumps(fault).replace("\r", "&#13;").encode()
+
+
+def escape(text: str) -> str:
+    """Return a text as it stands in a document; a bare CR would be read as LF (XML 1.0, 2.11)."""
+    return xmlrpc.client.escape(text).replace("\r", "&#13;")
 
 
 def feed(parser: expat.XMLParserType, document: bytes) -> None:
@@ -115,19 +121,34 @@ def feed(parser: expat.XMLParserType, document: bytes) -> None:
     parser.Parse(b"", True)
 
 
-def keep_carriage_returns(body: bytes) -> bytes:
-    r"""Replace each CR in a call by a character reference; raises Fault for too many.
+def keep_carriage_returns(
+    parser: expat.XMLParserType, body: bytes, append: Callable[[str], object]
+) -> None:
+    r"""Have `append` called with the line ends of a text as they are; raises Fault for too many.
 
     A parser turns CR, and CR LF, into LF (XML 1.0, 2.11), and Python's client sends them as they
-    are: the text "a\r\n" would arrive as "a\n". References are allowed only within the document's
-    element, and not recognised in a CDATA section.
+    are: the text "a\r\n" would arrive as "a\n". So each line end is looked up in the body. (In
+    UTF-16, which is full of NULs, they are not looked up.)
     """
-    head, start, rest = body.partition(b"<methodCall>")
-    if b"\r" not in rest or b"<![CDATA[" in rest:
-        return body
-    if rest.count(b"\r") > MAX_RETURNS:
-        raise Fault(Kind.BAD_ARGUMENT, f"the call has more than {MAX_RETURNS} carriage returns")
-    return head + start + rest.rstrip().replace(b"\r", b"&#13;")
+    if body.count(b"\r") + body.count(b"\n") - body.count(b"\r\n") > MAX_LINES:
+        raise Fault(Kind.BAD_ARGUMENT, f"a call with carriage returns has over {MAX_LINES} lines")
+
+    def text(data: str) -> None:
+        if data == "\n":
+            at = parser.CurrentByteIndex
+            if body.startswith(b"\r", at):
+                data = "\r\n" if body.startswith(b"\n", at + 1) else "\r"
+        append(data)
+
+    if b"\0" not in body:
+        parser.buffer_text = False
+        parser.CharacterDataHandler = text
+
+
+def check_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
+    """Raise Fault for a document in an encoding that is not supported."""
+    if encoding is not None and not ENCODING.fullmatch(encoding):
+        raise Fault(Kind.UNSUPPORTED_ENCODING, repr(encoding))
 
 
 def refuse_doctype(*_: object) -> None:
@@ -135,67 +156,79 @@ def refuse_doctype(*_: object) -> None:
     raise Fault(Kind.NOT_XML_RPC, "document type declarations are not accepted")
 
 
-class Unmarshaller(xmlrpc.client.Unmarshaller):
-    """The standard library's class, made strict: by itself it accepts elements in any order."""
+class Unmarshaller:
+    """Makes method name and arguments of the events of a parser, and holds them to the grammar."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.method = ""
+        self.arguments: list[Any] = []
+        self.text: list[str] = []  # since the last tag, in pieces
         self._elements = 0
-        self._open = [""]
-        self._before = ""  # the previous element in the one that is open
+        self._open = [""]  # elements
+        self._next = GRAMMAR[""][""]  # what may be next
+        self._values = [self.arguments]  # and those of each array, and names and values of structs
 
-    def start(self, tag: str, attrs: dict[str, str]) -> None:
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Process the start of an element."""
-        self._elements += 1 + len(attrs)
+        self._elements += 1 + len(attributes)
         if self._elements > MAX_ELEMENTS:
             raise Fault(Kind.BAD_ARGUMENT, f"the call has more than {MAX_ELEMENTS} elements")
-        name = tag.rpartition(":")[2]
-        if self._before not in CONTENT.get(self._open[-1], {}).get(name, ()):
-            raise Fault(Kind.NOT_XML_RPC, "an element is out of place")
-        if self._data and "".join(self._data).strip():
-            raise Fault(Kind.NOT_XML_RPC, "text is out of place")
-        self._open.append(name)
-        self._before = ""
-        self._data = []
-        self._value = name == "value"
-        if name in ("array", "struct"):
-            self._marks.append(len(self._stack))
-            if len(self._marks) > MAX_DEPTH:
+        if tag not in self._next:
+            tag = tag.rpartition(":")[2]  # a prefix, which clients have for their extensions
+            if tag not in self._next:
+                raise self._out_of_place(f"the element {tag!r:.50}")
+        if self.text:
+            if text := "".join(self.text).strip(WHITE_SPACE):
+                raise self._out_of_place(f"the text {text[:50]!r}")
+            self.text.clear()
+        self._open.append(tag)
+        self._next = GRAMMAR[tag][""]
+        if tag in ("array", "struct"):
+            self._values.append([])
+            if len(self._values) > MAX_DEPTH + 1:
                 raise Fault(Kind.BAD_ARGUMENT, f"values are nested more than {MAX_DEPTH} deep")
 
     def end(self, _tag: str) -> None:
         """Process the end of an element."""
-        name = self._open.pop()
-        text = "".join(self._data)
-        if text.strip() and name in CONTENT and (name, self._before) != ("value", ""):
-            raise Fault(Kind.NOT_XML_RPC, "text is out of place")
-        if decode := DECODERS.get(name):
-            decode(self, text)
-        self._before = name
-        self._data = []  # the text does not belong to the enclosing element
+        name = self._open[-1]
+        if END not in self._next:
+            raise Fault(Kind.NOT_XML_RPC, f"the element {name!r} is incomplete")
+        text = "".join(self.text)
+        self.text.clear()
+        if name in ("string", "name") or self._next is AT_START_OF_VALUE:
+            self._values[-1].append(text)
+        else:
+            text = text.strip(WHITE_SPACE)
+            if decode := SCALARS.get(name):
+                self._values[-1].append(self._decoded(decode, text))
+            elif name == "methodName":
+                self.method = text
+            elif text:
+                raise self._out_of_place(f"the text {text[:50]!r}")
+            elif name == "array":
+                values = self._values.pop()
+                self._values[-1].append(values)
+            elif name == "struct":
+                members = self._values.pop()
+                self._values[-1].append(struct(members[::2], members[1::2]))
+        del self._open[-1]
+        self._next = GRAMMAR[self._open[-1]][name]
 
-    def checked(self, text: str, tag: str) -> None:
-        """Decode a value if it has the form of its type; the library accepts more than that."""
-        if not FORMS[tag].fullmatch(text.strip()):
-            raise ValueError(f"not a {tag}")
-        xmlrpc.client.Unmarshaller.dispatch[tag](self, text)
-        value = self._stack[-1]
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("the double is too large")
+    def _decoded(self, decode: Callable[[str], Any], text: str) -> Any:
+        try:
+            return decode(text)
+        except ValueError:
+            kind = f"does not have the form of the type {self._open[-1]!r}"
+            raise Fault(Kind.NOT_XML_RPC, f"{text[:50]!r} {kind}") from None
 
-    def struct(self, _text: str) -> None:
-        """Build a dict of the members since the last mark, in the order of their names."""
-        start = self._marks.pop()
-        members: list[Any] = self._stack[start:]
-        struct = dict(sorted(zip(members[::2], members[1::2], strict=True), key=itemgetter(0)))
-        if 2 * len(struct) != len(members):
-            raise Fault(Kind.BAD_ARGUMENT, "a struct has two members with the same name")
-        self._stack[start:] = [struct]
-        self._value = False
+    def _out_of_place(self, what: str) -> Fault:
+        where = f" in {self._open[-1]!r}" if self._open[-1] else ""
+        return Fault(Kind.NOT_XML_RPC, f"{what} is out of place{where}")
 
 
-DECODERS: dict[str, Callable[[Any, str], None]] = {
-    **xmlrpc.client.Unmarshaller.dispatch,
-    "struct": Unmarshaller.struct,
-    **{tag: partial(Unmarshaller.checked, tag=tag) for tag in FORMS},
-}
+def struct(names: list[str], values: list[Any]) -> dict[str, Any]:
+    """Return a struct, in the order of the names; raises Fault if two are the same."""
+    members = dict(zip(names, values, strict=True))
+    if len(members) < len(names):
+        raise Fault(Kind.BAD_ARGUMENT, "a struct has two members with the same name")
+    return dict(sorted(members.items()))

@@ -5,5 +5,6 @@ from services.gunicorn_settings import *  # noqa: F403
 from services.workers import count
 
 wsgi_app = "services.rest.app:application"
+worker_class = "services.rest.worker.Worker"
 bind = "{}:{}".format(*runtime.address(8080))
 workers = count()

@@ -4,6 +4,7 @@ import ast
 import http.client
 import math
 import os
+import re
 import signal
 import xmlrpc.client
 from collections.abc import Iterator
@@ -13,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
-from xmlrpc.client import Fault, ServerProxy
+from xmlrpc.client import Fault, MultiCall, ServerProxy
 
 import pytest
 
 from clients import kv
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer
+from tests.contract.data.xml_rpc_documents import DOCUMENTS
 from tests.support.clients import http_exchange
 from tests.support.drivers import DRIVERS, Driver, named, serving
 from tests.support.pace import FAR
@@ -57,11 +59,13 @@ def post(
     seconds: float = FAR,
     **headers: str,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Make an HTTP request with just these headers, and the length of the body if it has none."""
+    """Make an HTTP request with these headers, if they are not empty; by default it is a call."""
+    headers = {"Host": str(address), "Content_Type": "text/xml", **headers}
     if body is not None and "Transfer_Encoding" not in headers:
         headers["Content_Length"] = str(len(body))
-    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()]
-    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\n{''.join(lines)}\r\n".encode()
+    fields = {name.replace("_", "-"): value for name, value in headers.items() if value}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    head = f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode()
     response, answer = http_exchange(address, head + (body or b""), method, seconds)
     return response.status, response.headers, answer
 
@@ -248,6 +252,115 @@ REFUSED: dict[str, tuple[bytes, int]] = {
 }
 
 
+INTERNALS = re.compile(r"Traceback|Error|class|services[.]|sqlite|xmlrpc|codec")
+
+
+@gunicorn
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_sets_its_value_or_has_its_fault(
+    address: Address, store: Any, name: str
+) -> None:
+    """A fault tells nothing about the code of the server, and then nothing is written."""
+    document = DOCUMENTS[name]
+    if document.code is None:
+        status, _, answer = post(address, document.body)
+        assert (status, xmlrpc.client.loads(answer)[0]) == (200, (None,))
+        value = store.get("x")
+        assert (type(value), value) == (type(document.value), document.value)
+    else:
+        found = fault(address, document.body)
+        assert found.faultCode == document.code
+        assert len(found.faultString) < 300
+        assert not INTERNALS.search(found.faultString)
+        assert store.keys() == []
+
+
+@gunicorn
+def test_builtin_types_can_be_had_of_every_value(address: Address, store: Any) -> None:
+    """A client that asks for them fails for a dateTime or base64 that is none."""
+    values = [name for name, document in DOCUMENTS.items() if document.code is None]
+    with ServerProxy(f"http://{address}", allow_none=True, use_builtin_types=True) as builtin:
+        for name in values:
+            post(address, DOCUMENTS[name].body)
+            found = builtin.get("x")
+            assert found == getattr(DOCUMENTS[name].value, "data", found)
+    assert store.keys() == ["x"]
+
+
+@gunicorn
+def test_a_client_without_nil_has_a_path_of_its_own(address: Address, store: Any) -> None:
+    """The standard library's, which by itself refuses nil; introspection says where it is."""
+    store.set("nil", [None])
+    with ServerProxy(f"http://{address}/RPC2/1999") as old:
+        assert old.set("foo", "bar") is True
+        assert old.system.methodSignature("delete") == [["boolean", "string"]]
+        assert store.system.methodSignature("delete") == [["nil", "string"]]
+        assert old.delete("foo") is True
+        with pytest.raises(Fault) as caught:
+            old.get("nil")
+    text = "the result has a nil, which the dialect of 1999 does not have: 'nil'"
+    assert (caught.value.faultCode, caught.value.faultString) == (3, text)
+
+
+@gunicorn
+@pytest.mark.parametrize(("path", "done"), [("/RPC2", None), ("/RPC2/1999", True)])
+@pytest.mark.usefixtures("store")
+def test_the_librarys_multicall_is_one_request(address: Address, path: str, done: object) -> None:
+    """With each result in its place, up to the first fault, which is raised when it is reached."""
+    with ServerProxy(f"http://{address}{path}", allow_none=True) as store:
+        calls = MultiCall(store)
+        calls.set("foo", {"bar": [1, 2, 3]})
+        calls.get("foo")
+        calls.get("spam")
+        results = calls()
+    assert [results[0], results[1]] == [done, {"bar": [1, 2, 3]}]
+    with pytest.raises(Fault, match="no such key: 'spam'"):
+        print(results[2])
+
+
+# What a web page of any site can have the browser of whoever runs the lab send; the last ones are
+# of a site whose name resolves to this machine.
+FOREIGN: dict[str, tuple[dict[str, Any], int]] = {
+    "a form": ({"Content_Type": "text/plain"}, 415),
+    "bytes without a type": ({"Content_Type": ""}, 415),
+    "a script of another site": ({"Origin": "http://evil.example"}, 403),
+    "a file, or a frame in a sandbox": ({"Origin": "null"}, 403),
+    "a name that was made to resolve here": ({"Host": "evil.example"}, 421),
+    "a script with such a name": ({"Host": "evil.example", "Origin": "http://evil.example"}, 421),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_web_page_cannot_write(address: Address, store: Any, driver: Driver, what: str) -> None:
+    """The stock server takes whatever it sends."""
+    headers, status = FOREIGN[what]
+    found, _, _ = post(address, setting("<value>by a page</value>"), **headers)
+    assert found == (status if driver.name == "gunicorn" else 200)
+    assert store.keys() == ([] if driver.name == "gunicorn" else ["refused"])
+
+
+@pytest.mark.parametrize("host", ["kv:15000", "lab.example", "evil.example"])
+def test_more_names_of_the_server_are_a_setting(host: str) -> None:
+    """A list with commas; compose.yaml has the names of its services there."""
+    body = xmlrpc.client.dumps((), "keys").encode()
+    with serving(DRIVERS["kv"][0], WIRELAB_HOSTS="kv, lab.example,") as server:
+        status, _, _ = post(server.address, body, Host=host)
+    assert status == (421 if "evil" in host else 200)
+
+
+@pytest.mark.parametrize("value", [True, None, {"a": 1}])
+def test_its_health_does_not_depend_on_what_is_stored(
+    store: Any, address: Address, value: Any
+) -> None:
+    """Nor do the comparison and the checks: no name is theirs."""
+    store.set("", value)
+    kv.health(address, FAR)
+    with kv.conversation(address, FAR) as ask:
+        ask()
+    for check in kv.CHECKS[:1]:
+        check.run(address)
+
+
 # What the stock server has afterwards in place of a value that it took: whatever Python makes of
 # it, or else the text of a fault.
 TAKEN: dict[str, object] = {
@@ -318,10 +431,10 @@ FAULTS: dict[str, tuple[bytes, int, str, str]] = {
         "no such key: 'x'",
     ),
     "an unknown method": (
-        xmlrpc.client.dumps((), "system.listMethods").encode(),
+        xmlrpc.client.dumps((), "unheard").encode(),
         -32601,
-        "no such method: 'system.listMethods'",
-        "<class 'Exception'>:method \"system.listMethods\" is not supported",
+        "no such method: 'unheard'",
+        "<class 'Exception'>:method \"unheard\" is not supported",
     ),
     "an attribute": (
         xmlrpc.client.dumps((), "__init__").encode(),
@@ -332,13 +445,13 @@ FAULTS: dict[str, tuple[bytes, int, str, str]] = {
     "too few arguments": (
         xmlrpc.client.dumps(("x",), "set").encode(),
         -32602,
-        "bad argument: set: missing a required argument: 'value'",
+        "bad argument: set takes 2 arguments, not 1",
         "<class 'TypeError'>:MemoryStore.set() missing 1 required positional argument: 'value'",
     ),
     "too many": (
         xmlrpc.client.dumps(("x", 1), "get").encode(),
         -32602,
-        "bad argument: get: too many positional arguments",
+        "bad argument: get takes 1 argument, not 2",
         "<class 'TypeError'>:MemoryStore.get() takes 2 positional arguments but 3 were given",
     ),
     "a number for a name": (
@@ -350,13 +463,13 @@ FAULTS: dict[str, tuple[bytes, int, str, str]] = {
     "no method": (
         b"<methodCall><params/></methodCall>",
         -32600,
-        "not a call in XML-RPC: there is no methodName",
+        "not a call in XML-RPC: the element 'params' is out of place in 'methodCall'",
         "<class 'Exception'>:method \"None\" is not supported",
     ),
     "an empty call": (
         b"<methodCall/>",
         -32600,
-        "not a call in XML-RPC",
+        "not a call in XML-RPC: the element 'methodCall' is incomplete",
         "<class 'xmlrpc.client.ResponseError'>:ResponseError()",
     ),
     "no XML": (
@@ -491,7 +604,7 @@ def test_a_file_that_cannot_be_one_is_one_line(tmp_path: Path) -> None:
     assert line.startswith(f"WIRELAB_KV_FILE has value {str(path)!r}. Not a database: ")
 
 
-HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+HALF = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: 10\r\n\r\n"
 
 
 @single
@@ -526,7 +639,7 @@ def test_a_connection_has_one_call_of_the_stock_server(address: Address, driver:
     """It closes after the answer (HTTP/1.0), where the default waits for the next call."""
     body = xmlrpc.client.dumps(("x",), "exists").encode()
     with closing(http.client.HTTPConnection(*address, timeout=FAR)) as connection:
-        connection.request("POST", "/", body)
+        connection.request("POST", "/", body, {"Content-Type": "text/xml"})
         response = connection.getresponse()
         response.read()
     assert response.will_close is (driver.name == "single")

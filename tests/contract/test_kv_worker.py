@@ -6,21 +6,29 @@ import resource
 import signal
 import socket
 import threading
+import time
 import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clients import kv
+from services.kv.store import Store
 from tests.support.drivers import DRIVERS, serving
 from tests.support.pace import FAR, until, within
 from tests.support.processes import SILENCE_TIMEOUT, Server
 from tests.support.sockets import connect, rest_of
 
 MIB = 1024 * 1024
+NAMES = 306_000
+HEAD = (
+    b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
 DURABLE = DRIVERS["kv"][0]
 
 
@@ -35,7 +43,7 @@ def server() -> Iterator[Server]:
 def request(body: bytes, length: int | None = None) -> bytes:
     """Return a request, maybe with another length than its body has."""
     length = len(body) if length is None else length
-    return b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length + body
+    return HEAD % length + body
 
 
 def call(name: str, *arguments: Any) -> bytes:
@@ -117,6 +125,43 @@ def test_answers_that_are_not_taken_take_little_memory(server: Server) -> None:
         assert server.memory - before < 40 * MIB
 
 
+@pytest.fixture(scope="module")
+def many_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a store with so many names that to list them takes a while."""
+    file = tmp_path_factory.mktemp("many") / "kv.sqlite3"
+    with closing(Store(file)) as store, store.group():
+        for number in range(NAMES):
+            store.set(f"name {number}", "")
+    return file
+
+
+def test_others_are_served_while_many_names_are_listed(many_names: Path) -> None:
+    """Three clients want them at once, each gets them all, and the others hardly notice."""
+    with (
+        serving(DURABLE, WIRELAB_KV_FILE=str(many_names)) as server,
+        ThreadPoolExecutor(3) as threads,
+        kv.proxy(server.address, FAR) as store,
+    ):
+
+        def names() -> bytes:
+            with connect(server.address) as client:
+                client.sendall(call("keys"))
+                client.shutdown(socket.SHUT_WR)
+                return rest_of(client)
+
+        waits = []
+        began = time.monotonic()
+        answers = [threads.submit(names) for _ in range(3)]
+        while not all(answer.done() for answer in answers):
+            asked = time.monotonic()
+            assert store.exists("name 7") is True
+            waits.append(time.monotonic() - asked)
+        took = time.monotonic() - began
+        assert [answer.result().count(b"<string>name ") for answer in answers] == [NAMES] * 3
+    assert len(waits) > 100
+    assert max(waits) < took / 5
+
+
 def test_without_a_free_descriptor_it_waits_for_one(server: Server) -> None:
     """It idles and serves those that it has; whoever waits is served when one has left."""
     with kv.proxy(server.address) as store, ExitStack() as waiting:
@@ -144,7 +189,7 @@ def test_a_server_that_stops_answers_what_still_comes(server: Server) -> None:
 
         def last() -> bool:
             body = xmlrpc.client.dumps(("x",), "exists")
-            connection.request("POST", "/", body)
+            connection.request("POST", "/", body, {"Content-Type": "text/xml"})
             response = connection.getresponse()
             assert response.status == 200
             response.read()

@@ -124,7 +124,7 @@ def test_no_parameter_can_add_a_header(address: Address) -> None:
 
 def test_a_body_announced_as_too_large_is_refused_unread(address: Address) -> None:
     """413 comes while not a byte of the body was sent."""
-    head = f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+    head = f"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
     response, _ = http_exchange(address, f"{head}Content-Length: {LIMIT + 1}\r\n\r\n".encode())
     assert response.status == 413
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -162,7 +162,7 @@ def test_a_chunked_body_is_counted_or_refused(address: Address, driver: Driver) 
     """A body without a length is read up to the limit; wsgiref cannot read one, and says so."""
     chunk = b"400\r\n" + 1024 * b"x" + b"\r\n"
     head = (
-        f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+        f"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
         "Transfer-Encoding: chunked\r\n\r\n"
     ).encode()
     small = http_exchange(address, head + b"6\r\nname=x\r\n0\r\n\r\n")[0].status
@@ -173,14 +173,14 @@ def test_a_chunked_body_is_counted_or_refused(address: Address, driver: Driver) 
 @pytest.mark.parametrize("length", ["-1", "+1", "1_0", "ten", "0x1", "1,1"])
 def test_a_broken_content_length_is_a_bad_request(address: Address, length: str) -> None:
     """Only digits are a length."""
-    head = f"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+    head = f"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n"
     response, _ = http_exchange(address, f"{head}Content-Length: {length}\r\n\r\n".encode())
     assert response.status == 400
 
 
 def test_options_asterisk_is_about_the_whole_server(address: Address) -> None:
     """`OPTIONS *` names the methods of all paths."""
-    response, _ = http_exchange(address, b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+    response, _ = http_exchange(address, b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (response.status, response.headers["Allow"]) == (204, "GET, HEAD, OPTIONS, POST")
 
 
@@ -202,7 +202,7 @@ def test_a_head_answer_has_no_body_on_the_wire(address: Address) -> None:
     for path in (b"/hello?name=x", b"/nothing"):
         with connect(address) as connection:
             connection.sendall(
-                b"HEAD " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                b"HEAD " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
             )
             answer = rest_of(connection)
         assert answer.endswith(b"\r\n\r\n")
@@ -247,7 +247,7 @@ def test_one_silent_client_blocks_the_single_server_until_it_leaves(said: bytes)
 
 def test_silent_clients_hold_no_thread() -> None:
     """With more half requests than there are threads, the next client is served before them."""
-    form = b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nname"
+    form = b"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nname"
     with serving(GUNICORN, **{SILENCE_TIMEOUT: "2"}) as server, ExitStack() as stack:
         clients = [stack.enter_context(connect(server.address)) for _ in range(20)]
         for number, client in enumerate(clients):
@@ -263,7 +263,7 @@ def test_gunicorn_logs_requests() -> None:
     with running(GUNICORN.command) as server:
         rest.hello(server.address, "Guido")
         rest.request(server.address, "HEAD", "/localtime")
-        http_exchange(server.address, b'GET /"quoted" HTTP/1.1\r\nHost: x\r\n\r\n')
+        http_exchange(server.address, b'GET /"quoted" HTTP/1.1\r\nHost: localhost\r\n\r\n')
         assert server.stop() == 0
         lines = re.findall(r"INFO +http: (.*) \d+ ms\n", server.log)
     assert sorted(lines) == [

@@ -33,9 +33,9 @@ APPLICATION = {"rest": "services.rest.app:application", "httpbin": "httpbin:app"
 UPLOAD = {"rest": b"/files", "httpbin": b"/post", "kv": b"/RPC2"}
 # Requests with answers of more than the kernel buffers.
 LARGE = {
-    "rest": b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 12005\r\n"
+    "rest": b"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 12005\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n\r\nname=" + 12_000 * b'"',
-    "httpbin": b"POST /anything HTTP/1.1\r\nHost: x\r\nContent-Length: 24000\r\n\r\n"
+    "httpbin": b"POST /anything HTTP/1.1\r\nHost: localhost\r\nContent-Length: 24000\r\n\r\n"
     + 24_000 * b"\1",
 }
 
@@ -53,10 +53,10 @@ BARE = [bare_gunicorn("rest"), bare_gunicorn("httpbin")]
 
 def slow_behaviors(service: str) -> tuple[Behavior, ...]:
     """Return how to be slow: silent, half a head, half a body, most of a body at once."""
-    head = b"POST " + UPLOAD[service] + b" HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST " + UPLOAD[service] + b" HTTP/1.1\r\nHost: [::1]\r\nContent-Length: %d\r\n\r\n"
     return (
         SILENT,
-        Behavior(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"x"),
+        Behavior(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", b"x"),
         Behavior(head % 1000, b"x"),
         Behavior(head % 100_000 + bytes(20 * 1024), b"x"),
     )
@@ -193,7 +193,7 @@ def uploaded(server: Server, *bodies: Body) -> tuple[list[tuple[bytes, float]], 
 @pytest.mark.parametrize("driver", [*safe("rest", "httpbin", "kv"), BARE[1]], ids=str)
 def test_huge_bodies(measured: Row, driver: Driver) -> None:
     """Bodies of 200 MiB, by length and in chunks, three of each at once, are refused early."""
-    start = b"POST " + UPLOAD[driver.service] + b" HTTP/1.1\r\nHost: x\r\n"
+    start = b"POST %b HTTP/1.1\r\n" % UPLOAD[driver.service] + HOST
     part = bytes(MIB // 16)
 
     def by_length(size: int) -> Body:
@@ -263,8 +263,8 @@ def test_expanding_bodies(measured: Row, driver: Driver) -> None:
         assert most > EXPANDED
 
 
-BEHIND = b"GET /behind HTTP/1.1\r\nHost: x\r\n\r\n"
-HOST = b"Host: x\r\n"
+BEHIND = b"GET /behind HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HOST = b"Host: localhost\r\nContent-Type: text/xml\r\n"  # kv accepts no other type
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(BEHIND)
 
@@ -303,7 +303,7 @@ SMUGGLED = {
     "a folded line": smuggled(HOST + b"Transfer-Encoding:\r\n chunked\r\n", b"0\r\n\r\n" + BEHIND),
     "a blank before the first field": smuggled(b" " + LENGTH + HOST),
     "bare line feeds": smuggled(HOST + b"X: y\n" + LENGTH),
-    "a head of bare line feeds": b"POST %b HTTP/1.1\nHost: x\nContent-Length: 0\n\n" + BEHIND,
+    "a head of bare line feeds": b"POST %b HTTP/1.1\nHost: [::1]\nContent-Length: 0\n\n" + BEHIND,
     "a bare carriage return": smuggled(HOST + b"X: y\r" + CHUNKED, b"0\r\n\r\n" + BEHIND),
     "a NUL in a name": smuggled(HOST + b"Content-Length\0: 0\r\n"),
     "a NUL in a value": smuggled(HOST + b"Content-Length: 0\0\r\n"),

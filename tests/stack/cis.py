@@ -1,4 +1,4 @@
-"""The controls of the CIS Docker Benchmark on images and containers, and how the lab meets them.
+"""The controls of the CIS Docker Benchmark, and what a web page may try: how the lab meets both.
 
 `python -m tests.stack.cis > docs/security.md` writes the page; a test holds the two together.
 """
@@ -21,7 +21,8 @@ container and image, variants included; the others say why they are not.
 
 What the protocols themselves lack is another matter: [what none of them can give
 you](../services/object_echo/README.md#what-none-of-them-can-give-you). What the servers withstand
-is measured: [reliability.md](reliability.md).
+is measured: [reliability.md](reliability.md). What a browser may be made to do to them is [at the
+end](#what-a-web-page-may-do).
 """
 
 
@@ -117,6 +118,53 @@ CONTROLS = [
 ]  # fmt: skip
 
 
+BROWSERS = """\
+## What a web page may do
+
+A page of any site can have the browser that shows it send requests to 127.0.0.1, and so to the lab.
+The browser does not let it read the responses, but kv would store what such a request says: it has
+no accounts. So rest and kv, under gunicorn, look at where a request is from. Clients that are no
+browsers do not notice.
+
+{}
+
+Not protected are `kv-single` and `rest-single`, which are the recipes as they are, and httpbin,
+which has nothing to lose: it sends back what it is sent. The other servers speak no HTTP. A form
+can send them its text all the same: tcp-echo returns it, and object-echo and rpc close the
+connection, as that is no answer to their challenge.
+"""
+
+
+class Attempt(NamedTuple):
+    """What a page of another site may do, what stops it, with which status, and a test of that."""
+
+    does: str
+    stopped: str
+    status: int
+    test: str
+
+
+ATTEMPTS = [
+    Attempt("submits a form, which can have the type `text/plain` and any text in it; or has a"
+            " script send bytes without a type",
+            "kv wants `text/xml` or `application/xml`. A script may send these only if the server"
+            " allows it when the browser asks, with OPTIONS: it does not",
+            415, "test_a_web_page_cannot_write"),
+    Attempt("sends any request by a script, or a form",
+            "the browser says in Origin of which site the page is, or `null` for a file or a frame"
+            " in a sandbox, and no page can change that. It has to be the Host",
+            403, "test_a_page_of_another_site_is_refused"),
+    Attempt("has a name that its owner has made resolve to 127.0.0.1 (DNS rebinding): for the"
+            " browser the lab belongs to that site then, and the page can read the responses",
+            "the name is in Host. That has to be an address, `localhost` or a name below it, a name"
+            " of the service in `compose.yaml`, `relay`, or one of `WIRELAB_HOSTS`",
+            421, "test_only_the_pages_of_this_server_may_send_requests"),
+    Attempt("shows an answer of rest as a picture, or links to it",
+            "nothing: GET changes nothing, and the page cannot read the answer",
+            200, "test_a_page_of_another_site_is_refused"),
+]  # fmt: skip
+
+
 def document() -> str:
     """Return the page."""
     parts = [INTRODUCTION]
@@ -124,7 +172,11 @@ def document() -> str:
         rows = [row(control) for control in CONTROLS if control.number.split(".")[0] == section]
         heading = "| control | asks for | here | held by |\n|---|---|---|---|"
         parts.append("\n".join([f"## {section} {title}\n", heading, *rows, ""]))
-    return "\n".join(parts)
+    heading = "| a page of another site | what stops it | status | held by |\n|---|---|---|---|"
+    rows = [
+        f"| {each.does} | {each.stopped} | {each.status} | `{each.test}` |" for each in ATTEMPTS
+    ]
+    return "\n".join([*parts, BROWSERS.format("\n".join([heading, *rows]))])
 
 
 def row(control: Control) -> str:

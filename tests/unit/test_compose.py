@@ -156,3 +156,11 @@ def test_the_clients_container_is_told_where_all_variants_are(service: str) -> N
     assert sorted(told.split()) == sorted(
         f"{name}={place}" for name, server in servers.items() for place in places(server)
     )
+
+
+@pytest.mark.parametrize("service", ["rest", "kv"])
+def test_a_server_is_told_the_names_that_it_has_in_the_network(service: str) -> None:
+    """It refuses others as Host: those of its containers, of the relay, and of the setting."""
+    *names, more = DEFAULTS[service]["environment"]["WIRELAB_HOSTS"].split(",")
+    assert {*names} == {"relay", *(name for name in SERVERS if spoken(name) == service)}
+    assert more == "${WIRELAB_HOSTS:-}"

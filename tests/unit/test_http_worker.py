@@ -6,13 +6,14 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from services import runtime
-from services.http.limits import Sessions
+from services.http.limits import MAX_BUFFERED, Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
 from services.http.worker import READABLE, TICK, Worker
@@ -29,12 +30,11 @@ def test_an_iteration_has_few_calls_if_they_are_large(monkeypatch: pytest.Monkey
     worker: Any = KeyValueWorker.__new__(KeyValueWorker)
     worker.PIPE = os.pipe()
     monkeypatch.setattr(worker, "_calls", deque(), raising=False)
-    monkeypatch.setattr(
-        worker, "_server", lambda calls: ((client, b"") for client, _ in calls), raising=False
-    )
+    worker._sessions = Sessions()
+    monkeypatch.setattr(worker, "_server", Answering(), raising=False)
     monkeypatch.setattr(worker, "respond", lambda number, *_, **__: iterations[-1].append(number))
     for number, body in enumerate((small, small, large, large, large, small)):
-        worker.handle(number, SimpleNamespace(body=body, keep_alive=True))
+        worker.handle(number, SimpleNamespace(path="/", body=body, keep_alive=True))
     for woken in (True, False):
         iterations.append([])
         worker.work()
@@ -44,6 +44,31 @@ def test_an_iteration_has_few_calls_if_they_are_large(monkeypatch: pytest.Monkey
     for descriptor in worker.PIPE:
         os.close(descriptor)
     assert iterations == [[0, 1, 2, 3], [4, 5]]
+
+
+class Answering:
+    """A server that answers all calls, and has no names to list but those given."""
+
+    def __init__(self, *listings: str) -> None:
+        self.listings = listings
+
+    def __call__(self, calls: list[Any], _room: bool) -> Iterator[tuple[Any, list[bytes]]]:
+        """Yield each client with an empty answer."""
+        return ((client, [b""]) for client, _, _ in calls)
+
+
+@pytest.mark.parametrize(("buffered", "woken"), [(0, True), (MAX_BUFFERED + 1, False)])
+def test_names_that_are_listed_do_not_keep_the_next_iteration_waiting(
+    buffered: int, woken: bool
+) -> None:
+    """Unless so much is buffered that they have to wait themselves: then it idles."""
+    worker: Any = KeyValueWorker.__new__(KeyValueWorker)
+    worker.PIPE, worker._calls, worker._sessions = os.pipe(), deque(), Sessions()
+    worker._server, worker._sessions.buffered = Answering("a client"), buffered
+    worker.work()
+    assert bool(select.select([worker.PIPE[0]], [], [], 0)[0]) is woken
+    for descriptor in worker.PIPE:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(
@@ -133,32 +158,56 @@ def test_its_setting_is_read_when_gunicorn_starts(monkeypatch: pytest.MonkeyPatc
     assert Worker.request_timeout == REQUEST_TIMEOUT
 
 
-POST = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{}\r\n"
+POST = "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{}\r\n"
+XML = "Content-Type: text/xml\r\n"
+UNSUPPORTED, TYPE = "415 Unsupported Media Type", "Content-Type: {}\r\n"
 
 
 @pytest.mark.parametrize(
     ("received", "status"),
     [
-        pytest.param(POST.format("/RPC2", ""), None, id="RPC2"),
-        pytest.param(POST.format("/?x=1", ""), None, id="query"),
-        pytest.param(POST.format("/", "Content-Encoding: identity\r\n"), None, id="not encoded"),
-        pytest.param(POST.format("/x", ""), "404 Not Found", id="another path"),
-        pytest.param(POST.format("//RPC2", ""), "404 Not Found", id="two slashes"),
+        pytest.param(POST.format("/RPC2", XML), None, id="RPC2"),
+        pytest.param(POST.format("/RPC2/1999", XML), None, id="1999"),
+        pytest.param(POST.format("/?x=1", XML), None, id="query"),
+        pytest.param(POST.format("/", f"{XML}Content-Encoding: identity\r\n"), None, id="identity"),
+        pytest.param(POST.format("/", TYPE.format("application/xml")), None, id="application/xml"),
+        pytest.param(POST.format("/", TYPE.format("Text/XML ; charset=utf-8")), None, id="charset"),
+        pytest.param(POST.format("/x", XML), "404 Not Found", id="another path"),
+        pytest.param(POST.format("//RPC2", XML), "404 Not Found", id="two slashes"),
+        pytest.param(POST.format("/RPC2/", XML), "404 Not Found", id="a slash at the end"),
         pytest.param("GET / HTTP/1.0\r\n\r\n", "405 Method Not Allowed", id="GET"),
         pytest.param("post / HTTP/1.0\r\n\r\n", "501 Not Implemented", id="post"),
-        pytest.param("POST / HTTP/1.0\r\n\r\n", "411 Length Required", id="no length"),
+        pytest.param(f"POST / HTTP/1.0\r\n{XML}\r\n", "411 Length Required", id="no length"),
         pytest.param(
-            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+            f"POST / HTTP/1.1\r\nHost: localhost\r\n{XML}Transfer-Encoding: chunked\r\n\r\n",
             "411 Length Required",
             id="chunks",
         ),
+        pytest.param(POST.format("/", f"{XML}Content-Encoding: gzip\r\n"), UNSUPPORTED, id="gzip"),
+        pytest.param(POST.format("/", ""), UNSUPPORTED, id="no type"),
+        *(
+            pytest.param(POST.format("/", TYPE.format(kind)), UNSUPPORTED, id=kind)
+            for kind in (
+                "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+                "application/json", "text/html", "text/xml2", "text/plain; text/xml",
+                "application/rss+xml", "*/*", "xml",
+            )
+        ),
         pytest.param(
-            POST.format("/", "Content-Encoding: gzip\r\n"), "415 Unsupported Media Type", id="gzip"
+            POST.format("/", f"{XML}Content-Type: text/plain\r\n"), UNSUPPORTED, id="two types"
+        ),
+        pytest.param(
+            POST.format("/", f"{XML}Origin: http://evil.example\r\n"), "403 Forbidden", id="Origin"
+        ),
+        pytest.param(
+            POST.format("/", XML).replace("localhost", "evil.example"),
+            "421 Misdirected Request",
+            id="Host",
         ),
     ],
-)
+)  # fmt: skip
 def test_the_key_value_store_accepts_only_calls(received: str, status: str | None) -> None:
-    """A POST to its path, with a length."""
+    """A POST of XML to one of its paths, with a length, and not from a page of another site."""
     admit = KeyValueWorker.__new__(KeyValueWorker).admit
     protocol = Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT, admit)
     protocol.receive_data(received.encode())

@@ -152,14 +152,41 @@ def test_each_write_of_a_group_sees_those_before_it(store: Store) -> None:
     assert (store.get("lock"), store.get("foo")) == ("me", "baz")
 
 
-def test_nothing_of_a_group_is_read_before_it_is_committed(file: Path, store: Store) -> None:
-    """Not even through the same store: it may still fail to commit."""
+def test_nobody_else_reads_what_a_group_has_written_before_it_is_committed(
+    file: Path, store: Store
+) -> None:
+    """Only those that read in the group, which is undone with them if it fails to commit."""
     with closing(Store(file)) as other:
         with store.group():
             store.set("foo", "bar")
-            assert store.names() == other.names() == []
-            assert not store.exists("foo")
+            assert store.get("foo") == "bar"
+            assert store.exists("foo")
+            assert store.names() == ["foo"]
+            assert list(store.names_meanwhile()) == other.names() == []
         assert store.get("foo") == other.get("foo") == "bar"
+
+
+def test_names_that_are_listed_meanwhile_are_those_of_one_moment(store: Store) -> None:
+    """Whatever is written in between, and whatever is read in between is as new as ever."""
+    for name in ("a", "b", "c"):
+        store.set(name, "1")
+    with closing(store.names_meanwhile()) as names:
+        assert next(names) == "a"
+        store.delete("b")
+        store.set("d", "1")
+        assert store.names() == ["a", "c", "d"]
+        assert list(names) == ["b", "c"]
+    assert list(store.names_meanwhile()) == ["a", "c", "d"]
+
+
+def test_so_many_names_are_not_listed_at_once(store: Store) -> None:
+    """They are more than was asked for, with what stands around each in XML; others are read on."""
+    for name in ("a", "b"):
+        store.set(name, "1")
+    with pytest.raises(Fault, match="too large"):
+        store.names(most=69)
+    store.set("c", "1")
+    assert store.names() == ["a", "b", "c"]
 
 
 def test_a_group_that_an_error_ends_is_undone(store: Store) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.stack import ROOT
-from tests.stack.cis import CONTROLS, SECTIONS, Control, document
+from tests.stack.cis import ATTEMPTS, CONTROLS, SECTIONS, Attempt, Control, document
 
 
 def test_every_control_is_listed_once() -> None:
@@ -20,6 +20,13 @@ def test_a_control_is_held_or_says_why_not(control: Control) -> None:
         assert any(f"\ndef {control.test}(" in source.read_text() for source in sources)
     else:
         assert control.here.startswith(("not asserted", "not applicable", "not so, on purpose"))
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=[str(each.status) for each in ATTEMPTS])
+def test_what_a_web_page_may_try_is_tested(attempt: Attempt) -> None:
+    """The test that the page names is there."""
+    sources = [*ROOT.glob("tests/contract/test_*.py"), *ROOT.glob("tests/unit/test_*.py")]
+    assert any(f"\ndef {attempt.test}(" in source.read_text() for source in sources)
 
 
 def test_page_is_what_the_controls_say() -> None:

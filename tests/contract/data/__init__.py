@@ -1,0 +1,1 @@
+"""Data of tests: tables of what is sent, with what is right."""
