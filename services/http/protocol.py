@@ -9,11 +9,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from services.http.request import HTTPError, Request, read_body, read_head
+from services.http.request import HTTPError, Request, body_size, read_body, read_head
 from services.http.response import error_response
 from services.runtime import Address
 
 LINGER = 2.0  # seconds that a client has to close its side once it has the last response
+CHUNK = 64 * 1024  # bytes to receive at once
+SMALL = 4 * 1024  # bytes of a request or a response, which need no room to be reserved
 
 
 class Protocol:
@@ -25,6 +27,11 @@ class Protocol:
 
     `closed` says why the connection is over. Once `closing`, what there is to send is the last.
     `request` is being handled. After an `error` nobody can tell where the next request starts.
+
+    A request with a large body waits until `reserve` is called, since all clients share the memory;
+    so does one that `postpone` was called for. Meanwhile `needs` says how many bytes it needs, and
+    nothing should be received: the rest of the request stays in the kernel, or with the client.
+    Each time it waits, it may do so for as long as a request may take.
     """
 
     def __init__(
@@ -41,7 +48,10 @@ class Protocol:
         self.request: Request | None = None
         self.error: HTTPError | None = None
         self.deadline = clock() + idle_timeout
+        self.needs = 0
+        self.moved = 0  # bytes received and sent
         self.counted = 0  # bytes buffered when limits.py last looked
+        self._reserved = 0
         self._request_timeout, self._idle_timeout = request_timeout, idle_timeout
         self._admit, self._clock = admit, clock
         self._received, self._outgoing = bytearray(), bytearray()
@@ -50,9 +60,19 @@ class Protocol:
 
     @property
     def buffered(self) -> int:
-        """How many bytes of requests and responses are in memory."""
+        """How many bytes of requests and responses are in memory, or have room reserved."""
         body = request.body if (request := self.request or self._incomplete) else b""
-        return len(self._received) + len(self._outgoing) + len(body)
+        return max(len(self._received) + len(body), self._reserved) + len(self._outgoing)
+
+    @property
+    def receive_size(self) -> int:
+        """How many bytes to receive at once: little before it is known that there is room."""
+        return CHUNK if self._reserved else SMALL
+
+    @property
+    def postponed(self) -> bool:
+        """Whether what is next is a response, of a request that was handled already."""
+        return bool(self._incomplete and not self._body)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, or none for its FIN."""
@@ -63,30 +83,58 @@ class Protocol:
             if not self._received and not self._incomplete:
                 self.deadline = self._clock() + self._request_timeout
             self._received += data
+            self.moved += len(data)
 
     def next_request(self) -> Request | None:
         """Return the next request once it is complete, and the one before has its response."""
-        if self.request or self._outgoing or self.closing or not self._received:
+        if self.request or self._outgoing or self.closing or self.needs:
             return None
         try:
-            if not self._body:
-                if not (request := read_head(self._received)):
+            if not self._incomplete:
+                if not self._received or not (request := read_head(self._received)):
                     return None
                 self._incomplete = request
                 self._admit(request)
                 self._body = read_body(request, self._received)
-            for data in self._body:
+                if (size := body_size(request)) > SMALL:
+                    self._wait_for_room(size)
+                    return None
+            for data in self._body or ():  # none of a request that was postponed
                 self._outgoing += data
                 return None  # more has to arrive
         except HTTPError as error:
             self.abort(error)
             return None
+        if self._body:
+            self._reserved = 0
         self.request, self._incomplete, self._body = self._incomplete, None, None
         self.deadline = math.inf  # now it is the server that takes its time
         return self.request
 
+    def reserve(self) -> None:
+        """Go on: there is room for what this connection needs."""
+        self._reserved, self.needs = self.needs, 0
+        self.deadline = self._clock() + self._request_timeout
+
+    def expect(self, size: int) -> None:
+        """Reserve room for a response of `size` bytes."""
+        if not self.closed:
+            self._reserved = max(self._reserved, size)
+
+    def postpone(self, size: int) -> None:
+        """Have the request handled again once there is room for its response of `size` bytes."""
+        if not self.closed:
+            self._incomplete = self.request
+            self._wait_for_room(size)
+        self.request = None
+
+    def has_room(self, size: int) -> bool:
+        """Whether a response of `size` bytes needs no more room than was reserved for it."""
+        return size <= max(SMALL, self._reserved)
+
     def respond(self, *parts: bytes, last: bool = True, close: bool = False) -> None:
         """Send parts of a response; `close` if the connection ends after the last one."""
+        self._reserved = 0
         if parts and not self.closed:
             if not self._outgoing:
                 self.deadline = self._clock() + self._request_timeout
@@ -104,6 +152,7 @@ class Protocol:
     def sent(self, count: int) -> None:
         """Drop the first `count` bytes to send; after the last one, set the client's deadline."""
         del self._outgoing[:count]
+        self.moved += count
         if self._outgoing or self._incomplete:
             return  # the deadline stays, also that of a request whose client was told to continue
         if self.request:
@@ -121,13 +170,18 @@ class Protocol:
             return
         request = self._incomplete
         to_head = request.method == "HEAD" if request else self._received.startswith(b"HEAD ")
-        self.error, self._incomplete = error, None
+        self.error, self._incomplete, self.needs = error, None, 0
         self._received.clear()
         self.respond(error_response(error, body=not to_head), close=True)
 
     def close(self, reason: str) -> None:
         """End the connection, and drop all that is buffered for it."""
         self.closed, self._incomplete = reason, None
+        self.needs = self._reserved = 0
         self._received.clear()
         self._outgoing.clear()
         self.deadline = math.inf
+
+    def _wait_for_room(self, size: int) -> None:
+        self.needs = size
+        self.deadline = self._clock() + self._request_timeout

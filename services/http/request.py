@@ -116,14 +116,21 @@ def origin_form(method: str, target: str, host: str | None, version: str) -> str
     return absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
 
 
+def body_size(request: Request) -> int:
+    """Return how many bytes the body has, or may have if it comes in chunks; raises HTTPError."""
+    if "transfer-encoding" in request.headers:
+        return MAX_BODY
+    if (length := int(request.headers.get("content-length", 0))) > MAX_BODY:
+        raise HTTPError(f"A body may have at most {MAX_BODY} bytes.", BODY_TOO_LARGE)
+    return length
+
+
 def read_body(request: Request, received: bytearray) -> Iterator[bytes]:
     """Move the body from what was received; yield what to tell the client before more arrives."""
     chunked = "transfer-encoding" in request.headers
-    length = int(request.headers.get("content-length", 0))
-    if length > MAX_BODY:
-        raise HTTPError(f"A body may have at most {MAX_BODY} bytes.", BODY_TOO_LARGE)
+    length = body_size(request)
     waits = request.headers.get("expect", "").lower() == "100-continue" and not received
-    if waits and (chunked or length) and request.version == "HTTP/1.1":
+    if waits and length and request.version == "HTTP/1.1":
         yield b"HTTP/1.1 100 Continue\r\n\r\n"
     if chunked:
         yield from read_chunks(request.body, received)

@@ -40,13 +40,26 @@ def error_response(error: HTTPError, body: bool) -> bytes:
     return response_head(error.status, headers, close=True) + (text if body else b"")
 
 
-class Response:
-    """The response of a WSGI application to one request; `send` sends it in parts."""
+class NoRoom(Exception):
+    """There is no room for a response yet, of as many bytes as its argument says."""
 
-    def __init__(self, request: Request, send: Callable[..., None]) -> None:
+
+class Response:
+    """The response of a WSGI application to one request; `send` sends it in parts.
+
+    `has_room` says whether a first block of that many bytes may be sent now. If not, `run` raises
+    NoRoom, and the request may be handled again later.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        send: Callable[..., None],
+        has_room: Callable[[int], bool] = lambda _: True,
+    ) -> None:
         self.status = ""
         self.sent = 0  # bytes of the body
-        self._request, self._send = request, send
+        self._request, self._send, self._has_room = request, send, has_room
         self._headers: Headers = []
         self._started = self._complete = self._chunked = False
         self._close = not request.keep_alive
@@ -92,6 +105,8 @@ class Response:
         """Send a block of the body; what exceeds the Content-Length is dropped."""
         if self._complete or not (block or last):
             return
+        if not self._started and not self._has_room(len(block)):
+            raise NoRoom(len(block))
         parts = [] if self._started else [self._start()]
         if not self._complete:
             if self._left is not None:

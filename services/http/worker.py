@@ -6,10 +6,13 @@ workers based on this one handle requests between two iterations (kv/worker.py) 
 """
 
 import errno
+import fcntl
 import logging
 import os
 import select
 import socket
+import sys
+import termios
 import time
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
@@ -19,7 +22,7 @@ from services.http.limits import MAX_EXPIRED, Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
 
-CHUNK = 64 * 1024  # bytes to receive at once, and that the kernel buffers for a client
+SEND_BUFFER = 64 * 1024  # bytes
 MAX_ACCEPTED = 64  # at a time: a flood of connections must not starve those that are open
 TICK = 0.5  # seconds between two checks of all timeouts
 READABLE = select.EPOLLIN
@@ -56,7 +59,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._listener: socket.socket = self.sockets[0].sock
         self._listener.setblocking(False)
         # No SO_KEEPALIVE: each connection has a deadline, also that of a client that has vanished.
-        listeners.limit_send_buffer(self._listener, CHUNK)
+        listeners.limit_send_buffer(self._listener, SEND_BUFFER)
         with select.epoll() as self._epoll:
             self._epoll.register(self._listener, select.EPOLLIN)
             self._epoll.register(self.PIPE[0], select.EPOLLIN)
@@ -73,14 +76,23 @@ class Worker(base.Worker):  # type: ignore[misc]
         self._sessions[descriptor].respond(*parts, last=last, close=close)
         self._proceed(descriptor)
 
+    def postpone(self, descriptor: int, size: int) -> None:
+        """Have a request handled again once there is room for its response of `size` bytes."""
+        self._sessions[descriptor].postpone(size)
+        self._proceed(descriptor)
+
     def _iterate(self) -> None:
-        for descriptor, _ in self._epoll.poll(max(0, self._next_check - time.monotonic())):
+        timeout = 0 if self._sessions.first_waiting() else self._next_check - time.monotonic()
+        for descriptor, _ in self._epoll.poll(max(0, timeout)):
             if descriptor in self._clients:
                 self._proceed(descriptor, ready=True)
             elif descriptor == self.PIPE[0]:
-                os.read(descriptor, CHUNK)  # written by a signal, or to have `work` called
+                os.read(descriptor, SEND_BUFFER)  # written by a signal, or to have `work` called
             elif descriptor == self._listener.fileno():
                 self._accept()
+        while waiting := self._sessions.first_waiting():
+            self._sessions[waiting].reserve()
+            self._proceed(waiting)
         self.work()
         if time.monotonic() >= self._next_check:
             self._check()
@@ -109,11 +121,10 @@ class Worker(base.Worker):  # type: ignore[misc]
         client, protocol = self._clients[descriptor], self._sessions[descriptor]
         try:
             if ready and not protocol.data_to_send():
-                if protocol.request:
-                    # What else it sends stays in the kernel until it has its response.
+                if protocol.request or protocol.needs:  # what else it sends stays in the kernel
                     self._wait_for(descriptor, NOTHING)
                     return
-                protocol.receive_data(client.recv(CHUNK))
+                protocol.receive_data(client.recv(protocol.receive_size))
             if outgoing := protocol.data_to_send():
                 protocol.sent(client.send(outgoing))
             if protocol.closing and not protocol.data_to_send():
@@ -129,7 +140,8 @@ class Worker(base.Worker):  # type: ignore[misc]
             self.handle(descriptor, request)
         self._sessions.count(descriptor)
         if protocol.request or not protocol.closed:
-            self._wait_for(descriptor, WRITABLE if protocol.data_to_send() else READABLE)
+            idle = NOTHING if protocol.needs else READABLE
+            self._wait_for(descriptor, WRITABLE if protocol.data_to_send() else idle)
         else:
             if refused := protocol.error:
                 log.info("%s:%d: %s: %s", *protocol.peer, refused.status, refused.detail)
@@ -153,7 +165,13 @@ class Worker(base.Worker):  # type: ignore[misc]
         if self.alive:
             self._epoll.modify(self._listener, select.EPOLLIN)
         expired = self._sessions.check_timeouts(time.monotonic())
-        for descriptor in expired:
+        stalled = self._sessions.evict_stalled(time.monotonic(), self._in_kernel)
+        for descriptor in {*expired, *stalled}:
             self._proceed(descriptor)
         if len(expired) < MAX_EXPIRED:  # otherwise there are more, for the next iteration
             self._next_check = time.monotonic() + TICK
+
+    def _in_kernel(self, descriptor: int) -> int:
+        # SIOCOUTQ of tcp(7), which is the same number: bytes sent that are not acknowledged.
+        size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(size, sys.byteorder)

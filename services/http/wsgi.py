@@ -6,10 +6,11 @@ A thread gets complete requests, and leaves the sending to the worker: it never 
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Condition, Thread
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIEnvironment
 from wsgiref.util import FileWrapper
@@ -17,11 +18,10 @@ from wsgiref.util import FileWrapper
 from gunicorn import SERVER_SOFTWARE  # type: ignore[import-untyped]
 
 from services.http import worker
+from services.http.protocol import SMALL
 from services.http.request import Request
-from services.http.response import Response
+from services.http.response import NoRoom, Response
 from services.runtime import Address
-
-LARGE = 64 * 1024  # bytes of a body, for which an application may need a hundred times that
 
 Queue = SimpleQueue[tuple[int, Request] | None]  # None: the worker stops
 
@@ -32,8 +32,8 @@ class Worker(worker.Worker):
     def run(self) -> None:
         """Serve with as many threads as the setting `threads` says, and one for large bodies."""
         small, large = self._queues = Queue(), Queue()
-        self._lock = Lock()
-        self._sent: list[tuple[int, tuple[bytes, ...], bool, bool]] = []  # by the threads
+        self._lock = Condition()
+        self._calls: list[Callable[[], None]] = []  # that the threads want this one to make
         self._server: Address = self.sockets[0].sock.getsockname()[:2]
         queues = [*self.cfg.threads * [small], large]
         # Daemons: nobody waits for an application that does not end.
@@ -49,22 +49,52 @@ class Worker(worker.Worker):
 
     def handle(self, descriptor: int, request: Request) -> None:
         """Pass a request to the threads."""
-        self._queues[len(request.body) > LARGE].put((descriptor, request))
+        self._queues[len(request.body) > SMALL].put((descriptor, request))
 
     def work(self) -> None:
-        """Pass to the clients what the threads have sent."""
+        """Do what the threads want done: mostly, send to clients."""
         with self._lock:
-            sent, self._sent = self._sent, []
-        for descriptor, parts, last, close in sent:
-            self.respond(descriptor, *parts, last=last, close=close)
+            calls, self._calls = self._calls, []
+            self._lock.notify_all()  # there may be room now
+        for call in calls:
+            call()
 
     def send(self, descriptor: int, *parts: bytes, last: bool, close: bool) -> None:
         """Have the worker send parts of a response; called in a thread, which does not wait."""
         if self._sessions[descriptor].closed and not last:
             raise BrokenPipeError("the client has closed the connection")
+        self._later(partial(self.respond, descriptor, *parts, last=last, close=close))
+
+    def _has_room(self, descriptor: int, request: Request, size: int) -> bool:
+        """Whether a response of `size` bytes may begin; called in a thread."""
+        sessions = self._sessions
+        if size <= SMALL:
+            return True
         with self._lock:
-            self._sent.append((descriptor, parts, last, close))
-            if len(self._sent) == 1:
+            if request.method in ("GET", "HEAD", "OPTIONS"):
+                if not sessions.has_room_for(descriptor, size):
+                    return False
+            elif len(request.body) > SMALL:
+                # It may change something, so it cannot be handled again (RFC 9110, 9.2.1), and this
+                # thread waits for room. No other one has such requests.
+                sessions.others_wait = True
+                self._lock.wait_for(partial(sessions.has_room, size), self.request_timeout)
+                sessions.others_wait = False
+            sessions.granted += size
+        self._later(partial(self._reserve, descriptor, size))
+        return True
+
+    def _reserve(self, descriptor: int, size: int) -> None:
+        """Reserve the room for the response of a thread, which comes next."""
+        with self._lock:
+            self._sessions.granted -= size
+        self._sessions[descriptor].expect(size)
+        self._sessions.count(descriptor)
+
+    def _later(self, call: Callable[[], None]) -> None:
+        with self._lock:
+            self._calls.append(call)
+            if len(self._calls) == 1:
                 os.write(self.PIPE[1], b"w")
 
     def _work(self, queue: Queue) -> None:
@@ -72,9 +102,13 @@ class Worker(worker.Worker):
             descriptor, request = item
             start = time.monotonic()
             peer = self._sessions[descriptor].peer
-            response = Response(request, partial(self.send, descriptor))
+            has_room = partial(self._has_room, descriptor, request)
+            response = Response(request, partial(self.send, descriptor), has_room)
             try:
                 response.run(self.wsgi, make_environ(request, peer, self._server))
+            except NoRoom as error:
+                self._later(partial(self.postpone, descriptor, *error.args))
+                continue
             except BaseException as error:
                 if not isinstance(error, BrokenPipeError):
                     self.log.exception("%s %s", request.method, request.target)

@@ -28,9 +28,10 @@ class KeyValueServer(Generic[Client]):
 
     def __call__(
         self, requests: Iterable[tuple[Client, str, bytes]], room: bool = True
-    ) -> Iterator[tuple[Client, Sequence[bytes]]]:
+    ) -> Iterator[tuple[Client, Sequence[bytes], bool]]:
         """Make calls that arrived at the same time; yield each client with its response.
 
+        And whether the client's calls can be made again, in place of sending this response.
         Of each client, the path and the body of its request are given. Reads are answered at once;
         all names, in later iterations too, where there are many, and while there is `room` for
         them. The writes share a commit, and none of them is answered before that has returned.
@@ -43,14 +44,17 @@ class KeyValueServer(Generic[Client]):
             elif request.lists:
                 self.listings.add(client)
             else:
-                yield client, [request.respond([call.outcome() for call in request.calls])]
+                response = request.respond([call.outcome() for call in request.calls])
+                yield client, [response], True
         if room:
-            yield from self.listings.proceed()
+            for client, parts in self.listings.proceed():
+                yield client, parts, False
         if writing:
             calls = [call for _, request in writing for call in request.calls]
             outcomes = iter(self._commit(calls))
             for client, request in writing:
-                yield client, [request.respond(list(islice(outcomes, len(request.calls))))]
+                response = request.respond(list(islice(outcomes, len(request.calls))))
+                yield client, [response], False
 
     def _commit(self, calls: Sequence[Call]) -> Sequence[Outcome]:
         """Make calls, and return what came of them once all that was written is on disk.

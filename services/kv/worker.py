@@ -11,10 +11,10 @@ import os
 from collections import deque
 
 from services.http import browsers
-from services.http.limits import MAX_BUFFERED
 from services.http.request import HTTPError, Request
 from services.http.response import response_head
 from services.kv.app import PATHS, KeyValueServer, database_file
+from services.kv.listing import MAX_LISTING
 from services.kv.store import Store
 
 MAX_CALLS = 1024 * 1024  # bytes in one iteration: as Python objects they take several times that
@@ -69,13 +69,16 @@ class Worker(browsers.Worker):
             client = descriptor, not request.keep_alive
             calls.append((client, request.path, bytes(request.body)))
             size += len(request.body)
-        for (descriptor, close), parts in self._server(calls, self._has_room()):
-            length = str(sum(map(len, parts)))
-            headers = [("Content-Type", "text/xml"), ("Content-Length", length)]
+        for (descriptor, close), parts, again in self._server(calls, self._has_room()):
+            size = sum(map(len, parts))
+            if again and not self._sessions.has_room_for(descriptor, size):
+                self.postpone(descriptor, size)
+                continue
+            headers = [("Content-Type", "text/xml"), ("Content-Length", str(size))]
             self.respond(descriptor, response_head("200 OK", headers, close), *parts, close=close)
         if self._calls or (self._server.listings and self._has_room()):
             os.write(self.PIPE[1], b"w")  # for the next iteration not to wait
 
     def _has_room(self) -> bool:
         """Whether there is memory for a long response: it waits until others have been read."""
-        return self._sessions.buffered <= MAX_BUFFERED
+        return self._sessions.has_room(MAX_LISTING)

@@ -52,9 +52,9 @@ class Answering:
     def __init__(self, *listings: str) -> None:
         self.listings = listings
 
-    def __call__(self, calls: list[Any], _room: bool) -> Iterator[tuple[Any, list[bytes]]]:
+    def __call__(self, calls: list[Any], _room: bool) -> Iterator[tuple[Any, list[bytes], bool]]:
         """Yield each client with an empty answer."""
-        return ((client, [b""]) for client, _, _ in calls)
+        return ((client, [b""], False) for client, _, _ in calls)
 
 
 @pytest.mark.parametrize(("buffered", "woken"), [(0, True), (MAX_BUFFERED + 1, False)])
@@ -123,7 +123,8 @@ def test_nothing_is_received_while_a_request_is_being_handled() -> None:
     ours, theirs = socket.socketpair()
     protocol = Protocol(PEER, REQUEST_TIMEOUT, IDLE_TIMEOUT)
     number = ours.fileno()
-    worker._clients, worker._sessions = {number: ours}, Sessions({number: protocol})
+    worker._clients, worker._sessions = {number: ours}, Sessions()
+    worker._sessions[number] = protocol
     with ours, theirs, select.epoll() as worker._epoll:
         worker._epoll.register(ours, READABLE)
         worker._events = {number: READABLE}

@@ -1,7 +1,6 @@
 """WSGI applications in threads, without a socket."""
 
 from threading import Lock
-from types import SimpleNamespace
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
@@ -76,10 +75,18 @@ def test_an_application_is_told_what_was_asked() -> None:
 def test_a_thread_learns_that_its_client_has_gone() -> None:
     """When it sends more; that the response is complete the worker has to know in any case."""
     protocol = Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)
-    worker: Any = SimpleNamespace(_lock=Lock(), _sent=[object()], _sessions={7: protocol})
+    calls: list[tuple[object, ...]] = []
+    worker: Any = Worker.__new__(Worker)
+    worker._lock, worker._calls, worker._sessions = Lock(), [object()], {7: protocol}
+    worker.respond = lambda *arguments, **options: calls.append((*arguments, options))
     Worker.send(worker, 7, b"one", last=False, close=False)
     protocol.close("gone")
     with pytest.raises(BrokenPipeError):
         Worker.send(worker, 7, b"two", last=False, close=False)
     Worker.send(worker, 7, last=True, close=True)
-    assert worker._sent[1:] == [(7, (b"one",), False, False), (7, (), True, True)]
+    for call in worker._calls[1:]:
+        call()
+    assert calls == [
+        (7, b"one", {"last": False, "close": False}),
+        (7, {"last": True, "close": True}),
+    ]

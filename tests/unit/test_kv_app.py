@@ -57,10 +57,10 @@ def exchange(
 ) -> Iterator[tuple[int, Any]]:
     """Make requests at the same time; yield outcomes, each with the number of its request."""
     requests = [(number, path, body) for number, body in enumerate(bodies)]
-    for number, parts in server(requests):
+    for number, parts, _ in server(requests):
         yield number, outcome(b"".join(parts))
     while server.listings:
-        for number, parts in server([]):
+        for number, parts, _ in server([]):
             yield number, outcome(b"".join(parts))
 
 
@@ -442,8 +442,8 @@ def test_other_calls_are_answered_while_many_names_are_listed(
         assert store.get(f"{between}")
         between += 1
     assert between > 5
-    ((client, parts),) = listed
-    assert (client, outcome(b"".join(parts))) == ("lister", long_list)
+    ((client, parts, again),) = listed
+    assert (client, outcome(b"".join(parts)), again) == ("lister", long_list, False)
     assert not server.listings
     assert len(max(parts, key=len)) < 1_100
 
@@ -460,9 +460,9 @@ def test_while_there_is_no_room_no_names_are_listed(store: Store) -> None:
     """All other calls are made meanwhile."""
     server: KeyValueServer[int] = KeyValueServer(store)
     requests = [(1, EXTENDED, dumps("keys")), (2, EXTENDED, dumps("exists", "x"))]
-    assert [client for client, _ in server(requests, room=False)] == [2]
-    assert [client for client, _ in server([], room=False)] == []
-    assert [client for client, _ in server([], room=True)] == [1]
+    assert [client for client, *_ in server(requests, room=False)] == [2]
+    assert [client for client, *_ in server([], room=False)] == []
+    assert [client for client, *_ in server([], room=True)] == [1]
 
 
 @pytest.mark.usefixtures("long_list")
