@@ -7,17 +7,13 @@ code for stopping: services/runtime.py ends the process, as with every other ser
 import asyncio
 import importlib
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
+from functools import lru_cache
 from typing import Any
 
 from services import runtime
-
-# asyncio uses the `backlog` of start_server() and create_server() for two things: as the length of
-# the accept queue, and as the number of accepts in one iteration. Without a free descriptor each of
-# those accepts fails and is logged: 1,024 lines at a time (CPython, Lib/asyncio/selector_events.py,
-# `_accept_connection`). So servers pass this number, and then call listen() again with the length.
-ACCEPTS = 1
 
 log = logging.getLogger("event_loop")
 
@@ -47,4 +43,11 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an error that no coroutine or callback handled, such as a failed accept, in one line."""
-    log.warning("%s: %s", context["message"], context.get("exception"))
+    warn(f"{context['message']}: {context.get('exception')}", int(time.monotonic()))
+
+
+# Without a free descriptor asyncio tries all MAX_ACCEPTS accepts of an iteration, and reports each.
+@lru_cache(maxsize=1)
+def warn(text: str, _second: int) -> None:
+    """Log a warning, but not the same one twice within a second."""
+    log.warning("%s", text)

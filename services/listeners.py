@@ -11,7 +11,10 @@ from pathlib import Path
 from services import runtime
 
 BACKLOG = 1024  # length of the accept queue (the kernel caps it at net.core.somaxconn)
-MAX_ACCEPTS = 64  # in one iteration, so that a burst of connects cannot starve open connections
+# In one iteration, so that a burst of connects cannot starve open connections. asyncio takes the
+# `backlog` of start_server() and create_server() for this number, and for the length of the accept
+# queue too: so servers pass MAX_ACCEPTS, and then call listen() again with BACKLOG.
+MAX_ACCEPTS = 64
 # accept(2) fails with one of these while the process has no descriptor for another connection, or
 # the kernel no memory. The connection stays in the accept queue, so epoll would report the listener
 # as readable again at once, over and over: see AcceptBackoff.
@@ -24,13 +27,13 @@ log = logging.getLogger("listeners")
 
 
 def tcp_listener(
-    address: runtime.Address, *, shared: bool = False, send_buffer: int = 0, not_sent: int = 0
+    address: runtime.Address, *, shared: bool = False, buffers: int = 0, not_sent: int = 0
 ) -> socket.socket:
     """Listen on a TCP port; raises OSError. Accepted connections inherit the socket options.
 
     If it is `shared`, other processes of the same user may listen on this port (SO_REUSEPORT).
-    `send_buffer` is for limit_send_buffer(), and `not_sent` is TCP_NOTSENT_LOWAT (tcp(7)): 0 leaves
-    the kernel's default.
+    `buffers` is for limit_buffers(), and `not_sent` is TCP_NOTSENT_LOWAT (tcp(7)): 0 leaves the
+    kernel's default.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -41,8 +44,8 @@ def tcp_listener(
         # All options before listen(): the kernel completes handshakes from then on, and those
         # connections would not inherit what is set later.
         set_options(listener)
-        if send_buffer:
-            limit_send_buffer(listener, send_buffer)
+        if buffers:
+            limit_buffers(listener, buffers)
         if not_sent:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, not_sent)
         listener.bind(address)
@@ -54,10 +57,10 @@ def tcp_listener(
 
 
 def tcp_group(
-    address: runtime.Address, count: int, *, send_buffer: int = 0, not_sent: int = 0
+    address: runtime.Address, count: int, *, buffers: int = 0, not_sent: int = 0
 ) -> list[socket.socket]:
     """Listen on a TCP port with `count` sockets, among which the kernel distributes connections."""
-    listen = partial(tcp_listener, send_buffer=send_buffer, not_sent=not_sent)
+    listen = partial(tcp_listener, buffers=buffers, not_sent=not_sent)
     if count == 1:
         return [listen(address)]
     # A server that listens there with SO_REUSEPORT already would get a part of our connections.
@@ -98,6 +101,17 @@ def vanished_timeout(text: str) -> int:
     if (seconds := runtime.positive(text)) <= MAX_VANISHED_TIMEOUT:
         return seconds
     raise ValueError(f"a whole number up to {MAX_VANISHED_TIMEOUT}")
+
+
+def limit_buffers(listener: socket.socket, size: int) -> None:
+    """Limit the kernel's send buffer and receive buffer of each connection to `size` bytes each.
+
+    The receive buffer fills up if the server stops receiving because the peer does not read. By
+    default it begins with 64 KiB, and grows to 6 MiB while the server receives much at a time
+    (tcp(7), tcp_rmem).
+    """
+    limit_send_buffer(listener, size)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def limit_send_buffer(listener: socket.socket, size: int) -> None:
@@ -170,10 +184,13 @@ def accept_failed(error: OSError) -> bool:
 
 
 def text(address: object) -> str:
-    """Return the address of a socket for log messages; the client of a UNIX socket has none."""
+    """Return the address of a socket for log messages; the client of a UNIX socket has none.
+
+    None is what uvloop has for a client that has reset its connection before it was accepted.
+    """
     if isinstance(address, tuple):
         return "{}:{}".format(*address)
-    return str(address or "the UNIX socket")
+    return "an unknown address" if address is None else str(address or "the UNIX socket")
 
 
 class AcceptBackoff:

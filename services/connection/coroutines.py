@@ -25,7 +25,7 @@ async def accept(address: runtime.Address, answer: Answer) -> NoReturn:
     sessions: Sessions[asyncio.StreamWriter] = Sessions.from_settings(answer)
     start = partial(converse, sessions=sessions)
     for listener in listeners.tcp_and_unix(address):
-        await asyncio.start_server(start, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS)
+        await asyncio.start_server(start, sock=listener, limit=CHUNK, backlog=listeners.MAX_ACCEPTS)
         listener.listen(listeners.BACKLOG)
     while True:
         now = sessions.clock()

@@ -1,8 +1,4 @@
-"""TCP echo, asyncio callbacks: a Protocol for each connection, whose methods the event loop calls.
-
-The streams of coroutines.py are built on this. `data_received` is called with what one recv()
-returned; `write` sends at once what the kernel takes, and buffers the rest.
-"""
+"""TCP echo, asyncio callbacks: a Protocol for each connection; the event loop calls its methods."""
 
 import asyncio
 import logging
@@ -12,8 +8,9 @@ from typing import cast
 from services import event_loop, listeners, runtime
 from services.tcp_echo.transform import Transform, transform_from_settings
 
-CHUNK = 64 * 1024  # bytes
-
+CHUNK = 64 * 1024  # bytes: limits what is buffered for a connection, here and in the kernel
+# One for all connections: the loop calls buffer_updated() before it receives again.
+BUFFER = memoryview(bytearray(CHUNK))
 log = logging.getLogger("tcp-echo")
 
 
@@ -24,19 +21,17 @@ def serve(address: runtime.Address) -> None:
 
 async def accept(address: runtime.Address) -> None:
     """Accept connections, and create a Protocol for each: asyncio runs the accept loop."""
-    with listeners.tcp_listener(address, send_buffer=CHUNK) as listener:
+    with listeners.tcp_listener(address, buffers=CHUNK) as listener:
         loop = asyncio.get_running_loop()
         factory = partial(Echo, transform_from_settings())
-        server = await loop.create_server(factory, sock=listener, backlog=event_loop.ACCEPTS)
-        listener.listen(listeners.BACKLOG)  # see event_loop.ACCEPTS
+        server = await loop.create_server(factory, sock=listener, backlog=listeners.MAX_ACCEPTS)
+        listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
 
 
-class Echo(asyncio.Protocol):
+class Echo(asyncio.BufferedProtocol):  # for an asyncio.Protocol the loop receives up to 256 KiB
     """A connection."""
-
-    transport: asyncio.Transport
 
     def __init__(self, transform: Transform) -> None:
         self.transform = transform
@@ -45,12 +40,16 @@ class Echo(asyncio.Protocol):
         """Keep the transport, to write to it."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(0)  # any byte in its buffer calls pause_writing()
-        self.peer = transport.get_extra_info("peername")[:2]
-        log.info("connection from %s:%d", *self.peer)
+        self.peer = listeners.text(transport.get_extra_info("peername"))
+        log.info("connection from %s", self.peer)
 
-    def data_received(self, data: bytes) -> None:
-        """Send the data back."""
-        self.transport.write(self.transform(data))
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Return where the loop is to receive."""
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Send a copy back: `write` keeps what the kernel does not take at once."""
+        self.transport.write(self.transform(bytes(BUFFER[:nbytes])))
 
     def pause_writing(self) -> None:
         """Stop receiving while the client does not read: its data would pile up in memory."""
@@ -63,7 +62,7 @@ class Echo(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Log the error that ended the connection, unless it was EOF."""
         if error:
-            log.info("connection from %s:%d closed: %r", *self.peer, error)
+            log.info("connection from %s closed: %r", self.peer, error)
 
 
 if __name__ == "__main__":

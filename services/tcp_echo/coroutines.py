@@ -2,6 +2,7 @@
 
 The code reads like a thread for each connection. But only at an `await` that has to wait does the
 event loop switch to another coroutine; so code without `await` needs no lock, and must be short.
+Streams are made of callbacks such as those of callbacks.py, and buffer what was received.
 """
 
 import asyncio
@@ -24,11 +25,11 @@ def serve(address: runtime.Address) -> None:
 async def accept(address: runtime.Address) -> None:
     """Accept connections, and start a coroutine for each: asyncio runs the accept loop."""
     handler = partial(echo, transform=transform_from_settings())
-    with listeners.tcp_listener(address, send_buffer=CHUNK) as listener:
+    with listeners.tcp_listener(address, buffers=CHUNK) as listener:
         server = await asyncio.start_server(
-            handler, sock=listener, limit=CHUNK, backlog=event_loop.ACCEPTS
+            handler, sock=listener, limit=CHUNK, backlog=listeners.MAX_ACCEPTS
         )
-        listener.listen(listeners.BACKLOG)  # see event_loop.ACCEPTS
+        listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
         log.info("listening on %s:%d", *listener.getsockname()[:2])
         await server.serve_forever()
 
@@ -37,8 +38,9 @@ async def echo(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transform: Transform
 ) -> None:
     """Echo until EOF (the client's FIN)."""
-    peer = writer.get_extra_info("peername")[:2]
-    log.info("connection from %s:%d", *peer)
+    peer = listeners.text(writer.get_extra_info("peername"))
+    log.info("connection from %s", peer)
+    writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has it all
     try:
         while data := await reader.read(CHUNK):
             writer.write(transform(data))
@@ -46,7 +48,7 @@ async def echo(
             # everything that it sends would pile up in memory.
             await writer.drain()
     except OSError as error:
-        log.info("connection from %s:%d closed: %r", *peer, error)
+        log.info("connection from %s closed: %r", peer, error)
     finally:
         writer.close()
 

@@ -8,7 +8,7 @@ from services import runtime
 from services.listeners import MAX_ACCEPTS, AcceptBackoff, tcp_listener
 from services.tcp_echo.transform import Transform, transform_from_settings
 
-CHUNK = 64 * 1024  # bytes: limits what is pending here for a connection, and also its SO_SNDBUF
+CHUNK = 64 * 1024  # bytes: limits what is pending for a connection, here and in the kernel
 log = logging.getLogger("tcp-echo")
 
 
@@ -20,7 +20,7 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
     transform = transform_from_settings()
     clients: dict[int, socket.socket] = {}  # by descriptor
     pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; no empty ones
-    with inherited or tcp_listener(address, send_buffer=CHUNK) as listener, select.epoll() as epoll:
+    with inherited or tcp_listener(address, buffers=CHUNK) as listener, select.epoll() as epoll:
         listener.setblocking(False)
         backoff = AcceptBackoff(listener, epoll)  # which registers the listener
         log.info("listening on %s:%d", *listener.getsockname()[:2])

@@ -14,7 +14,7 @@ from services.tcp_echo.transform import transform_from_settings
 def serve(address: runtime.Address) -> None:
     """Start the workers, and replace each worker that ends."""
     transform_from_settings()  # an error in this setting ends the parent, and not each worker
-    group = listeners.tcp_group(address, workers.one_per_cpu(), send_buffer=evented.CHUNK)
+    group = listeners.tcp_group(address, workers.one_per_cpu(), buffers=evented.CHUNK)
     with workers.forked(group) as listener:
         evented.serve(address, listener)
 

@@ -180,7 +180,10 @@ def test_without_a_free_descriptor_it_waits_for_one(server: Server) -> None:
     """It idles and serves those that it has; whoever waits is served when one has left."""
     with kv.proxy(server.address) as store, ExitStack() as waiting:
         store.exists("x")
-        with server.limited(resource.RLIMIT_NOFILE, server.descriptors + 5), ExitStack() as stack:
+        with (
+            server.limited(resource.RLIMIT_NOFILE, lambda worker: worker.num_fds() + 5),
+            ExitStack() as stack,
+        ):
             for _ in range(5):
                 stack.enter_context(connect(server.address))
             late = waiting.enter_context(connect(server.address))

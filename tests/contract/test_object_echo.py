@@ -11,6 +11,7 @@ from multiprocessing import AuthenticationError
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import clients.connections
@@ -303,7 +304,7 @@ def test_without_descriptors_it_waits_and_recovers(driver: Driver, key: bytes) -
         for c in held:
             c.send("served")
             assert c.recv() == "served"
-        with server.limited(resource.RLIMIT_NOFILE, server.descriptors):
+        with server.limited(resource.RLIMIT_NOFILE, psutil.Process.num_fds):
             if driver.name == "threaded":  # accept(2) reserves a descriptor before it waits
                 held.append(clients.enter_context(stock(server.address, key)))
             waiting = clients.enter_context(connect(server.address))
@@ -324,8 +325,7 @@ def test_without_threads_it_closes_the_connection_and_goes_on(driver: Driver, ke
     with serving(driver) as server, stock(server.address, key) as c:
         c.send("served")
         assert c.recv() == "served"
-        too_little = server.worker.memory_info().vms + 2**20
-        with server.limited(resource.RLIMIT_AS, too_little):
+        with server.limited(resource.RLIMIT_AS, lambda process: process.memory_info().vms + 2**20):
             with connect(server.address) as refused:
                 assert rest_of(refused) == b""
             assert "can't start new thread" in server.log

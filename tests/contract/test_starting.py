@@ -64,7 +64,7 @@ def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
             driver.command,
             WIRELAB_PORT=port,
             WIRELAB_AUTHKEY_FILE=str(key_file),
-            **driver.environment,
+            **driver.settings,
         )
     assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
 
@@ -72,11 +72,11 @@ def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
 @each_with_a_key
 def test_without_a_good_key_it_does_not_start(driver: Driver, tmp_path: Path) -> None:
     """One line names the variable, and the file."""
-    assert refuses_to_start(driver.command, WIRELAB_PORT="0", **driver.environment) == (
+    assert refuses_to_start(driver.command, WIRELAB_PORT="0", **driver.settings) == (
         "WIRELAB_AUTHKEY_FILE is not set: it names the file that holds the key"
     )
     file = tmp_path / "key"
-    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(file), **driver.environment}
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(file), **driver.settings}
     assert refuses_to_start(driver.command, **settings) == (
         f"WIRELAB_AUTHKEY_FILE: {file}: No such file or directory"
     )
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_socket_is_not_replaced(
         WIRELAB_PORT="0",
         WIRELAB_AUTHKEY_FILE=str(key_file),
         WIRELAB_UNIX_SOCKET=str(file),
-        **driver.environment,
+        **driver.settings,
     )
     assert line.startswith(f"WIRELAB_UNIX_SOCKET has value {str(file)!r}. Not a path for a socket")
     assert file.read_text() == "mine"

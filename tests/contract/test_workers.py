@@ -12,7 +12,7 @@ import pytest
 
 from scripts.processes import alive
 from tests.support.clients import Ask, connected
-from tests.support.drivers import DRIVERS, Driver, in_processes, named, serving
+from tests.support.drivers import DRIVERS, Driver, in_processes, named
 from tests.support.pace import until
 from tests.support.processes import Server, refuses_to_start, running
 from tests.support.sockets import connect, rest_of
@@ -104,7 +104,7 @@ def test_by_default_it_is_one_process(driver: Driver) -> None:
     """The one that was started; and so it is with WIRELAB_WORKERS=1."""
     for settings in ({}, {"WIRELAB_WORKERS": "1"}):
         with (
-            serving(driver, **settings) as server,
+            running(driver.command, **{**driver.settings, **settings}) as server,
             connected(driver.service, server.address) as ask,
         ):
             ask("Hello")
@@ -117,7 +117,7 @@ def test_by_default_it_is_one_process(driver: Driver) -> None:
 )
 def test_gunicorn_has_one_worker(service: str, settings: dict[str, str]) -> None:
     """By default; and that of kv has the store, so it is the only one, whatever is set."""
-    with serving(DRIVERS[service][0], **settings) as server:
+    with running(DRIVERS[service][0].command, **settings) as server:
         for _ in range(3):
             with connected(service, server.address) as ask:
                 ask("Hello")
@@ -140,7 +140,7 @@ def test_a_worker_that_was_killed_is_replaced_and_the_log_says_which(
     driver: Driver, index: int
 ) -> None:
     """By one that serves; the other worker is not touched."""
-    with serving(driver) as server:
+    with running(driver.command, **driver.settings) as server:
         workers = two_workers(server)
         killed, other = workers[index], workers[1 - index]
         killed.kill()
@@ -159,7 +159,7 @@ def test_a_worker_that_was_killed_is_replaced_and_the_log_says_which(
 @each_server
 def test_workers_end_with_the_process_that_started_them(driver: Driver) -> None:
     """However that ends: they would keep the port from the next server."""
-    with running(driver.command, **driver.environment) as server:
+    with running(driver.command, **driver.settings) as server:
         workers = two_workers(server)
         server.process.kill()
         until(lambda: not any(alive(worker.pid) for worker in workers), "the workers end")
@@ -170,7 +170,7 @@ def test_connections_that_wait_for_a_killed_worker_are_served_by_its_successor(
     driver: Driver,
 ) -> None:
     """They are in the accept queue of a listener that stays open; what it had accepted is lost."""
-    with serving(driver) as server, ExitStack() as stack:
+    with running(driver.command, **driver.settings) as server, ExitStack() as stack:
         killed, other = served_by_both(server, driver)
         early = [stack.enter_context(connect(server.address)) for _ in range(CLIENTS)]
         until(lambda: len(accepted(killed, server) | accepted(other, server)) == CLIENTS, "all in")
@@ -207,7 +207,11 @@ def test_a_worker_killed_under_load_costs_only_its_own_connections(driver: Drive
             return True
         return False
 
-    with serving(driver) as server, ExitStack() as stack, ThreadPoolExecutor(CLIENTS) as threads:
+    with (
+        running(driver.command, **driver.settings) as server,
+        ExitStack() as stack,
+        ThreadPoolExecutor(CLIENTS) as threads,
+    ):
         workers = two_workers(server)
         clients = [
             stack.enter_context(connected(driver.service, server.address)) for _ in range(CLIENTS)
@@ -242,7 +246,7 @@ def test_workers_share_many_connections(driver: Driver) -> None:
     deviation of 22: one that is 130 off comes once in a hundred million runs.
     """
     shares = [0, 0]
-    with serving(driver) as server:
+    with running(driver.command, **driver.settings) as server:
         workers = served_by_both(server, driver)
         idle = [worker.num_fds() for worker in workers]
 
@@ -264,7 +268,7 @@ def test_workers_share_many_connections(driver: Driver) -> None:
 def test_workers_share_the_unix_socket(driver: Driver, tmp_path: Path) -> None:
     """A client there waits for no particular worker, and the file stays when one of them dies."""
     file = str(tmp_path / "socket")
-    with serving(driver, WIRELAB_UNIX_SOCKET=file) as server:
+    with running(driver.command, **driver.settings, WIRELAB_UNIX_SOCKET=file) as server:
         first, second = two_workers(server)
         for other in (first, second):
             with suspended(other):

@@ -1,5 +1,6 @@
 """Machines for attacks that need one of their own: to lose packets, to forge them, to vanish."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from clients.addresses import Address
 from scripts.stack import ROOT
 from tests.support.engine import run_in
 from tests.support.pace import until
+from tests.support.processes import WORKERS
 from tests.support.sockets import LOOPBACK
 
 CODE = {str(ROOT / name): {"bind": f"/lab/{name}", "mode": "ro"} for name in ("services", "tests")}
@@ -40,9 +42,10 @@ def machine(
         labels={"wirelab.test": "machine"},
         **({"network_mode": f"container:{network.id}"} if network else {"ports": ports}),
     )
+    processes = int(environment.get(WORKERS, 1))
     try:
         until(
-            lambda: b"listening on" in container.logs() or b"ready" in container.logs(),
+            lambda: len(re.findall(b"listening on|ready", container.logs())) >= processes,
             f"{command} is ready",
         )
         container.reload()

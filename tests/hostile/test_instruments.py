@@ -11,7 +11,7 @@ import pytest
 from clients.addresses import Address
 from tests.hostile.attackers import Attackers, Behavior
 from tests.hostile.well_behaved import well_behaved
-from tests.support.drivers import DRIVERS, serving
+from tests.support.drivers import DRIVERS, named, serving
 from tests.support.pace import until
 from tests.support.sockets import LOOPBACK, closed_port
 
@@ -144,3 +144,16 @@ def test_attackers_repeat_and_reconnect() -> None:
     with served(listen) as address, Attackers(address, 1, slow, every=0.05) as attackers:
         until(lambda: len(attackers.closed) >= 2, "two connections are closed")
     assert received[:5] == [b"begin", b".", b".", b".", b"begin"]
+
+
+def test_a_worker_that_ends_is_noticed_although_it_is_replaced() -> None:
+    """The server goes on, and the clients of the other worker are served."""
+    (preforked,) = named("tcp-echo", "preforked")
+
+    def attack() -> None:
+        with serving(preforked) as server:
+            server.worker.kill()
+            until(lambda: "ended with status" in server.log, "the parent takes note")
+
+    with pytest.raises(AssertionError, match="ended with status"):
+        attack()

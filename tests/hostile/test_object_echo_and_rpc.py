@@ -341,7 +341,7 @@ def test_no_descriptors(driver: Driver, measured: Row, key: bytes) -> None:
     with serving(driver) as server, ExitStack() as attackers, ExitStack() as stack:
         first = authenticated(server, key, stack)
         quiet = busy(server, first, driver)
-        with server.limited(resource.RLIMIT_NOFILE, 200):
+        with server.limited(resource.RLIMIT_NOFILE, lambda _: 200):
             for _ in range(300):
                 attackers.enter_context(connect(server.address))
             until(lambda: "Too many open files" in server.log, "it has no descriptor left")

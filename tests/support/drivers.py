@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.support.processes import Server, running
+from tests.support.processes import WORKERS, Server, running
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,16 @@ class Driver:
     naive: bool = False
     at_once: float = math.inf  # connections that it serves at the same time
     fragile: bool = False  # whether a peer can end it
-    workers: int = 0  # WIRELAB_WORKERS; 0: it is not set
+    workers: int = 0  # processes that serve, on whatever machine; 0 if it is the only one
 
     def __str__(self) -> str:
-        return f"{self.service} {self.name}" + (f" x{self.workers}" if self.workers else "")
+        several = self.workers and self.name != "preforked"
+        return f"{self.service} {self.name}" + (f" x{self.workers}" if several else "")
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The settings that it is run with."""
-        return {"WIRELAB_WORKERS": str(self.workers)} if self.workers else {}
+    def settings(self) -> dict[str, str]:
+        """What its environment has to have."""
+        return {WORKERS: str(self.workers)} if self.workers else {}
 
     @property
     def scale(self) -> float:
@@ -58,9 +59,9 @@ def gunicorn(service: str) -> Driver:
 DRIVERS = {
     "tcp-echo": [
         module("tcp-echo", "evented", safe=True),
-        module("tcp-echo", "preforked"),
-        module("tcp-echo", "coroutines"),
-        module("tcp-echo", "callbacks"),
+        module("tcp-echo", "preforked", safe=True, workers=2),
+        module("tcp-echo", "coroutines", safe=True),
+        module("tcp-echo", "callbacks", safe=True),
         module("tcp-echo", "threaded", naive=True),
         module("tcp-echo", "prethreaded", naive=True, at_once=16),
         module("tcp-echo", "forked", at_once=256),
@@ -70,7 +71,7 @@ DRIVERS = {
     ],
     "udp-time": [
         module("udp-time", "raw_loop", safe=True),
-        module("udp-time", "preforked"),
+        module("udp-time", "preforked", safe=True, workers=2),
         module("udp-time", "evented", safe=True),
         module("udp-time", "callbacks", safe=True),
         module("udp-time", "threaded", naive=True),
@@ -137,9 +138,11 @@ def attacked(*services: str) -> list[Driver]:
 
 @contextmanager
 def serving(driver: Driver, **environment: str) -> Iterator[Server]:
-    """Run a driver; unless it is fragile, no peer makes it end, or log a traceback."""
-    with running(driver.command, **driver.environment, **environment) as server:
+    """Run a driver; unless it is fragile, no peer ends it or a worker, or causes a traceback."""
+    with running(driver.command, **driver.settings, **environment) as server:
         yield server
         if not driver.fragile:
             assert server.process.poll() in (None, 0), server.log
+            if server.process.poll() is None:  # else the test may have ended all its processes
+                assert "ended with status" not in server.log, server.log  # a worker, now replaced
             assert "Traceback" not in server.log

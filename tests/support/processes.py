@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +22,17 @@ from tests.support.pace import FAR, until, within
 STOP_SECONDS = 2.0  # within which every server promises to stop
 SILENCE_TIMEOUT = "WIRELAB_SILENCE_TIMEOUT"  # the settings that tests change, by their names
 VANISHED_TIMEOUT = "WIRELAB_VANISHED_TIMEOUT"
+WORKERS = "WIRELAB_WORKERS"
 
 
 @dataclass
 class Server:
-    """A running server: where it listens, and its process."""
+    """A running server: where it listens, and its processes."""
 
     address: Address
     process: "subprocess.Popen[bytes]"
     logfile: Path
+    count: int = 0  # of its workers; 0 if it has none, and serves by itself
 
     @property
     def log(self) -> str:
@@ -38,48 +40,59 @@ class Server:
         return self.logfile.read_text()
 
     @property
-    def worker(self) -> psutil.Process:
-        """The process that serves: gunicorn's worker, or the only one that there is."""
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve: those of gunicorn or of a preforked driver, or the only one."""
         process = psutil.Process(self.process.pid)
-        assert isinstance(self.process.args, list)
-        if Path(self.process.args[0]).name != "gunicorn":
-            return process
-        return until(process.children, "gunicorn starts a worker")[0]
+        if not self.count:
+            return [process]
+
+        def started() -> list[psutil.Process]:
+            found = process.children()
+            return found if len(found) >= self.count else []
+
+        return until(started, f"{self.count} workers")
+
+    @property
+    def worker(self) -> psutil.Process:
+        """The process that serves, where it is one."""
+        return self.workers[0]
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that it has."""
-        return int(self.worker.memory_info().rss)
+        """Bytes of memory that it has; what its workers share is counted in each of them."""
+        return sum(worker.memory_info().rss for worker in self.workers)
 
     @property
     def peak(self) -> int:
         """Bytes of memory that it has had at most: proc(5), VmHWM."""
-        status = Path(f"/proc/{self.worker.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found
-        return 1024 * int(found[1])
+        statuses = [Path(f"/proc/{worker.pid}/status").read_text() for worker in self.workers]
+        return sum(1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) for status in statuses)
 
     @property
     def descriptors(self) -> int:
         """How many descriptors it has open."""
-        return int(self.worker.num_fds())
+        return sum(worker.num_fds() for worker in self.workers)
 
     @property
     def cpu(self) -> float:
         """Seconds of processor time that it has taken."""
-        return float(sum(self.worker.cpu_times()[:2]))
+        return sum(sum(worker.cpu_times()[:2]) for worker in self.workers)
 
     @contextmanager
-    def limited(self, limit: int, value: int) -> Iterator[None]:
-        """Lower a soft limit, such as resource.RLIMIT_NOFILE, while the body of the `with` runs."""
-        pid = self.worker.pid
-        before = resource.prlimit(pid, limit)
-        resource.prlimit(pid, limit, (value, before[1]))
+    def limited(self, limit: int, value: Callable[[psutil.Process], int]) -> Iterator[None]:
+        """Lower a soft limit of each process that serves, while the body of the `with` runs.
+
+        `limit` is one such as resource.RLIMIT_NOFILE, and `value` returns what it is for a process.
+        """
+        before = {worker: resource.prlimit(worker.pid, limit) for worker in self.workers}
+        for worker, (_, hard) in before.items():
+            resource.prlimit(worker.pid, limit, (value(worker), hard))
         try:
             yield
         finally:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, limit, before)
+            for worker, limits in before.items():
+                with suppress(ProcessLookupError):
+                    resource.prlimit(worker.pid, limit, limits)
 
     def stop(self) -> int:
         """Send SIGTERM, and return the exit status; fail if that takes longer than promised."""
@@ -99,14 +112,24 @@ class Server:
 def running(command: Sequence[str], **environment: str) -> Iterator[Server]:
     """Start `command`, wait until it logs where it listens, and stop it at the end.
 
-    A store without WIRELAB_KV_FILE has a database of its own.
+    Each worker of `preforked` logs it; of others, the process that opens the sockets does. A store
+    without WIRELAB_KV_FILE has a database of its own.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         settings = {"WIRELAB_PORT": "0", "WIRELAB_KV_FILE": f"{folder}/kv.sqlite3", **environment}
+        gunicorn = Path(command[0]).name == "gunicorn"
+        preforked = command[-1].endswith(".preforked")
+        workers = int(environment.get(WORKERS, 0)) if not gunicorn else 1
+        if workers == 1 and not (gunicorn or preforked):
+            workers = 0  # it is the process itself
         process = processes.start(command, settings, log)
         try:
-            yield Server(processes.listening(process, log), process, log)
+            address = processes.listening(process, log)
+            ready = processes.LISTENING
+            lines = workers if preforked else 1
+            until(lambda: len(ready.findall(log.read_text())) >= lines, "all workers listen")
+            yield Server(address, process, log, workers)
         finally:
             process.terminate()
             try:

@@ -1,5 +1,6 @@
 """How the event-driven servers accept connections, without a process around them."""
 
+import asyncio
 import errno
 import os
 import select
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from services import listeners
+from services.tcp_echo import callbacks, coroutines
 from services.tcp_echo import evented as tcp_echo
 from services.udp_time import raw_loop
 from tests.support.pace import until
@@ -60,6 +62,31 @@ def test_open_connections_of_tcp_echo_are_served_within_a_burst_of_connects() ->
         for client in clients.values():
             stack.enter_context(client)
         assert len(clients) == listeners.MAX_ACCEPTS == 64
+
+
+@pytest.mark.parametrize("driver", [callbacks, coroutines], ids=lambda driver: driver.__name__)
+def test_a_burst_of_connects_takes_asyncio_few_iterations(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one accept in each, the last client would wait for what all the others send."""
+    listener = listeners.tcp_listener((LOOPBACK, 0))
+    monkeypatch.setattr(listeners, "tcp_listener", lambda *_, **__: listener)
+
+    async def iterations() -> int:
+        serving = asyncio.create_task(driver.accept(listener.getsockname()))
+        count = 0
+        while len(select.select(clients, [], [], 0)[0]) < len(clients):  # until all are closed
+            await asyncio.sleep(0)
+            count += 1
+        serving.cancel()
+        return count
+
+    with ExitStack() as stack:
+        address = listener.getsockname()
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(64)]
+        for client in clients:
+            client.shutdown(socket.SHUT_WR)
+        assert asyncio.run(iterations()) < 32
 
 
 class Listener(socket.socket):

@@ -73,3 +73,10 @@ def test_what_the_loop_reports_is_one_line(caplog: pytest.LogCaptureFixture) -> 
         "socket.accept() out of system resource: [Errno 24] Too many open files"
     )
     assert record.exc_info is None
+
+
+def test_the_same_report_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a descriptor there is one for each of 64 accepts."""
+    for text, second in (("same", 1), ("same", 1), ("same", 2), ("other", 2)):
+        event_loop.warn(text, second)
+    assert caplog.messages == ["same", "same", "other"]

@@ -80,7 +80,7 @@ class Recorder(socket.socket):
 @pytest.mark.parametrize(
     "listen",
     [
-        lambda address: [listeners.tcp_listener(address, shared=True, send_buffer=65536)],
+        lambda address: [listeners.tcp_listener(address, shared=True, buffers=65536)],
         listeners.tcp_and_unix,
     ],
     ids=["tcp_listener", "tcp_and_unix"],
@@ -180,10 +180,11 @@ def test_processes_have_their_own_tcp_listener_and_share_the_unix_socket(
 def test_a_limit_is_on_what_the_kernel_buffers() -> None:
     """Linux doubles the number that it is given, for its own bookkeeping: socket(7)."""
     with (
-        listeners.tcp_listener((LOOPBACK, 0), send_buffer=65536) as listener,
+        listeners.tcp_listener((LOOPBACK, 0), buffers=65536) as listener,
         accepted(listener) as connection,
     ):
-        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
+        for buffer in socket.SO_SNDBUF, socket.SO_RCVBUF:
+            assert connection.getsockopt(socket.SOL_SOCKET, buffer) == 2 * 65536
 
 
 def test_what_a_client_does_not_read_waits_where_it_is_counted() -> None:
@@ -252,6 +253,7 @@ def test_an_empty_accept_queue_is_not_logged(caplog: pytest.LogCaptureFixture) -
         (("::1", 25000, 0, 0), "::1:25000"),
         ("/run/echo.sock", "/run/echo.sock"),
         ("", "the UNIX socket"),
+        (None, "an unknown address"),
     ],
 )
 def test_an_address_in_log_messages(address: object, text: str) -> None:
