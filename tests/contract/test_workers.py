@@ -23,8 +23,8 @@ CLIENTS = (
 )
 FIRST = {  # what a client sends to be answered; object-echo and rpc speak first
     "tcp-echo": b"Hello",
-    "rest": b"GET /localtime HTTP/1.1\r\nHost: a\r\n\r\n",
-    "httpbin": b"GET /get HTTP/1.1\r\nHost: a\r\n\r\n",
+    "rest": b"GET /localtime HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "httpbin": b"GET /get HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "object-echo": b"",
     "rpc": b"",
 }
