@@ -173,6 +173,17 @@ def unix_listeners() -> list[socket.socket]:
     return [listener]
 
 
+def acknowledge(client: socket.socket) -> None:
+    """Have the kernel acknowledge at once what was received, where no answer does that for now.
+
+    It waits up to 40 ms for an answer to go with (delayed ACK), and a client that writes a message
+    in two parts waits for that ACK before it sends the second one (Nagle's algorithm). The option
+    is not permanent, and has to be set each time (tcp(7), TCP_QUICKACK).
+    """
+    if client.family != socket.AF_UNIX:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 def accept_failed(error: OSError) -> bool:
     """Log why accept failed; return whether that was for lack of descriptors or memory.
 

@@ -40,7 +40,8 @@ async def converse(
     sessions: Sessions[asyncio.StreamWriter],
 ) -> None:
     """Send, answer or receive, whichever is next, until the connection is closed."""
-    descriptor = writer.get_extra_info("socket").fileno()
+    connection = writer.get_extra_info("socket")
+    descriptor = connection.fileno()
     peer = listeners.text(writer.get_extra_info("peername"))
     protocol = sessions.open(descriptor, writer, peer)
     writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has it all
@@ -54,6 +55,8 @@ async def converse(
                 protocol.resume()
             else:
                 protocol.receive_data(await reader.read(CHUNK))
+                if not protocol.data_to_send():
+                    listeners.acknowledge(connection)
         except OSError as error:
             protocol.close(str(error))
         sessions.update(descriptor)

@@ -59,6 +59,8 @@ def converse(epoll: select.epoll, client: socket, protocol: Protocol, event: int
             protocol.receive_data(client.recv(CHUNK))
         if outgoing := protocol.data_to_send():
             protocol.sent(client.send(outgoing))
+        else:
+            listeners.acknowledge(client)
     except BlockingIOError:
         pass
     except OSError as error:

@@ -55,6 +55,8 @@ def converse(client: socket, peer: str, sessions: Sessions[socket]) -> None:
                     protocol.resume()
                 else:
                     protocol.receive_data(client.recv(CHUNK))
+                    if not protocol.data_to_send():
+                        listeners.acknowledge(client)
             except OSError as error:
                 protocol.close(str(error))
             sessions.update(descriptor)
