@@ -1,9 +1,10 @@
 """What the values that are made of arguments may cost in one message.
 
 An argument may come from the memo, so a few bytes can ask for the same 16 MiB to be copied again.
-Whatever Python writes is as long as the arguments, or half as long: at protocol 2 a bytearray is
-made of bytes, which are made of a text. So the arguments of one message, each counted as often as
-it is used, may have twice the length of the message together.
+So the arguments of one message, each counted as often as it is used, have a limit together. What
+Python writes is within it: a text or bytes are as long on the wire, and at most two values are made
+of them (at protocol 2 a bytearray is made of bytes, which are made of a text); and each member of a
+set takes a byte or more.
 
 A large integer and a Decimal do not go together: to compare or add the two, Python converts the
 integer, and the time for that grows with the square of its length.
@@ -18,7 +19,7 @@ from services.safe_pickle.errors import UnpicklingError
 from services.safe_pickle.plain_types import PlainType, complete_uuid
 
 MAX_INTEGER = 255  # bytes of an integer in a message that has Decimals
-COPYABLE = {str, bytes, list}
+MAX_MEMBERS = 1_000_000  # of sets; as many as there can be opcodes
 
 
 class CallBudget:
@@ -26,21 +27,26 @@ class CallBudget:
 
     def __init__(self, message_size: int) -> None:
         self._message_size = message_size
-        self._left = 2 * message_size  # bytes, characters and items to copy
+        self._bytes_left = 2 * message_size
+        self._members_left = min(message_size, MAX_MEMBERS)
         self._incomplete = 0  # UUIDs that have no number yet
         self._has_decimal = self._has_large_integer = False
 
     def make(self, plain_type: PlainType, args: tuple[Any, ...]) -> tuple[Any, int]:
-        """Return the value that is made of `args`, and how much of them is copied for it.
+        """Return the value that is made of `args`, and how many bytes are copied for it.
 
         Raises UnpicklingError for arguments that Python does not write.
         """
-        size = len(args[0]) if args and type(args[0]) in COPYABLE else 0
-        self._left -= size
-        if self._left < 0:
+        size = 0
+        if args and type(args[0]) in (str, bytes):
+            size = len(args[0])
+            self._bytes_left -= size
+        elif args and type(args[0]) is list:
+            self._members_left -= len(args[0])
+        if self._bytes_left < 0 or self._members_left < 0:
             raise UnpicklingError(
-                "the pickle makes values of more than twice its own length,"
-                f" which is {self._message_size} bytes"
+                "the pickle uses the same arguments again and again: its values would have many"
+                f" times the {self._message_size} bytes that it has itself"
             )
         try:
             value = plain_type.make(*args)

@@ -95,12 +95,12 @@ def collision_bomb() -> bytes:
 
 
 def copying_bomb() -> bytes:
-    """Return 20 bytearrays that are made of the same 15 MiB."""
-    data = pickle.BINBYTES + struct.pack("<I", 15 * MIB) + bytes(15 * MIB)
+    """Return 100 bytearrays that are made of the same 4 MiB."""
+    data = pickle.BINBYTES + struct.pack("<I", 4 * MIB) + bytes(4 * MIB)
     arguments = data + pickle.TUPLE1 + pickle.BINPUT + b"\0"
     name = pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINPUT + b"\1"
     made = pickle.BINGET + b"\1" + pickle.BINGET + b"\0" + pickle.REDUCE
-    items = arguments + pickle.POP + name + pickle.POP + made * 20
+    items = arguments + pickle.POP + name + pickle.POP + made * 100
     return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS + pickle.STOP
 
 
