@@ -247,6 +247,9 @@ class Decoder:
                             work = budget  # the next steps insert the members
                         else:
                             stack.append(value)
+                    elif opcode == BUILD:
+                        state = stack.pop()
+                        self._calls().complete(stack[-1], state)
                     elif opcode == STACK_GLOBAL:
                         name = stack.pop()
                         stack[-1] = find(stack[-1], name)
@@ -272,9 +275,6 @@ class Decoder:
                         at += len(module) + len(line) + 2
                         stack.append(find(text(module), text(line)))
                         self._calls()
-                    elif opcode == BUILD:
-                        state = stack.pop()
-                        self._calls().complete(stack[-1], state)
                     elif opcode == FRAME:
                         at += 8
                     elif opcode == POP:  # like POP_MARK, written for a tuple that contains itself

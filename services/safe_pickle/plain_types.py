@@ -156,20 +156,21 @@ def make_uuid() -> UUID:
     return UUID.__new__(UUID)
 
 
-def complete_uuid(uuid: UUID, state: object) -> None:
+def complete_uuid(uuid: UUID, state: dict[str, Any]) -> None:
     """Set the attributes of a UUID that has none yet; TypeError or ValueError for other ones."""
     expect(state, dict)
-    match state:
-        case {"int": number, **others} if type(number) is int and 0 <= number < 1 << 128:
-            safe = others.pop("is_safe", None)
-            expect(safe, int, type(None))
-            if others or hasattr(uuid, "int"):
-                raise ValueError("other attributes, or the same ones again")
-            # It is immutable for everybody else.
-            object.__setattr__(uuid, "int", number)
-            object.__setattr__(uuid, "is_safe", SafeUUID(safe))
-        case _:
-            raise ValueError("no integer of 128 bits")
+    number = state.get("int")
+    if type(number) is not int or not 0 <= number < 1 << 128:
+        raise ValueError("no integer of 128 bits")
+    safe = SafeUUID.unknown
+    if "is_safe" in state:  # where the system says so; otherwise it is not written
+        expect(state["is_safe"], int)
+        safe = SafeUUID(state["is_safe"])
+    if len(state) > 1 + ("is_safe" in state) or hasattr(uuid, "int"):
+        raise ValueError("other attributes, or the same ones again")
+    # It is immutable for everybody else.
+    object.__setattr__(uuid, "int", number)
+    object.__setattr__(uuid, "is_safe", safe)
 
 
 def refuse(*_: object) -> NoReturn:

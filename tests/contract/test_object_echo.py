@@ -183,6 +183,13 @@ def test_nothing_that_a_pickle_names_is_run(where: Where, key: bytes, tmp_path: 
     assert not canary.exists()
 
 
+def test_our_client_raises_what_the_server_refuses(where: Where) -> None:
+    """And returns a dict that merely looks like a refusal, if that was sent."""
+    with pytest.raises(ValueError, match="refused by the server: the pickle has more than 100000"):
+        object_echo.echo(where, [[] for _ in range(100_000)])
+    assert object_echo.echo(where, {"error": "mine"}) == {"error": "mine"}
+
+
 @pytest.mark.parametrize("part", [100_000, 40_000_000])
 def test_a_message_that_is_too_large_is_refused_when_all_of_it_was_sent(
     where: Where, key: bytes, part: int
