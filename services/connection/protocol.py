@@ -119,7 +119,11 @@ class Protocol:
                 for message in self._incoming.messages(data):
                     if self.authenticated:
                         self.deadline = math.inf
-                        replies.append(frames.encode(self._reply(message)))
+                        try:
+                            reply = self._answer.to_message(message)
+                        except Exception as error:  # noqa: BLE001 - the client is told
+                            reply = self._answer.to_error(error)
+                        replies.append(frames.encode(reply))
                     else:
                         # Not a list: what was yielded is still sent where the next step raises.
                         replies += map(frames.encode, self._shake_hands(message))
@@ -130,12 +134,6 @@ class Protocol:
             self.closed = f"{type(error).__name__}: {error}"
         self._outgoing = b"".join(replies)
         self.buffered = self._incoming.size + len(self._outgoing)
-
-    def _reply(self, message: bytes) -> bytes:
-        try:
-            return self._answer.to_message(message)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-            return self._answer.to_error(error)
 
     def _shake_hands(self, message: bytes) -> Iterator[bytes]:
         try:

@@ -59,6 +59,7 @@ MAX_OPCODES = 1_000_000
 MAX_CONTAINERS = 100_000
 SLICE = 1000  # items that are put into a dict or set at once; an even number
 COPIED = 1000  # bytes that are copied in the time that one opcode takes
+LIST = (list,)
 CONTAINERS = {set, frozenset, OrderedDict}
 SETS = {set, frozenset}
 FEW = 100  # items of a dict or set that cannot take long, however their hashes are chosen
@@ -105,7 +106,7 @@ class Decoder:
         Raises UnpicklingError, after which the decoder cannot be used any more.
         """
         data, at, stack, marks, memo = self.data, self.at, self.stack, self.marks, self.memo
-        containers = self.containers
+        containers, named = self.containers, self.calls is not None
         items: Sequence[Any] = ()  # those that the opcode puts into a container
         work = 0  # units, in addition to one for each opcode
         if budget > self.opcodes_left:
@@ -158,9 +159,9 @@ class Decoder:
                             raise UnpicklingError(
                                 "the pickle does not end with STOP and exactly one value"
                             )
-                        if self.calls:
+                        if named:
                             refuse_names(stack)
-                            self.calls.check_complete()
+                            self._calls().check_complete()
                         self.result = stack[0]
                         return True
                     elif opcode == MARK:
@@ -218,7 +219,7 @@ class Decoder:
                             items = [stack.pop()]
                         else:
                             items, stack = stack, marks.pop()
-                        top(stack, (list,), opcode).extend(items)
+                        top(stack, LIST, opcode).extend(items)
                         work += len(items)
                     elif opcode == TUPLE1:
                         items = stack[-1] = (stack[-1],)
@@ -230,19 +231,19 @@ class Decoder:
                         work += len(items)
                     elif opcode in MAKING:
                         args = stack.pop()
-                        named = stack.pop()
-                        if type(named) is not PlainType or type(args) is not tuple:
+                        callee = stack.pop()
+                        if type(callee) is not PlainType or type(args) is not tuple:
                             raise UnpicklingError(f"{NAMES[opcode]} needs a name and a tuple")
-                        if (opcode == NEWOBJ) != (named.kind is UUID):
-                            raise UnpicklingError(f"{NAMES[opcode]} of {named.name}")
-                        value, size = self._calls().make(named, args)
+                        if (opcode == NEWOBJ) != (callee.kind is UUID):
+                            raise UnpicklingError(f"{NAMES[opcode]} of {callee.name}")
+                        value, size = self._calls().make(callee, args)
                         work += size // COPIED
-                        containers += named.kind in CONTAINERS
-                        if named.kind in SETS:
+                        containers += callee.kind in CONTAINERS
+                        if callee.kind in SETS:
                             stack.append(set())
                             if self.keys is None:
                                 self.keys = KeyBudget(len(data))
-                            freeze = named.kind is frozenset
+                            freeze = callee.kind is frozenset
                             self.inserting = slices(stack, value, self.keys, -at, freeze)
                             work = budget  # the next steps insert the members
                         else:
@@ -254,6 +255,7 @@ class Decoder:
                         name = stack.pop()
                         stack[-1] = find(stack[-1], name)
                         self._calls()
+                        named = True
                     elif opcode == EMPTY_SET:
                         stack.append(set())
                         containers += 1
@@ -275,6 +277,7 @@ class Decoder:
                         at += len(module) + len(line) + 2
                         stack.append(find(text(module), text(line)))
                         self._calls()
+                        named = True
                     elif opcode == FRAME:
                         at += 8
                     elif opcode == POP:  # like POP_MARK, written for a tuple that contains itself
@@ -287,7 +290,7 @@ class Decoder:
                             f"opcode {NAMES.get(opcode, hex(opcode))} is not one that Python"
                             " writes for plain data at the protocols 2 to 5"
                         )
-                    if items and self.calls:
+                    if named and items:
                         refuse_names(items)
                         items = ()
                     if containers > MAX_CONTAINERS:

@@ -64,6 +64,7 @@ def dumps(value: object) -> bytes:
         if 0 < len(data) < SMALL:
             parts.clear()
             pickler.clear_memo()
-            pickler.named = None
+            if pickler.named:
+                pickler.named = None
         else:
             encoder.renew()  # clearing a memo takes time in proportion to its largest size so far
