@@ -2,9 +2,13 @@
 
 import pickle
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from services.connection import frames
 
@@ -148,6 +152,7 @@ LENGTHS = [
     struct.pack("!iQ", -1, 4) + b"N.",
 ]
 
+ZONE = timezone(timedelta(hours=5, minutes=30), "India")
 VALUES: list[Any] = [
     ["hello", 42, -(2**70), 0.1, {"a": (1, 2, 3, 4)}, [None, True, ()]],
     ("add", (2, 3), {}),
@@ -159,6 +164,9 @@ VALUES: list[Any] = [
 BINARY: list[Any] = [
     {(1, 2): [b"bytes"], "set": {1, 2}, "f": frozenset({"x"})},
     [b"x" * 300, b"", {b"key": [b"value"]}, pickle.dumps(("add", (2, 3), {}))],
+    [datetime(2020, 2, 29, 1, 2, 3, 4, ZONE), date(2020, 2, 29), time(1, 2, fold=1), ZONE],
+    {UUID(int=2**100): Decimal("-1.20E+5"), UUID(int=1): 1 + 2j},
+    [bytearray(b"xyz"), OrderedDict([("b", 1), ("a", OrderedDict())]), timedelta(1, 2, 3)],
 ]
 SPLICES = b"(N]}).0128abhtsuqrjK\x85\x86\x87\x8a\x8c\x8f\x90\x91\x94\x95cRioP\x81\x82\x93"
 
