@@ -1,9 +1,13 @@
 """Object echo: objects over `multiprocessing.connection`, by TCP or by a UNIX socket."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from clients.addresses import Address
 from clients.checks import Check, expect
@@ -17,9 +21,16 @@ SERVICE = "object-echo"
 
 
 def echo(where: Address | str, value: object, timeout: float = 5.0) -> Any:
-    """Send `value` to an address, or a UNIX socket's path, and return what comes back."""
+    """Send `value` to an address, or a UNIX socket's path, and return what comes back.
+
+    Raises ValueError where the server refuses it; its answer is then `{"error": text}`.
+    """
     with connect(where, authkey(), timeout) as connection:
-        return exchange(connection, value)
+        answer = exchange(connection, value)
+    match answer:
+        case {"error": str(text)} if answer != value:
+            raise ValueError(f"refused by the server: {text}")
+    return answer
 
 
 @contextmanager
@@ -37,6 +48,7 @@ def health(address: Address, timeout: float) -> None:
 def check_objects(address: Address) -> None:
     """Hold the server to every kind of plain data, one after the other on one connection."""
     shared = (1, "one")
+    zone = timezone(timedelta(hours=5, minutes=30))
     values: list[object] = [
         "hello",
         42,
@@ -46,6 +58,8 @@ def check_objects(address: Address) -> None:
         0.1,
         b"\0\xff",
         True,
+        {UUID(int=42): [datetime(2012, 8, 15, 1, 30, tzinfo=zone), date(2012, 8, 15)]},
+        [Decimal("1.20"), 1 + 2j, bytearray(b"\0\xff"), OrderedDict(b=1, a=2)],
     ]
     with connect(address, authkey(), 5) as connection:
         for value in values:

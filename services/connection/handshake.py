@@ -8,7 +8,8 @@ the whole challenge as random bytes and answer with a bare HMAC-MD5 of 16 bytes,
 challenges of 20 bytes that want the same.
 
 The handshake keeps strangers out, and that is all: nothing after it is encrypted or signed, a
-peer in the middle can relay it unnoticed, and MD5 answers are still accepted.
+peer in the middle can relay it unnoticed, and MD5 answers are still accepted, except where Python
+has no MD5 (FIPS 140): there the older clients are refused, and they alone.
 """
 
 import hmac
@@ -21,6 +22,7 @@ WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
 
 MAX_MESSAGE = 256  # bytes during the handshake; the standard library reads no more
+MD5_SIZE = 16  # bytes
 DIGESTS = {b"md5", b"sha256", b"sha384", b"sha3_256", b"sha3_384"}
 
 
@@ -44,24 +46,32 @@ def server(key: bytes) -> Generator[bytes, bytes, None]:
 
 
 def proves(key: bytes, challenge: bytes, answer: bytes) -> bool:
-    """Whether `answer` is the HMAC of our challenge, named digest or the older bare MD5."""
-    if len(answer) == hmac.new(key, digestmod="md5").digest_size:
+    """Whether `answer` is the HMAC of our challenge, of a named digest or of MD5 without a name."""
+    if len(answer) == MD5_SIZE:
         digest, mac = b"md5", answer
     else:
         digest, mac = named_digest(answer)
     if digest not in DIGESTS:
         return False
-    return hmac.compare_digest(hmac.new(key, challenge, digest.decode()).digest(), mac)
+    return hmac.compare_digest(code(key, challenge, digest), mac)
 
 
 def respond(key: bytes, challenge: bytes) -> bytes:
     """Return our answer to the client's challenge, in the form that the challenge asks for."""
     digest, _ = named_digest(challenge)
     if digest in DIGESTS:
-        return b"{%b}" % digest + hmac.new(key, challenge, digest.decode()).digest()
+        return b"{%b}" % digest + code(key, challenge, digest)
     if len(challenge) == 20:
-        return hmac.new(key, challenge, "md5").digest()
+        return code(key, challenge, b"md5")
     raise AuthenticationError("the client's challenge names an unknown digest")
+
+
+def code(key: bytes, challenge: bytes, digest: bytes) -> bytes:
+    """Return the HMAC; raises AuthenticationError for a digest that this Python does not have."""
+    try:
+        return hmac.new(key, challenge, digest.decode()).digest()
+    except ValueError as error:
+        raise AuthenticationError(f"no {digest.decode()} here: {error}") from None
 
 
 def named_digest(message: bytes) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
 """One authenticated connection without its socket: bytes in, bytes out.
 
-    received bytes -> frames -> handshake, then answer(message) -> frames -> outgoing bytes
+    received bytes -> frames -> handshake, then the answer -> frames -> outgoing bytes
 
 A driver calls `receive_data` with what it has received, sends what `data_to_send` returns, and
 reports by `sent` how much of that the kernel took. It receives nothing while there is something to
@@ -15,8 +15,18 @@ from multiprocessing import AuthenticationError
 
 from services.connection import frames, handshake
 
-Answer = Callable[[bytes], bytes]
 Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answers: to a message, and where that fails or it is too large, to the error.
+
+    Either way the connection goes on; it is closed where `to_error` raises as well.
+    """
+
+    to_message: Callable[[bytes], bytes]
+    to_error: Callable[[Exception], bytes]
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,10 @@ class Limits:
 class Protocol:
     """The server's side of one connection, from its first challenge on.
 
-    `answer` turns each message into the one to send back. While messages are `queued`, received
-    earlier and not answered yet, the driver calls `resume` instead of receiving, once everything is
-    sent. `closed` is None, or says why the connection is over: what is left to send is still sent,
-    and then its socket is closed. `deadline` is a reading of `clock`, infinity for none.
+    `answer` makes what is sent back. While messages are `queued`, received earlier and not answered
+    yet, the driver calls `resume` instead of receiving, once everything is sent. `closed` is None,
+    or says why the connection is over: what is left to send is still sent, and then its socket is
+    closed. `deadline` is a reading of `clock`, infinity for none.
     """
 
     def __init__(
@@ -105,13 +115,21 @@ class Protocol:
         self.buffered = 0  # no deadline while a message is answered, however long that takes
         replies: list[bytes] = []
         try:
-            for message in self._incoming.messages(data):
-                if self.authenticated:
-                    self.deadline = math.inf
-                    replies.append(frames.encode(self._answer(message)))
-                else:
-                    # Not a list: what was yielded is still sent where the next step raises.
-                    replies += map(frames.encode, self._shake_hands(message))
+            try:
+                for message in self._incoming.messages(data):
+                    if self.authenticated:
+                        self.deadline = math.inf
+                        try:
+                            reply = self._answer.to_message(message)
+                        except Exception as error:  # noqa: BLE001 - the client is told
+                            reply = self._answer.to_error(error)
+                        replies.append(frames.encode(reply))
+                    else:
+                        # Not a list: what was yielded is still sent where the next step raises.
+                        replies += map(frames.encode, self._shake_hands(message))
+            except frames.MessageTooLarge as error:
+                self.deadline = math.inf
+                replies.append(frames.encode(self._answer.to_error(error)))
         except Exception as error:  # noqa: BLE001 - one client's failure is not the others'
             self.closed = f"{type(error).__name__}: {error}"
         self._outgoing = b"".join(replies)
@@ -123,6 +141,7 @@ class Protocol:
         except StopIteration:
             self.authenticated = True
             self._incoming.limit = self._limits.max_message
+            self._incoming.drops_too_large = True
             self.deadline = math.inf
         except AuthenticationError:
             yield handshake.FAILURE

@@ -2,12 +2,12 @@
 
 from services import runtime
 from services.connection import evented
-from services.object_echo.echo import echo
+from services.object_echo.echo import ANSWER
 
 
 def serve(address: runtime.Address) -> None:
     """Send each object back to the client that sent it."""
-    evented.serve(address, echo)
+    evented.serve(address, ANSWER)
 
 
 if __name__ == "__main__":

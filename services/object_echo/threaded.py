@@ -2,12 +2,12 @@
 
 from services import runtime
 from services.connection import threaded
-from services.object_echo.echo import echo
+from services.object_echo.echo import ANSWER
 
 
 def serve(address: runtime.Address) -> None:
     """Send each object back to the client that sent it."""
-    threaded.serve(address, echo)
+    threaded.serve(address, ANSWER)
 
 
 if __name__ == "__main__":

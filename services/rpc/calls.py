@@ -19,7 +19,10 @@ from contextlib import suppress
 from typing import Any
 
 from services import safe_pickle
+from services.connection.frames import MessageTooLarge
+from services.connection.protocol import Answer
 from services.rpc.functions import functions
+from services.safe_pickle.opcodes import BINBYTES, BINBYTES8
 
 log = logging.getLogger("rpc")
 
@@ -36,12 +39,23 @@ def answer(message: bytes, loads: Callable[[bytes], Any] = safe_pickle.loads) ->
             return safe_pickle.dumps(safe_pickle.dumps(result))
         return safe_pickle.dumps((True, result))
     except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
-        log.info("raised to the caller: %s: %r", type(error).__name__, str(error)[:200])
-        if twice:
-            return safe_pickle.dumps(pickle.dumps(as_builtin(error)))
-        return safe_pickle.dumps(
-            (False, type(error).__name__, plain_args(error), traceback_text(error))
-        )
+        return error_answer(error, twice)
+
+
+def error_answer(error: Exception, twice: bool) -> bytes:
+    """Return the answer that has the caller raise `error`, or an error that says the same."""
+    log.info("raised to the caller: %s: %r", type(error).__name__, str(error)[:200])
+    if twice:
+        return safe_pickle.dumps(pickle.dumps(as_builtin(error)))
+    described = type(error).__name__, plain_args(error), traceback_text(error)
+    return safe_pickle.dumps((False, *described))
+
+
+def refusal(error: Exception) -> bytes:
+    """Return the answer to a request that was not read, in kind as far as its beginning tells."""
+    # PROTO, its argument, and the opcode of bytes: those of a request that is pickled twice.
+    twice = isinstance(error, MessageTooLarge) and error.beginning[2] in (BINBYTES, BINBYTES8)
+    return error_answer(error, twice)
 
 
 def call(request: Any) -> Any:
@@ -84,3 +98,6 @@ def as_builtin(error: Exception) -> Exception:
         with suppress(Exception):  # where its class does not take what is left of its arguments
             return kind(*plain_args(error))
     return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+ANSWER = Answer(answer, refusal)

@@ -5,12 +5,12 @@ The functions are plain ones, and none of them awaits: one that takes long keeps
 
 from services import runtime
 from services.connection import coroutines
-from services.rpc.calls import answer
+from services.rpc.calls import ANSWER
 
 
 def serve(address: runtime.Address) -> None:
     """Answer each request with what the function that it names returns, or raises."""
-    coroutines.serve(address, answer)
+    coroutines.serve(address, ANSWER)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ that takes long keeps all clients of that process waiting.
 
 from services import runtime
 from services.connection import evented
-from services.rpc.calls import answer
+from services.rpc.calls import ANSWER
 
 
 def serve(address: runtime.Address) -> None:
     """Answer each request with what the function that it names returns, or raises."""
-    evented.serve(address, answer)
+    evented.serve(address, ANSWER)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ shares the interpreter with all others.
 
 from services import runtime
 from services.connection import threaded
-from services.rpc.calls import answer
+from services.rpc.calls import ANSWER
 
 
 def serve(address: runtime.Address) -> None:
     """Answer each request with what the function that it names returns, or raises."""
-    threaded.serve(address, answer)
+    threaded.serve(address, ANSWER)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,13 @@ to see what one opcode has done.
 """
 
 import struct
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from time import thread_time
+from typing import Any
+from uuid import UUID
 
+from services.safe_pickle.call_budget import MAX_INTEGER, CallBudget
 from services.safe_pickle.errors import UnpicklingError
 from services.safe_pickle.key_budget import KeyBudget
 from services.safe_pickle.opcodes import (
@@ -16,17 +20,21 @@ from services.safe_pickle.opcodes import (
     APPENDING,
     BINGET,
     BININT1,
+    BUILD,
     CONSTANTS,
     EMPTY_DICT,
     EMPTY_LIST,
     EMPTY_SET,
     FRAME,
     FROZENSET,
+    GLOBAL,
     INSERTING,
     LONG_BINGET,
+    MAKING,
     MARK,
     MEMOIZE,
     NAMES,
+    NEWOBJ,
     NUMBERS,
     POP,
     POP_MARK,
@@ -35,21 +43,27 @@ from services.safe_pickle.opcodes import (
     SETITEM,
     SHORT_BINUNICODE,
     SIZED,
+    STACK_GLOBAL,
     STOP,
     TUPLE,
     TUPLE1,
     TUPLE2,
     TUPLE3,
     UINT4,
+    integer,
     text,
 )
-
-T = TypeVar("T")
+from services.safe_pickle.plain_types import PlainType, find
 
 MAX_OPCODES = 1_000_000
 MAX_CONTAINERS = 100_000
 SLICE = 1000  # items that are put into a dict or set at once; an even number
 COPIED = 1000  # bytes that are copied in the time that one opcode takes
+LIST = (list,)
+CONTAINERS = {set, frozenset, OrderedDict}
+SETS = {set, frozenset}
+FEW = 100  # items of a dict or set that cannot take long, however their hashes are chosen
+MAX_LINES = 500  # bytes of the two lines of a GLOBAL
 
 
 def loads(data: bytes) -> Any:
@@ -64,8 +78,8 @@ class Decoder:
     """Decodes one pickle; `result` is the value, once `step` has returned True."""
 
     __slots__ = (
-        "at", "containers", "data", "inserting", "keys", "marks", "memo", "opcodes_left", "result",
-        "stack",
+        "at", "calls", "containers", "data", "inserting", "keys", "marks", "memo", "opcodes_left",
+        "result", "stack",
     )  # fmt: skip
 
     def __init__(self, data: bytes) -> None:
@@ -75,6 +89,7 @@ class Decoder:
         self.marks: list[list[Any]] = []  # for each mark, the values below it
         self.memo: list[Any] = []
         self.keys: KeyBudget | None = None
+        self.calls: CallBudget | None = None  # for the types that the pickle names, if it does
         self.inserting: Iterator[int] | None = None  # puts many items into a dict or set
         self.containers = 0
         self.opcodes_left = MAX_OPCODES
@@ -91,7 +106,8 @@ class Decoder:
         Raises UnpicklingError, after which the decoder cannot be used any more.
         """
         data, at, stack, marks, memo = self.data, self.at, self.stack, self.marks, self.memo
-        containers = self.containers
+        containers, named = self.containers, self.calls is not None
+        items: Sequence[Any] = ()  # those that the opcode puts into a container
         work = 0  # units, in addition to one for each opcode
         if budget > self.opcodes_left:
             budget = self.opcodes_left
@@ -128,7 +144,7 @@ class Decoder:
                 else:
                     if opcode == TUPLE2:
                         last = stack.pop()
-                        stack[-1] = (stack[-1], last)
+                        items = stack[-1] = (stack[-1], last)
                         containers += 1
                     elif opcode == EMPTY_DICT:
                         stack.append({})
@@ -136,13 +152,16 @@ class Decoder:
                     elif opcode == TUPLE3:
                         last = stack.pop()
                         middle = stack.pop()
-                        stack[-1] = (stack[-1], middle, last)
+                        items = stack[-1] = (stack[-1], middle, last)
                         containers += 1
                     elif opcode == STOP:
                         if len(stack) != 1 or marks or at != len(data):
                             raise UnpicklingError(
                                 "the pickle does not end with STOP and exactly one value"
                             )
+                        if named:
+                            refuse_names(stack)
+                            self._calls().check_complete()
                         self.result = stack[0]
                         return True
                     elif opcode == MARK:
@@ -166,6 +185,8 @@ class Decoder:
                             raise UnpicklingError(
                                 f"{NAMES[opcode]} of {size} bytes runs past the end of the pickle"
                             )
+                        if size > MAX_INTEGER and convert is integer:
+                            self._calls().large_integer()
                         stack.append(convert(data[at : at + size]))
                         at += size
                         work += size // COPIED
@@ -178,7 +199,7 @@ class Decoder:
                         if freeze:
                             stack.append(set())
                             containers += 1
-                        target: Any = top(stack, INSERTING[opcode], opcode)
+                        target = top(stack, INSERTING[opcode], opcode)
                         # A set is freed once it is frozen, and the next one may get its id.
                         owner = -at if freeze else id(target)
                         if self.keys is None:
@@ -198,16 +219,43 @@ class Decoder:
                             items = [stack.pop()]
                         else:
                             items, stack = stack, marks.pop()
-                        top(stack, list, opcode).extend(items)
+                        top(stack, LIST, opcode).extend(items)
                         work += len(items)
                     elif opcode == TUPLE1:
-                        stack[-1] = (stack[-1],)
+                        items = stack[-1] = (stack[-1],)
                         containers += 1
                     elif opcode == TUPLE:
                         items, stack = stack, marks.pop()
                         stack.append(tuple(items))
                         containers += 1
                         work += len(items)
+                    elif opcode in MAKING:
+                        args = stack.pop()
+                        callee = stack.pop()
+                        if type(callee) is not PlainType or type(args) is not tuple:
+                            raise UnpicklingError(f"{NAMES[opcode]} needs a name and a tuple")
+                        if (opcode == NEWOBJ) != (callee.kind is UUID):
+                            raise UnpicklingError(f"{NAMES[opcode]} of {callee.name}")
+                        value, size = self._calls().make(callee, args)
+                        work += size // COPIED
+                        containers += callee.kind in CONTAINERS
+                        if callee.kind in SETS:
+                            stack.append(set())
+                            if self.keys is None:
+                                self.keys = KeyBudget(len(data))
+                            freeze = callee.kind is frozenset
+                            self.inserting = slices(stack, value, self.keys, -at, freeze)
+                            work = budget  # the next steps insert the members
+                        else:
+                            stack.append(value)
+                    elif opcode == BUILD:
+                        state = stack.pop()
+                        self._calls().complete(stack[-1], state)
+                    elif opcode == STACK_GLOBAL:
+                        name = stack.pop()
+                        stack[-1] = find(stack[-1], name)
+                        self._calls()
+                        named = True
                     elif opcode == EMPTY_SET:
                         stack.append(set())
                         containers += 1
@@ -224,6 +272,12 @@ class Decoder:
                                 f" {len(memo)}"
                             )
                         memo.append(stack[-1])
+                    elif opcode == GLOBAL:
+                        module, line, _ = data[at : at + MAX_LINES].split(b"\n", 2)
+                        at += len(module) + len(line) + 2
+                        stack.append(find(text(module), text(line)))
+                        self._calls()
+                        named = True
                     elif opcode == FRAME:
                         at += 8
                     elif opcode == POP:  # like POP_MARK, written for a tuple that contains itself
@@ -233,8 +287,12 @@ class Decoder:
                         stack = marks.pop()
                     else:
                         raise UnpicklingError(
-                            f"opcode {NAMES.get(opcode, hex(opcode))} does not build plain data"
+                            f"opcode {NAMES.get(opcode, hex(opcode))} is not one that Python"
+                            " writes for plain data at the protocols 2 to 5"
                         )
+                    if named and items:
+                        refuse_names(items)
+                        items = ()
                     if containers > MAX_CONTAINERS:
                         raise UnpicklingError(
                             f"the pickle has more than {MAX_CONTAINERS} lists, tuples, dicts and"
@@ -244,7 +302,7 @@ class Decoder:
                         break
         except UnpicklingError:
             raise
-        except (IndexError, struct.error, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, struct.error, TypeError, ValueError) as error:
             raise UnpicklingError(f"malformed pickle: {error}") from None
         self.at, self.stack, self.containers = at, stack, containers
         self.opcodes_left -= count + 1
@@ -252,16 +310,28 @@ class Decoder:
             raise UnpicklingError(f"the pickle has more than {MAX_OPCODES} opcodes")
         return False
 
+    def _calls(self) -> CallBudget:
+        if self.calls is None:
+            self.calls = CallBudget(len(self.data))
+        return self.calls
+
 
 def insert(target: Any, items: list[Any], keys: KeyBudget, owner: int) -> int:
     """Put items into a dict or set when they are paid for; return the units of work."""
     before = keys.left
-    if type(target) is dict:
-        keys.pay(items[::2], owner)
-        target.update(zip(items[::2], items[1::2], strict=True))
+    if type(target) is set:
+        suspect = keys.pay(items, owner)
+        new: Iterable[Any] = items
     else:
-        keys.pay(items, owner)
-        target.update(items)
+        names = items[::2]
+        suspect = keys.pay(names, owner)
+        new = zip(names, items[1::2], strict=True)
+    if suspect or len(target) + len(items) > FEW:
+        began = thread_time()
+        target.update(new)
+        keys.took(thread_time() - began)
+    else:
+        target.update(new)
     return len(items) + before - keys.left
 
 
@@ -275,11 +345,18 @@ def slices(
         stack[-1] = frozenset(stack[-1])
 
 
-def top(stack: list[Any], kind: type[T], opcode: int) -> T:
-    """Return the top of the stack, which must be a `kind` for this opcode."""
+def refuse_names(items: Iterable[Any]) -> None:
+    """Raise UnpicklingError for the name of a type in the place of a value."""
+    if PlainType in map(type, items):
+        name = next(item.name for item in items if type(item) is PlainType)
+        raise UnpicklingError(f"{name} itself is not plain data")
+
+
+def top(stack: list[Any], kinds: tuple[type, ...], opcode: int) -> Any:
+    """Return the top of the stack, which must be of one of these types for this opcode."""
     value = stack[-1]
-    if type(value) is not kind:
+    if type(value) not in kinds:
         raise UnpicklingError(
-            f"{NAMES[opcode]} needs a {kind.__name__}, not a {type(value).__name__}"
+            f"{NAMES[opcode]} needs a {kinds[0].__name__}, not a {type(value).__name__}"
         )
     return value

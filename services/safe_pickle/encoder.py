@@ -2,7 +2,10 @@
 
 import pickle
 import threading
-from typing import NoReturn
+from collections import OrderedDict
+from typing import Any
+
+from services.safe_pickle.plain_types import NAMED
 
 SMALL = 4096  # bytes
 
@@ -10,10 +13,24 @@ SMALL = 4096  # bytes
 class PlainPickler(pickle.Pickler):
     """A pickler of plain data only."""
 
-    def reducer_override(self, value: object) -> NoReturn:
-        """Raise ValueError for `value`: the pickler has no opcodes for it other than a call."""
-        kind = value if isinstance(value, type) else type(value)
-        raise ValueError(f"a {kind.__name__} is not plain data")
+    named: type | None = None  # the class that the pickler has to write next, as a name
+
+    def reducer_override(self, value: object) -> Any:
+        """Return NotImplemented for a value that is written as a name and arguments: do that.
+
+        Raises ValueError for what is not plain data. The pickler asks here for whatever it has no
+        opcodes for, also for the class of such a value, where it is the first one of a message. It
+        does not for bytearrays, so their class is not refused.
+        """
+        kind = type(value)
+        if kind in NAMED and not (kind is OrderedDict and vars(value)):
+            self.named = kind
+            return NotImplemented
+        if value is bytearray or value is self.named:
+            self.named = None
+            return NotImplemented
+        what = f"the class {value.__name__}" if isinstance(value, type) else f"a {kind.__name__}"
+        raise ValueError(f"{what}{' with attributes' if kind in NAMED else ''} is not plain data")
 
 
 class Encoder(threading.local):
@@ -47,5 +64,7 @@ def dumps(value: object) -> bytes:
         if 0 < len(data) < SMALL:
             parts.clear()
             pickler.clear_memo()
+            if pickler.named:
+                pickler.named = None
         else:
             encoder.renew()  # clearing a memo takes time in proportion to its largest size so far

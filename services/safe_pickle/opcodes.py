@@ -7,6 +7,7 @@ items of a container begin. CPython describes every opcode in Lib/pickletools.py
 
 import pickle
 import struct
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,14 @@ BINUNICODE8 = 0x8D  # its length in 8 bytes
 SHORT_BINBYTES = 0x43  # bytes: their number in 1 byte, then the bytes
 BINBYTES = 0x42  # their number in 4 bytes
 BINBYTES8 = 0x8E  # their number in 8 bytes
+BYTEARRAY8 = 0x96  # the same, for a bytearray
+
+# Values of the types in `plain_types`, and what has no opcode of its own at the protocols 2 and 3.
+GLOBAL = 0x63  # two lines follow, a module and a name in it: push what they name
+STACK_GLOBAL = 0x93  # the same, module and name are the two texts on top
+REDUCE = 0x52  # a value of what is named below the top, made of the tuple on top
+NEWOBJ = 0x81  # the same, and its attributes follow
+BUILD = 0x62  # the dict on top has the attributes of the value below it
 
 # Containers, made of what is on the stack, or empty and then filled.
 EMPTY_TUPLE = 0x29
@@ -93,10 +102,17 @@ SIZED: dict[int, tuple[struct.Struct, Callable[[bytes], object]]] = {
     SHORT_BINBYTES: (UINT1, bytes),
     BINBYTES: (UINT4, bytes),
     BINBYTES8: (UINT8, bytes),
+    BYTEARRAY8: (UINT8, bytearray),
     LONG1: (UINT1, integer),
     LONG4: (UINT4, integer),
 }
 
 PUTS = {BINPUT: UINT1, LONG_BINPUT: UINT4}
 APPENDING = {APPEND, APPENDS}
-INSERTING: dict[int, type] = {SETITEM: dict, SETITEMS: dict, ADDITEMS: set, FROZENSET: set}
+INSERTING: dict[int, tuple[type, ...]] = {
+    SETITEM: (dict, OrderedDict),
+    SETITEMS: (dict, OrderedDict),
+    ADDITEMS: (set,),
+    FROZENSET: (set,),
+}
+MAKING = {REDUCE, NEWOBJ}

@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import re
 import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import date
 from multiprocessing import AuthenticationError
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from clients import object_echo
 from clients.addresses import Address
 from clients.checks import Check
 from services import safe_pickle
+from services.connection import frames
 from services.connection.protocol import Limits
 from tests.support.clients import Where, stock
 from tests.support.drivers import Driver, named, safe, serving
@@ -55,14 +58,16 @@ def where(request: pytest.FixtureRequest, server: Server, path: str) -> Where:
     return server.address if request.param == "TCP" else path
 
 
-def assert_refused(where: Where, key: bytes, message: bytes) -> None:
-    """Send a message that closes this connection, and no other."""
-    with stock(where, key) as other, stock(where, key) as c:
-        c.send_bytes(message)
-        with pytest.raises((EOFError, ConnectionResetError)):
-            c.recv()
-        other.send("still here")
-        assert other.recv() == "still here"
+def assert_refused(where: Where, key: bytes, message: bytes, error: str) -> None:
+    """Send a message that is refused with this error, on a connection that goes on."""
+    with stock(where, key) as c:
+        for _ in range(2):
+            c.send_bytes(message)
+            answer = c.recv()
+            assert list(answer) == ["error"]
+            assert re.search(error, answer["error"]), answer
+        c.send("still here")
+        assert c.recv() == "still here"
 
 
 class Pid:
@@ -144,39 +149,72 @@ def test_many_connections_are_served_at_once(where: Where, key: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "error"),
     [
-        pytest.param(b"garbage", id="no pickle"),
-        pytest.param(safe_pickle.dumps([1])[:-1], id="half a pickle"),
+        pytest.param(b"garbage", "opcode GET is not one that Python writes", id="no pickle"),
+        pytest.param(safe_pickle.dumps([1])[:-1], "malformed pickle", id="half a pickle"),
+        pytest.param(pickle.dumps(len), r"builtins\.len is not plain data", id="a function"),
+        pytest.param(pickle.dumps(ValueError()), r"ValueError is not plain", id="an exception"),
+        pytest.param(pickle.dumps(date), r"datetime\.date itself is not plain data", id="a class"),
+        pytest.param(
+            pickle.dumps([[] for _ in range(100_000)]),
+            "more than 100000 lists, tuples, dicts and sets",
+            id="too many lists",
+        ),
+        pytest.param(
+            b"\x80\4" + b"]" * 50_000 + b"a" * 49_999 + b".",
+            "recursion",
+            id="lists that nest too deep to be written",
+        ),
     ],
 )
-def test_what_is_no_pickle_closes_that_connection_alone(
-    where: Where, key: bytes, message: bytes
+def test_what_is_refused_is_answered_with_an_error_and_the_connection_goes_on(
+    where: Where, key: bytes, message: bytes, error: str
 ) -> None:
-    """Another one, which was open before, is served as before."""
-    assert_refused(where, key, message)
-
-
-@pytest.mark.parametrize("value", [len, ValueError()], ids=["a function", "an exception"])
-def test_what_is_not_plain_data_closes_that_connection_alone(
-    where: Where, key: bytes, value: object
-) -> None:
-    """Another one, which was open before, is served as before."""
-    assert_refused(where, key, pickle.dumps(value))
+    """The protocol has no errors: the answer is a dict, which says what it was."""
+    assert_refused(where, key, message, error)
 
 
 def test_nothing_that_a_pickle_names_is_run(where: Where, key: bytes, tmp_path: Path) -> None:
     """A client that knows the key may not do more than one that sends plain data."""
     canary = tmp_path / "canary"
-    assert_refused(where, key, b"cos\nmkdir\n(V" + os.fsencode(canary) + b"\ntR.")
-    assert_refused(where, key, pickle.dumps(Pid()))
+    call = b"cos\nmkdir\n(V" + os.fsencode(canary) + b"\ntR."
+    assert_refused(where, key, call, r"os\.mkdir is not plain data")
+    assert_refused(where, key, pickle.dumps(Pid()), r"posix\.getpid is not plain data")
     assert not canary.exists()
 
 
-def test_a_message_announced_as_too_large_closes_the_connection(where: Where, key: bytes) -> None:
-    """The header is enough, and others are served."""
+def test_our_client_raises_what_the_server_refuses(where: Where) -> None:
+    """And returns a dict that merely looks like a refusal, if that was sent."""
+    with pytest.raises(ValueError, match="refused by the server: the pickle has more than 100000"):
+        object_echo.echo(where, [[] for _ in range(100_000)])
+    assert object_echo.echo(where, {"error": "mine"}) == {"error": "mine"}
+
+
+@pytest.mark.parametrize("part", [100_000, 40_000_000])
+def test_a_message_that_is_too_large_is_refused_when_all_of_it_was_sent(
+    where: Where, key: bytes, part: int
+) -> None:
+    """A client that is still sending would not read the answer; what follows is answered."""
+    size = LIMITS.max_message + 1
+    stream = frames.encode(bytes(size)) + frames.encode(safe_pickle.dumps("next"))
     with stock(where, key) as c:
-        os.write(c.fileno(), (LIMITS.max_message + 1).to_bytes(4, "big"))
+        for start in range(0, len(stream), part):
+            data = stream[start : start + part]
+            while data:
+                data = data[os.write(c.fileno(), data) :]
+        error = f"a message of {size} bytes was sent; at most {LIMITS.max_message} are accepted"
+        assert (c.recv(), c.recv()) == ({"error": error}, "next")
+    assert object_echo.echo(where, "served") == "served"
+
+
+@pytest.mark.parametrize("length", [b"\0\0\0\0", b"\xff\xff\xff\xfe"], ids=["0", "-2"])
+def test_a_length_that_no_message_has_closes_the_connection(
+    where: Where, key: bytes, length: bytes
+) -> None:
+    """What follows it could be anything; others are served."""
+    with stock(where, key) as c:
+        os.write(c.fileno(), length)
         with pytest.raises((EOFError, ConnectionResetError)):
             c.recv()
     assert object_echo.echo(where, "served") == "served"
@@ -184,7 +222,7 @@ def test_a_message_announced_as_too_large_closes_the_connection(where: Where, ke
 
 @pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str, indirect=True)
 def test_the_largest_message_is_a_setting(driver: Driver, key_file: Path, key: bytes) -> None:
-    """One byte more closes the connection, and a size that cannot be is refused at the start."""
+    """One byte more is refused, and a size that cannot be is refused at the start."""
     around = len(safe_pickle.dumps("x" * 4000)) - 4000
     largest = safe_pickle.dumps("x" * (5000 - around))
     with serving(driver, WIRELAB_MAX_MESSAGE="5000") as server:
@@ -192,9 +230,10 @@ def test_the_largest_message_is_a_setting(driver: Driver, key_file: Path, key: b
             c.send_bytes(largest)
             assert c.recv_bytes()
             c.send_bytes(largest + b"x")
-            with pytest.raises((EOFError, ConnectionResetError)):
-                c.recv_bytes()
-        until(lambda: "1 to 5000 are accepted" in server.log, "the log says why")
+            assert b"a message of 5001 bytes was sent; at most 5000 are accepted" in c.recv_bytes()
+            c.send_bytes(largest)
+            assert c.recv_bytes()
+        until(lambda: "at most 5000 are accepted" in server.log, "the log says why")
     for value in ("4095", "2147483648", "16 MiB"):
         line = refuses_to_start(
             driver.command,

@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -21,6 +24,7 @@ from clients.checks import Check
 from clients.rpc import RPCProxy
 from services import safe_pickle
 from services.connection.protocol import Limits
+from tests.hostile import pickles
 from tests.support.clients import stock
 from tests.support.drivers import Driver, safe
 from tests.support.pace import FAR, within
@@ -229,19 +233,25 @@ def test_what_cannot_be_pickled_leaves_the_connection_usable(driver: Driver, key
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "error"),
     [
-        pytest.param(pickle.dumps(len), id="a function"),
-        pytest.param(pickle.dumps(("none such", (Pid(),), {})), id="a call"),
-        pytest.param(b"garbage", id="garbage"),
+        pytest.param(pickle.dumps(len), r"builtins\.len is not plain data", id="a function"),
+        pytest.param(
+            pickle.dumps(("none such", (Pid(),), {})), r"posix\.getpid is not plain", id="a call"
+        ),
+        pytest.param(pickle.dumps(("echo", (range(3),), {})), r"builtins\.range is", id="a range"),
+        pytest.param(b"garbage", "opcode GET is not one", id="garbage"),
+        pytest.param(pickles.decimal_bomb(), "a Decimal and an integer of more", id="hours"),
     ],
 )
 def test_a_request_that_is_not_plain_data_is_an_error(
-    connection: "Connection[Any, Any]", message: bytes
+    connection: "Connection[Any, Any]", message: bytes, error: str
 ) -> None:
     """The connection stays usable."""
     connection.send_bytes(message)
-    assert connection.recv()[:2] == (False, NOT_PLAIN)
+    held, name, (text,), _ = connection.recv()
+    assert (held, name) == (False, NOT_PLAIN)
+    assert re.search(error, text)
     connection.send(("add", (2, 3), {}))
     assert connection.recv() == (True, 5)
 
@@ -255,6 +265,34 @@ def test_nothing_that_a_pickle_names_is_run(
     connection.send(pickle.dumps(request) if twice else request)
     answer = pickle.loads(connection.recv()) if twice else connection.recv()
     assert NOT_PLAIN in (str(answer) if twice else answer)
+
+
+def test_everyday_values_are_arguments_and_results(proxy: RPCProxy) -> None:
+    """They are added and subtracted as they are here."""
+    day, zone = timedelta(days=1), timezone(timedelta(hours=-3))
+    assert proxy.add(datetime(2020, 2, 28, tzinfo=zone), day) == datetime(2020, 2, 29, tzinfo=zone)
+    assert proxy.sub(date(2020, 3, 1), date(2020, 2, 1)) == timedelta(29)
+    assert proxy.add(Decimal("1.10"), Decimal("2.205")).as_tuple() == Decimal("3.305").as_tuple()
+    assert proxy.sub(set(range(30_000)), {0}) == set(range(1, 30_000))
+    assert proxy.echo(dict.fromkeys(range(30_000))) == dict.fromkeys(range(30_000))
+
+
+def test_a_request_that_is_too_large_is_an_error(
+    connection: "Connection[Any, Any]", proxy: RPCProxy
+) -> None:
+    """It names the size and the limit, in the form that the request has; both connections go on."""
+    limit = Limits().max_message
+    named = rf"a message of 1677\d{{4}} bytes was sent; at most {limit} are accepted"
+    with pytest.raises(rpc.RemoteError, match=named) as caught:
+        proxy.echo(bytes(limit))
+    assert caught.value.args[0] == "MessageTooLarge"
+    before = proxy._connection
+    assert proxy.add(2, 3) == 5
+    assert proxy._connection is before
+    twice = TwiceProxy(connection)
+    with pytest.raises(RuntimeError, match=f"MessageTooLarge: {named}"):
+        twice.echo(bytes(limit))
+    assert twice.add(2, 3) == 5
 
 
 def test_requests_sent_without_waiting_are_answered_in_order(

@@ -12,9 +12,10 @@ import pytest
 
 from clients.addresses import Address
 from tests.support.drivers import Driver, drivers, safe
-from tests.support.pace import FAR
+from tests.support.pace import FAR, until
+from tests.support.processes import running
 
-VERSIONS = ("3.11", "3.13")  # the last one with an MD5 handshake, and one with SHA-256
+VERSIONS = ("3.11", "3.12", "3.13")  # the last with an MD5 handshake, the first with SHA-256
 
 TCP_ECHO = """
 import sys
@@ -128,6 +129,77 @@ SESSIONS = {  # a program, and a pattern of what it prints
     "kv": (KV_SESSION, re.escape(KV_PRINTS)),
 }
 
+OBJECTS = """
+import enum, os, sys
+from collections import OrderedDict
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from multiprocessing.connection import Client
+from uuid import UUID
+
+class Color(enum.Enum):
+    RED = "red"
+
+zone = timezone(timedelta(hours=5, minutes=30), "India")
+values = [
+    datetime(2020, 10, 25, 2, 30, fold=1), datetime.now(timezone.utc), datetime.now(zone),
+    date.today(), time(1, 2, 3, 4, zone), timedelta(-1, 2, 3), timezone.utc, zone,
+    Decimal("-1.20E+5"), UUID(int=5), 1 + 2j, bytearray(b"x"), OrderedDict(b=1, a=2), {1}, b"x",
+    {number: None for number in range(30000)}, set(range(30000)),
+]
+key = open(os.environ["WIRELAB_AUTHKEY_FILE"], "rb").read().strip()
+c = Client(("localhost", int(sys.argv[1])), authkey=key)
+for value in values:
+    c.send(value)
+    found = c.recv()
+    assert (type(found), found, repr(found)) == (type(value), value, repr(value)), (value, found)
+for value in (Color.RED, range(3), ValueError("x"), b"x" * 2**24):
+    c.send(value)
+    print(c.recv())
+c.send("still here")
+print(c.recv())
+"""
+OBJECTS_PRINT = """\
+{'error': '__main__.Color is not plain data'}
+{'error': 'builtins.range is not plain data'}
+{'error': 'builtins.ValueError is not plain data'}
+{'error': 'a message of 16777225 bytes was sent; at most 16777216 are accepted'}
+still here
+"""
+
+LARGE = (
+    RPC.partition("print(proxy.add")[0]
+    + """
+try:
+    proxy.echo(b"x" * 2**24)
+except RuntimeError as error:
+    print(error)
+print(proxy.add(2, 3))
+proxy.connection.send(("echo", (b"x" * 2**24,), {}))
+print(proxy.connection.recv()[:3])
+print(proxy.add(2, 3))
+"""
+)
+LARGE_PRINTS = """\
+MessageTooLarge: a message of {0} bytes was sent; at most 16777216 are accepted
+5
+(False, 'MessageTooLarge', ('a message of {1} bytes was sent; at most 16777216 are accepted',))
+5
+"""
+
+WITHOUT_MD5 = """
+import hmac, importlib, sys
+
+def new(key, msg=None, digestmod="", *, real=hmac.new):
+    if digestmod == "md5":
+        raise ValueError("[digital envelope routines] unsupported")
+    return real(key, msg, digestmod)
+
+hmac.new = new
+from services import runtime
+runtime.main(importlib.import_module(sys.argv[1]).serve, default_port=0)
+"""
+
 WRONG_KEY = """
 import sys
 from multiprocessing import AuthenticationError
@@ -138,6 +210,9 @@ try:
 except AuthenticationError as error:
     print(error)
 """
+RIGHT_KEY = WRONG_KEY.replace(
+    'b"peekaboo"', 'open(__import__("os").environ["WIRELAB_AUTHKEY_FILE"], "rb").read().strip()'
+)
 WRONG_KEY_PRINTS = "digest sent was rejected\n"
 
 
@@ -210,3 +285,38 @@ def test_the_key_of_the_recipe_does_not_open_the_server(python: str, address: Ad
 def test_this_python_is_among_those_tried() -> None:
     """Whatever else is installed."""
     assert "Python {}.{}".format(*sys.version_info) in INTERPRETERS
+
+
+@each_python
+@pytest.mark.parametrize("driver", safe("object-echo"), ids=str, scope="module")
+@pytest.mark.usefixtures("driver")
+def test_everyday_objects_come_back_and_others_are_named(python: str, address: Address) -> None:
+    """On one connection: what is refused does not close it."""
+    assert output(python, OBJECTS, address) == OBJECTS_PRINT
+
+
+@each_python
+@pytest.mark.parametrize("driver", safe("rpc"), ids=str, scope="module")
+@pytest.mark.usefixtures("driver")
+def test_a_call_that_is_too_large_raises_at_the_client(python: str, address: Address) -> None:
+    """Whether it is pickled once, or twice as the recipe's; the connection goes on."""
+    printed = output(python, LARGE, address)
+    sizes = re.findall(r"a message of (\d+) bytes", printed)
+    assert printed == LARGE_PRINTS.format(*sizes)
+    assert all(2**24 < int(size) < 2**24 + 100 for size in sizes)
+
+
+@each_python
+@pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str, scope="module")
+def test_without_md5_only_clients_that_know_nothing_else_are_refused(
+    python: str, driver: Driver
+) -> None:
+    """Those of Python 3.11; the handshake of 3.12 and newer is one with SHA-256."""
+    module = f"services.{driver.service.replace('-', '_')}.{driver.name}"
+    program, prints = SESSIONS[driver.service]
+    with running(["python", "-c", WITHOUT_MD5, module]) as server:
+        if INTERPRETERS.get("Python 3.11") == python:
+            assert output(python, RIGHT_KEY, server.address) == WRONG_KEY_PRINTS
+            until(lambda: "no md5 here" in server.log, "the log says why")
+        else:
+            assert re.fullmatch(prints, output(python, program, server.address))

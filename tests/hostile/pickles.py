@@ -2,9 +2,13 @@
 
 import pickle
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from services.connection import frames
 
@@ -61,6 +65,69 @@ def hash_bomb_by_memo(levels: int) -> bytes:
     return pickle.EMPTY_DICT + key + pickle.NONE + pickle.SETITEM + pickle.STOP
 
 
+def colliding_keys(places: int) -> list[int]:
+    """Return integers that are in each other's way in the table of a dict with so many places.
+
+    A power of 2; the table has as many for a third to two thirds as many keys. No two have the same
+    hash. The first ones take the places on one path through the table, in which 5 * place + 1
+    follows a place. The others come upon that path, and have to follow it to its end (CPython,
+    Objects/dictobject.c, "the basic lookup").
+    """
+    path, place = [], 0
+    for _ in range(places // 2):
+        path.append(place)
+        place = (5 * place + 1) % places
+    position = dict(zip(path, range(len(path)), strict=True))
+    others: list[int] = []
+    for key in range(places, 512 * places):
+        perturb, place = key, key % places
+        while perturb and place in position:
+            perturb >>= 5
+            place = (5 * place + perturb + 1) % places
+        if position.get(place, places) < len(path) // 2:
+            others.append(key)
+            if len(others) == places // 8:
+                return [*path, *others]
+    raise ValueError(f"no such keys for {places} places")
+
+
+def collision_bomb() -> bytes:
+    """Return a dict of 81,920 such keys, for which `pickle.loads` takes seconds."""
+    keys = colliding_keys(2**17)
+    items = b"".join(pickle.dumps(key, 2)[2:-1] + pickle.NONE for key in keys)
+    return pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS + pickle.STOP
+
+
+def copying_bomb() -> bytes:
+    """Return 100 bytearrays that are made of the same 4 MiB."""
+    data = pickle.BINBYTES + struct.pack("<I", 4 * MIB) + bytes(4 * MIB)
+    arguments = data + pickle.TUPLE1 + pickle.BINPUT + b"\0"
+    name = pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINPUT + b"\1"
+    made = pickle.BINGET + b"\1" + pickle.BINGET + b"\0" + pickle.REDUCE
+    items = arguments + pickle.POP + name + pickle.POP + made * 100
+    return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS + pickle.STOP
+
+
+def sets_bomb() -> bytes:
+    """Return 90,000 sets that are made of the same list of 90,000 texts."""
+    members = b"".join(text(str(number)) for number in range(90_000))
+    texts = pickle.EMPTY_LIST + pickle.MARK + members + pickle.APPENDS
+    arguments = texts + pickle.TUPLE1 + pickle.BINPUT + b"\0"
+    name = pickle.GLOBAL + b"builtins\nset\n" + pickle.BINPUT + b"\1"
+    made = pickle.BINGET + b"\1" + pickle.BINGET + b"\0" + pickle.REDUCE
+    items = arguments + pickle.POP + name + pickle.POP + made * 90_000
+    return pickle.EMPTY_LIST + pickle.MARK + items + pickle.APPENDS + pickle.STOP
+
+
+def decimal_bomb() -> bytes:
+    """Return a call that adds a Decimal to an integer of 2 MiB, which takes minutes."""
+    name = pickle.GLOBAL + b"decimal\nDecimal\n"
+    one = name + text("1") + pickle.TUPLE1 + pickle.REDUCE
+    large = pickle.LONG4 + struct.pack("<I", 2 * MIB) + b"\1" * 2 * MIB
+    call = text("add") + one + large + pickle.TUPLE2 + pickle.EMPTY_DICT + pickle.TUPLE3
+    return pickle.PROTO + b"\4" + call + pickle.STOP
+
+
 BOMBS = [
     memo_bomb(2**27),  # 2 GiB
     hash_bomb(26),
@@ -71,6 +138,9 @@ BOMBS = [
     pickle.BINUNICODE8 + struct.pack("<Q", 2**62) + b"x.",
     pickle.BYTEARRAY8 + struct.pack("<Q", 2**40) + b"x.",
     pickle.LONG4 + struct.pack("<I", 2**31 - 1) + b".",
+    copying_bomb(),
+    sets_bomb(),
+    decimal_bomb(),
 ]
 
 # Lengths that announce too much or nothing; -1 is followed by one of 64 bits.
@@ -82,6 +152,7 @@ LENGTHS = [
     struct.pack("!iQ", -1, 4) + b"N.",
 ]
 
+ZONE = timezone(timedelta(hours=5, minutes=30), "India")
 VALUES: list[Any] = [
     ["hello", 42, -(2**70), 0.1, {"a": (1, 2, 3, 4)}, [None, True, ()]],
     ("add", (2, 3), {}),
@@ -93,6 +164,9 @@ VALUES: list[Any] = [
 BINARY: list[Any] = [
     {(1, 2): [b"bytes"], "set": {1, 2}, "f": frozenset({"x"})},
     [b"x" * 300, b"", {b"key": [b"value"]}, pickle.dumps(("add", (2, 3), {}))],
+    [datetime(2020, 2, 29, 1, 2, 3, 4, ZONE), date(2020, 2, 29), time(1, 2, fold=1), ZONE],
+    {UUID(int=2**100): Decimal("-1.20E+5"), UUID(int=1): 1 + 2j},
+    [bytearray(b"xyz"), OrderedDict([("b", 1), ("a", OrderedDict())]), timedelta(1, 2, 3)],
 ]
 SPLICES = b"(N]}).0128abhtsuqrjK\x85\x86\x87\x8a\x8c\x8f\x90\x91\x94\x95cRioP\x81\x82\x93"
 

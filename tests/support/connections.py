@@ -1,12 +1,18 @@
 """The client's side of an object connection, without sockets, for tests of the server's."""
 
 import hmac
+from collections.abc import Callable
 
 from services.connection import frames
 from services.connection.handshake import CHALLENGE, WELCOME
-from services.connection.protocol import Limits, Protocol
+from services.connection.protocol import Answer, Limits, Protocol
 
 KEY = b"k" * 32
+
+
+def answering(to_message: Callable[[bytes], bytes] = bytes.upper) -> Answer:
+    """Return what a server answers that tells its clients the text of an error."""
+    return Answer(to_message, lambda error: f"refused: {error}".encode())
 
 
 def drain(protocol: Protocol) -> bytes:

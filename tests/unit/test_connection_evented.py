@@ -19,14 +19,14 @@ from services.connection import evented
 from services.connection.frames import MAX_AT_ONCE, encode
 from services.connection.protocol import Limits
 from services.connection.sessions import Sessions
-from tests.support.connections import KEY, authenticate
+from tests.support.connections import KEY, answering, authenticate
 from tests.support.sockets import LOOPBACK
 
 
 @pytest.fixture
 def sessions() -> Sessions[socket.socket]:
     """Return the sessions of a server without connections."""
-    return Sessions(bytes.upper, KEY, Limits())
+    return Sessions(answering(), KEY, Limits())
 
 
 @pytest.fixture
@@ -159,13 +159,15 @@ def test_a_slow_answer_does_not_use_up_the_time_of_others(
         time.sleep(2 * seconds)
         return message
 
-    sessions: Sessions[socket.socket] = Sessions(answer, KEY, Limits(handshake_timeout=seconds))
+    sessions: Sessions[socket.socket] = Sessions(
+        answering(answer), KEY, Limits(handshake_timeout=seconds)
+    )
     monkeypatch.setattr(Sessions, "from_settings", lambda _: sessions)
     (listener,) = listeners.tcp_and_unix((LOOPBACK, 0))
     where = listener.getsockname()
     monkeypatch.setattr(listeners, "tcp_and_unix_group", lambda *_: [[listener]])
     with ThreadPoolExecutor(2) as threads, listener:
-        serving = threads.submit(evented.serve, where, answer)
+        serving = threads.submit(evented.serve, where, answering(answer))
         with Client(where, authkey=KEY) as slow, socket.create_connection(where, 5) as raw:
             assert b"#CHALLENGE#" in raw.recv(100)
             slow.send_bytes(b"slow")

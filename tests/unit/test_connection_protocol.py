@@ -9,15 +9,22 @@ import pytest
 from services.connection import frames
 from services.connection.frames import MAX_AT_ONCE
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
-from services.connection.protocol import Limits, Protocol
-from tests.support.connections import KEY, authenticate, drain, handshake_of_client, messages
+from services.connection.protocol import Answer, Limits, Protocol
+from tests.support.connections import (
+    KEY,
+    answering,
+    authenticate,
+    drain,
+    handshake_of_client,
+    messages,
+)
 
 LIMITS = Limits()
 
 
 def new_protocol(answer: Callable[[bytes], bytes] = bytes.upper) -> Protocol:
     """Return the protocol of a client that has not sent anything yet."""
-    return Protocol("peer", KEY, answer, LIMITS)
+    return Protocol("peer", KEY, answering(answer), LIMITS)
 
 
 def authenticated(answer: Callable[[bytes], bytes] = bytes.upper) -> Protocol:
@@ -108,8 +115,8 @@ def test_a_wrong_key_is_answered_with_failure_and_closes_it() -> None:
     assert protocol.closed == "AuthenticationError: the client does not know the key"
 
 
-@pytest.mark.parametrize("size", [LIMITS.max_message + 1, -1, 0])
-def test_a_length_out_of_range_closes_it(size: int) -> None:
+@pytest.mark.parametrize("size", [-2, 0])
+def test_a_length_that_no_message_has_closes_it(size: int) -> None:
     """The header alone is enough."""
     protocol = authenticated()
     protocol.receive_data(struct.pack("!i", size))
@@ -133,8 +140,8 @@ def test_a_message_of_an_authenticated_client_may_be_larger() -> None:
     assert messages(drain(protocol)) == [b"%d" % LIMITS.max_message]
 
 
-def test_answers_made_before_a_failure_are_still_sent() -> None:
-    """Only the message that failed, and what follows it, have none."""
+def test_a_failure_is_an_answer_and_the_connection_goes_on() -> None:
+    """In its place among the others."""
 
     def answer(message: bytes) -> bytes:
         if message == b"bad":
@@ -143,8 +150,68 @@ def test_answers_made_before_a_failure_are_still_sent() -> None:
 
     protocol = authenticated(answer)
     protocol.receive_data(b"".join(map(frames.encode, (b"good", b"bad", b"good"))))
-    assert messages(drain(protocol)) == [b"good"]
-    assert protocol.closed == "ValueError: no"
+    assert messages(drain(protocol)) == [b"good", b"refused: no", b"good"]
+    assert protocol.closed is None
+
+
+def test_answers_made_before_a_connection_is_closed_are_still_sent() -> None:
+    """Only what follows has none."""
+    protocol = authenticated()
+    protocol.receive_data(frames.encode(b"good") + bytes(4) + frames.encode(b"good"))
+    assert messages(drain(protocol)) == [b"GOOD"]
+    assert protocol.closed
+    assert protocol.closed.startswith("FrameError: a message of 0 bytes")
+
+
+def test_a_failure_that_cannot_be_told_closes_it() -> None:
+    """And harms nobody else."""
+
+    def fail(_: object) -> bytes:
+        raise ValueError("no")
+
+    protocol = authenticate(Protocol("peer", KEY, Answer(fail, fail), LIMITS))
+    protocol.receive_data(frames.encode(b"x"))
+    assert (protocol.over, protocol.closed) == (True, "ValueError: no")
+    protocol = authenticate(Protocol("peer", KEY, Answer(bytes.upper, fail), LIMITS))
+    protocol.receive_data(frames.encode(bytes(LIMITS.max_message + 1)))
+    assert (protocol.over, protocol.closed) == (True, "ValueError: no")
+
+
+TOO_LARGE = LIMITS.max_message + 1
+REFUSED = f"refused: a message of {TOO_LARGE} bytes was sent; at most {LIMITS.max_message} are"
+
+
+@pytest.mark.parametrize("part", [1000, 256 * 1024, 2 * TOO_LARGE])
+def test_a_message_that_is_too_large_is_dropped_and_then_refused(part: int) -> None:
+    """What is before it and behind it is answered, and nothing of it is kept."""
+    stream = b"".join(map(frames.encode, (b"before", bytes(TOO_LARGE), b"behind")))
+    protocol = authenticated()
+    sent = b""
+    for start in range(0, len(stream), part):
+        protocol.receive_data(stream[start : start + part])
+        assert protocol.buffered < 1000
+        sent += drain(protocol)
+        while protocol.queued:
+            protocol.resume()
+            sent += drain(protocol)
+    before, refused, behind = messages(sent)
+    assert (before, behind) == (b"BEFORE", b"BEHIND")
+    assert refused.decode().startswith(REFUSED)
+    assert protocol.closed is None
+
+
+def test_it_is_refused_when_the_last_byte_is_there_and_not_sooner() -> None:
+    """A client that is still sending would not read it."""
+    protocol = authenticated()
+    protocol.receive_data(frames.encode(bytes(TOO_LARGE))[:-1])
+    assert not protocol.data_to_send()
+    assert not protocol.queued
+    assert protocol.buffered, "it has a deadline, as every message that has begun"
+    protocol.receive_data(b"\0")
+    assert messages(drain(protocol))[0].decode().startswith(REFUSED)
+    assert protocol.buffered == 0
+    protocol.receive_data(frames.encode(b"next"))
+    assert messages(drain(protocol)) == [b"NEXT"]
 
 
 def test_to_close_it_drops_what_is_buffered() -> None:

@@ -11,7 +11,14 @@ from services.connection import frames
 from services.connection.handshake import WELCOME
 from services.connection.protocol import Limits, Protocol
 from services.connection.sessions import TICK, Sessions, limits_from_settings, message_size
-from tests.support.connections import KEY, authenticate, drain, handshake_of_client, messages
+from tests.support.connections import (
+    KEY,
+    answering,
+    authenticate,
+    drain,
+    handshake_of_client,
+    messages,
+)
 
 LIMITS = Limits(handshake_timeout=5.0, message_timeout=30.0, max_message=10_000)
 
@@ -35,7 +42,7 @@ def clock() -> Clock:
 @pytest.fixture
 def sessions(clock: Clock) -> Sessions[int]:
     """Return the sessions of a server without connections."""
-    return Sessions(bytes.upper, KEY, LIMITS, clock)
+    return Sessions(answering(), KEY, LIMITS, clock)
 
 
 def wait(sessions: Sessions[int], clock: Clock, seconds: float) -> list[int]:
@@ -120,6 +127,23 @@ def test_a_message_has_a_deadline_from_its_first_byte(
     assert protocol.closed == "a message took too long"
 
 
+def test_a_message_that_is_too_large_has_a_deadline_too(
+    sessions: Sessions[int], clock: Clock
+) -> None:
+    """From its first byte, though none of it is kept."""
+    protocol = opened(sessions)
+    message = frames.encode(bytes(LIMITS.max_message + 1))
+    protocol.receive_data(message[:100])
+    sessions.update(1)
+    assert wait(sessions, clock, 0) == []
+    clock.now += LIMITS.message_timeout - 1
+    protocol.receive_data(message[100:-1])
+    assert sessions.buffered < 100
+    assert wait(sessions, clock, 1) == []
+    assert wait(sessions, clock, TICK) == [1]
+    assert protocol.closed == "a message took too long"
+
+
 @pytest.mark.parametrize("first", ["the handshake", "the end of the handshake", "a message"])
 def test_a_message_that_arrives_behind_something_has_all_of_its_time(
     sessions: Sessions[int], clock: Clock, first: str
@@ -182,7 +206,7 @@ def test_a_slow_answer_is_not_the_fault_of_the_client(clock: Clock) -> None:
             slow.check_timeouts(clock.now)
         return message
 
-    slow: Sessions[int] = Sessions(answer, KEY, LIMITS, clock)
+    slow: Sessions[int] = Sessions(answering(answer), KEY, LIMITS, clock)
     protocol = opened(slow)
     message = frames.encode(b"in two parts")
     protocol.receive_data(message[:-1])

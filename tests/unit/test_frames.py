@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from services.connection.frames import SMALL, FrameError, Incoming, encode
+from services.connection.frames import SMALL, FrameError, Incoming, MessageTooLarge, encode
 from tests.support.sockets import receive
 
 LIMIT = 20_000
@@ -99,3 +99,64 @@ def test_memory_is_taken_only_for_what_has_come() -> None:
         tracemalloc.stop()
     assert taken < 2 * 200_000
     assert peak < 3 * 200_000
+
+
+def dropping() -> Incoming:
+    """Return what drops messages that are too large, as for an authenticated client."""
+    incoming = Incoming(LIMIT)
+    incoming.drops_too_large = True
+    return incoming
+
+
+def outcomes(incoming: Incoming, data: bytes) -> list[bytes | str]:
+    """Return all messages in `data`, and the errors of those that are too large."""
+    found: list[bytes | str] = []
+    while data or incoming.queued:
+        before = incoming.size
+        try:
+            for message in incoming.messages(data):
+                found.append(message)  # noqa: PERF402 - those before an error count too
+        except MessageTooLarge as error:
+            found.append(f"{error}: {error.beginning!r}")
+        if not data and incoming.size == before:
+            break
+        data = b""
+    return found
+
+
+def test_a_message_that_is_too_large_is_dropped() -> None:
+    """In whatever parts it comes; those around it come out."""
+    beginning = bytes(range(16))
+    large = beginning + bytes(LIMIT)
+    stream = encode(b"one") + encode(large) + encode(large) + encode(b"two") + encode(large)
+    error = f"a message of {len(large)} bytes was sent; at most {LIMIT} are accepted: {beginning!r}"
+    for size in (1, 2, 3, 5, 7, 19, 20, 21, 1000, LIMIT, len(large) + 4, len(large) + 11, 10**6):
+        incoming = dropping()
+        found: list[bytes | str] = []
+        for start in range(0, len(stream), size):
+            found += outcomes(incoming, stream[start : start + size])
+            assert incoming.size <= LIMIT + 4
+        assert found == [b"one", error, error, b"two", error], size
+        assert incoming.size == 0
+
+
+def test_a_length_of_64_bits_is_that_of_a_message_too() -> None:
+    """Of more than 2 GiB, which `Connection` announces by a length of -1."""
+    incoming = dropping()
+    size = 2**31 + 5
+    assert outcomes(incoming, struct.pack("!iQ", -1, size)) == []
+    part = bytes(2**24)
+    for _ in range(2**7):
+        assert outcomes(incoming, part) == []
+    (error, message) = outcomes(incoming, b"12345" + encode(b"next"))
+    assert str(error).startswith(f"a message of {size} bytes was sent")
+    assert message == b"next"
+
+
+@pytest.mark.parametrize(
+    "header", [struct.pack("!i", 0), struct.pack("!i", -2), struct.pack("!iQ", -1, LIMIT)]
+)
+def test_a_length_that_no_message_has_is_an_error_at_once(header: bytes) -> None:
+    """Zero, negative, or of 64 bits where fewer are enough."""
+    with pytest.raises(FrameError, match="bytes was announced"):
+        list(dropping().messages(header))

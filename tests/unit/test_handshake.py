@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import AuthenticationError
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.stack import ROOT
 from services.connection import frames, handshake
 from services.connection.authkey import authkey
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
@@ -179,6 +182,60 @@ def test_a_server_that_does_not_know_the_key_is_found_out() -> None:
     answer = hmac.new(b"another key", challenge, "md5").digest()
     assert steps.send(answer) == WELCOME
     assert steps.send(CHALLENGE + PLAIN) != old_answer(PLAIN)
+
+
+NO_MD5 = """
+import hashlib, hmac, sys
+from multiprocessing import AuthenticationError
+
+def without_md5(function):
+    def new(*args, **kwargs):
+        if "md5" in (*args, *kwargs.values()):
+            raise ValueError("[digital envelope routines] unsupported")
+        return function(*args, **kwargs)
+    return new
+
+hashlib.new, hmac.new = map(without_md5, (hashlib.new, hmac.new))
+
+from services.connection import handshake
+
+key = b"k" * 32
+steps = handshake.server(key)
+challenge = next(steps).removeprefix(handshake.CHALLENGE)
+sha256 = lambda challenge: b"{sha256}" + hmac.new(key, challenge, "sha256").digest()
+try:
+    welcome = steps.send(bytes(16) if sys.argv[1] == "answers with MD5" else sha256(challenge))
+    theirs = {"asks for MD5": bytes(20), "names MD5": b"{md5}" + bytes(20)}.get(
+        sys.argv[1], b"{sha256}" + bytes(20)
+    )
+    answer = steps.send(handshake.CHALLENGE + theirs)
+    print(answer == sha256(theirs))
+    steps.send(handshake.WELCOME)
+except StopIteration:
+    print("authenticated")
+except AuthenticationError as error:
+    print(error)
+"""
+REFUSED = "no md5 here: [digital envelope routines] unsupported\n"
+
+
+@pytest.mark.parametrize(
+    ("client", "outcome"),
+    [
+        ("has SHA-256", "True\nauthenticated\n"),
+        ("answers with MD5", REFUSED),
+        ("asks for MD5", REFUSED),
+        ("names MD5", REFUSED),
+    ],
+)
+def test_without_md5_those_that_need_it_are_refused_and_nobody_else(
+    client: str, outcome: str
+) -> None:
+    """Where Python's OpenSSL is one of FIPS 140, `hmac` raises ValueError for MD5."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_MD5, client], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == outcome
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"], ids=["none", "LF", "CRLF"])
