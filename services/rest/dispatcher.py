@@ -31,7 +31,8 @@ class PathDispatcher:
     def __init__(self, max_body: int = 1024 * 1024) -> None:
         """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
         self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
-        self.templates: list[tuple[str, Segments]] = []
+        self.literal: dict[tuple[str, ...], str] = {}  # paths without parameters, by segments
+        self.templates: list[tuple[str, Segments]] = []  # the others
         self.max_body = max_body
 
     def register(self, method: str, path: str, function: Handler) -> Handler:
@@ -41,8 +42,13 @@ class PathDispatcher:
         that match, the one with fewer such segments goes first.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
-        self.templates = [(template, segments_of(template)) for template in self.pathmap]
-        self.templates.sort(key=lambda each: sum(bool(name) for _, name in each[1]))
+        split = {each: segments_of(each) for each in self.pathmap}
+        parameters = {each: sum(bool(name) for _, name in split[each]) for each in split}
+        self.literal = {
+            tuple(text for text, _ in split[each]): each for each in split if not parameters[each]
+        }
+        self.templates = [(each, split[each]) for each in split if parameters[each]]
+        self.templates.sort(key=lambda template: parameters[template[0]])
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -91,10 +97,13 @@ class PathDispatcher:
         if fault := unencoded(IN_PATH, path):
             raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
         try:
-            segments = [unquote(segment, errors="strict") for segment in path.split("/")]
+            segments = tuple([unquote(segment, errors="strict") for segment in path.split("/")])
         except UnicodeDecodeError:
             raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        found = [
+        literal = self.literal.get(segments)
+        found: list[tuple[dict[str, WSGIApplication], Params]]
+        found = [(self.pathmap[literal], {})] if literal else []
+        found += [
             (self.pathmap[template], params)
             for template, expected in self.templates
             if (params := match(expected, segments)) is not None
@@ -112,7 +121,7 @@ def segments_of(template: str) -> Segments:
     ]
 
 
-def match(template: Segments, segments: list[str]) -> Params | None:
+def match(template: Segments, segments: tuple[str, ...]) -> Params | None:
     """Return the parameters in a path, of decoded segments, if it is as the template says."""
     if len(template) != len(segments):
         return None

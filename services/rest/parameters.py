@@ -58,7 +58,9 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
     query = environ.get("QUERY_STRING", "")
     if fault := unencoded(IN_QUERY, query):
         raise Problem(HTTPStatus.BAD_REQUEST, f"In the query, {fault}.")
-    return collected(fields + urlencoded(query.encode("ascii"))), files
+    if query:
+        fields = fields + urlencoded(query.encode("ascii"))
+    return collected(fields), files
 
 
 def read(environ: WSGIEnvironment, max_body: int) -> bytes:

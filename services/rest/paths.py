@@ -40,7 +40,8 @@ def unencoded(characters: re.Pattern[str], sent: str) -> str | None:
 
     Each character of `sent` stands for a byte (PEP 3333).
     """
-    text = sent.encode("latin-1").decode("utf-8", "surrogateescape")
-    if not (found := characters.search(text)):
+    if not characters.search(sent):
         return None
-    return f"percent-encode {found[0]!r} as {quote(found[0], errors='surrogateescape')}"
+    text = sent.encode("latin-1").decode("utf-8", "surrogateescape")
+    character = characters.findall(text)[0]
+    return f"percent-encode {character!r} as {quote(character, errors='surrogateescape')}"
