@@ -79,11 +79,11 @@ class Protocol:
         if not data:
             self.close("closed by the client")
         elif not self.closing:
-            # The time of a request counts from its first byte, and does not start anew with each.
-            if not self._received and not self._incomplete:
-                self.deadline = self._clock() + self._request_timeout
+            between = not self._received and not self._incomplete
             self._received += data
             self.moved += len(data)
+            if between:
+                self._skip_line_ends()
 
     def next_request(self) -> Request | None:
         """Return the next request once it is complete, and the one before has its response."""
@@ -160,8 +160,8 @@ class Protocol:
         elif self.closing:
             self.deadline = self._clock() + LINGER
         else:
-            timeout = self._request_timeout if self._received else self._idle_timeout
-            self.deadline = self._clock() + timeout
+            self.deadline = self._clock() + self._idle_timeout
+            self._skip_line_ends()
 
     def abort(self, error: HTTPError) -> None:
         """Answer an incomplete request with an error; otherwise close the connection."""
@@ -181,6 +181,13 @@ class Protocol:
         self._received.clear()
         self._outgoing.clear()
         self.deadline = math.inf
+
+    def _skip_line_ends(self) -> None:
+        """Drop what some clients send after a body (RFC 9112, 2.2): it is not the next request."""
+        self._received[:] = self._received.lstrip(b"\r\n")
+        # The time of a request counts from its first byte, and does not start anew with each.
+        if self._received:
+            self.deadline = self._clock() + self._request_timeout
 
     def _wait_for_room(self, size: int) -> None:
         self.needs = size

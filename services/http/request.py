@@ -18,11 +18,13 @@ MAX_BODY = 1024 * 1024  # bytes
 MAX_CHUNKS = 16 * 1024  # and trailers: each takes as much time as a small request
 MAX_CHUNK_LINE = 256  # bytes of the size of a chunk with its extensions, or of a trailer
 
-REQUEST_LINE = re.compile(rb"(\S+) ([^\s#]+) (HTTP/1\.[01])\r\n")
+REQUEST_LINE = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+ [^\s#]+ HTTP/[0-9]\.[0-9](?=\r\n)")
 ABSOLUTE = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
-HOST = re.compile(r"(?:[-.~!$&'()*+;=%\w]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?", re.ASCII)
+HOST = re.compile(r"(?a)(?:(?:[-.~!$&'()*+;=\w]++|%[\dA-Fa-f]{2})*+|\[[\dA-Fa-f:.]+\])(?::\d*)?")
 BODY_TOO_LARGE = "413 Content Too Large"
 HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
+NOT_IMPLEMENTED = "501 Not Implemented"
+VERSION_NOT_SUPPORTED = "505 HTTP Version Not Supported"
 
 
 @dataclass(eq=False)
@@ -56,8 +58,9 @@ class Headers(dict[str, str]):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header, or append its value to that of an earlier one."""
         key, text = name.decode("latin-1").lower(), value.decode("latin-1").rstrip(" \t")
-        separator = "; " if key == "cookie" else ","  # RFC 9113, 8.2.3
-        self[key] = f"{self[key]}{separator}{text}" if key in self else text
+        if key in self:
+            text = f"{self[key]}{'; ' if key == 'cookie' else ','}{text}"  # RFC 9113, 8.2.3
+        self[key] = text
 
     def on_headers_complete(self) -> None:
         """Note that the parser has reached the end of the head."""
@@ -66,8 +69,6 @@ class Headers(dict[str, str]):
 
 def read_head(received: bytearray) -> Request | None:
     """Remove the head of a request from what was received, and parse it, if it is complete."""
-    if received.startswith((b"\r", b"\n")):  # after the body of another (RFC 9112, 2.2)
-        received[:] = received.lstrip(b"\r\n")
     if end := received.find(b"\r\n\r\n", 0, MAX_HEAD) + 1:
         request = parse_head(bytes(received[: end + 3]))
         del received[: end + 3]
@@ -81,30 +82,41 @@ def read_head(received: bytearray) -> Request | None:
 
 def parse_head(head: bytes) -> Request:
     """Parse the head of a request, with the empty line at its end; raises HTTPError."""
-    if not (request_line := REQUEST_LINE.match(head)):
+    if not (found := REQUEST_LINE.match(head)):
         raise HTTPError("A request begins with METHOD TARGET HTTP/1.1, or HTTP/1.0.")
-    if not request_line[2].isascii():
+    if not (request_line := found[0]).isascii():
         raise HTTPError("The target of the request is not ASCII: percent-encode it.")
     if head.count(b"\n") > MAX_HEADERS + 2:
         raise HTTPError(f"A request may have at most {MAX_HEADERS} headers.", HEAD_TOO_LARGE)
+    method, target, version = request_line.decode().split(" ")
+    if version not in ("HTTP/1.1", "HTTP/1.0"):
+        if not version.startswith("HTTP/1."):
+            raise HTTPError(f"HTTP/1.1 is supported, {version} is not.", VERSION_NOT_SUPPORTED)
+        version = "HTTP/1.1"  # the highest that is known (RFC 9110, 2.5), to llhttp too
+        head = f"{method} {target} {version}".encode() + head[len(request_line) :]
     headers = Headers()
     feed(httptools.HttpRequestParser(headers), head)
     if not headers.complete:
         raise HTTPError("The head of the request is invalid.")
-    method, target, version = request_line[0].decode().split()
     coding = headers.get("transfer-encoding")
     if coding is not None and version == "HTTP/1.0":
         raise HTTPError("Transfer-Encoding is not part of HTTP/1.0.")
     if coding is not None and coding.lower() != "chunked":
-        raise HTTPError("The only transfer coding here is chunked.", "501 Not Implemented")
+        raise HTTPError("The only transfer coding here is chunked.", NOT_IMPLEMENTED)
     path, _, query = origin_form(method, target, headers.get("host"), version).partition("?")
-    options = headers.get("connection", "").lower().split(",")
-    keep_alive = version == "HTTP/1.1" and "close" not in map(str.strip, options)
+    options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
+    keep_alive = "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
     return Request(method, target, path, query, version, headers, keep_alive)
 
 
 def origin_form(method: str, target: str, host: str | None, version: str) -> str:
-    """Return path and query of the target (RFC 9112, 3.2)."""
+    """Return path and query of the target (RFC 9112, 3.2).
+
+    If a URL and Host name different hosts, a server should follow the URL (3.2.2), and some follow
+    Host. So that is an error here: "deceptive request routing" (RFC 9110, 15.5.1).
+    """
+    if method == "CONNECT":
+        raise HTTPError("The method CONNECT is for proxies, and this is none.", NOT_IMPLEMENTED)
     if (host is None and version == "HTTP/1.1") or not HOST.fullmatch(host or ""):
         raise HTTPError("There has to be a header Host: a name or address, and maybe a port.")
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
@@ -113,26 +125,27 @@ def origin_form(method: str, target: str, host: str | None, version: str) -> str
         raise HTTPError("The target of the request has to be a path or an http URL.")
     if host is not None and absolute[1].lower() != host.lower():
         raise HTTPError("The target of the request and the header Host name different hosts.")
-    return absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+    path = absolute[2] or ("*" if method == "OPTIONS" else "/")  # RFC 9110, 4.2.3
+    return f"/{path}" if path.startswith("?") else path
 
 
 def body_size(request: Request) -> int:
     """Return how many bytes the body has, or may have if it comes in chunks; raises HTTPError."""
     if "transfer-encoding" in request.headers:
         return MAX_BODY
-    if (length := int(request.headers.get("content-length", 0))) > MAX_BODY:
+    length = request.headers.get("content-length", "0")
+    if len(length) > 20 or int(length) > MAX_BODY:  # int() raises ValueError from 4,301 digits on
         raise HTTPError(f"A body may have at most {MAX_BODY} bytes.", BODY_TOO_LARGE)
-    return length
+    return int(length)
 
 
 def read_body(request: Request, received: bytearray) -> Iterator[bytes]:
     """Move the body from what was received; yield what to tell the client before more arrives."""
-    chunked = "transfer-encoding" in request.headers
     length = body_size(request)
     waits = request.headers.get("expect", "").lower() == "100-continue" and not received
     if waits and length and request.version == "HTTP/1.1":
         yield b"HTTP/1.1 100 Continue\r\n\r\n"
-    if chunked:
+    if "transfer-encoding" in request.headers:
         yield from read_chunks(request.body, received)
     else:
         while len(received) < length:
@@ -181,7 +194,7 @@ def feed(parser: httptools.HttpRequestParser, data: bytes | bytearray) -> None:
         parser.feed_data(data)
     except httptools.HttpParserUpgrade:
         pass  # an offer, which a server may ignore (RFC 9110, 7.8)
-    except httptools.HttpParserInvalidMethodError:
-        raise HTTPError("The method is unknown.", "501 Not Implemented") from None
     except httptools.HttpParserError as error:
+        if "method" in str(error):  # which is unknown, or known from RTSP
+            raise HTTPError("The method is unknown.", NOT_IMPLEMENTED) from None
         raise HTTPError(f"{error}.") from None

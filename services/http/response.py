@@ -21,13 +21,17 @@ HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*")
 http_date = lru_cache(maxsize=1)(format_date_time)  # of a second, since the epoch
 
 
-def response_head(status: str, headers: Headers, close: bool) -> bytes:
-    """Return the head of a response; `close` if the connection ends after its body."""
+def response_head(status: str, headers: Headers, close: bool, version: str = "HTTP/1.1") -> bytes:
+    """Return the head of a response; `close` if the connection ends after its body.
+
+    To a client of HTTP/1.0 it has to say also that the connection stays (RFC 9112, C.2.2).
+    """
     if "date" not in [name.lower() for name, _ in headers]:
         headers = [("Date", http_date(int(time.time()))), *headers]
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    ending = "Connection: close\r\n\r\n" if close else "\r\n"
-    return f"HTTP/1.1 {status}\r\n{lines}{ending}".encode("latin-1")
+    if close or version == "HTTP/1.0":
+        lines += f"Connection: {'close' if close else 'keep-alive'}\r\n"
+    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
 
 
 def error_response(error: HTTPError, body: bool) -> bytes:
@@ -142,4 +146,4 @@ class Response:
         else:
             self._close = True  # the end of the connection is that of the body
         self._started = True
-        return response_head(self.status, headers, self._close)
+        return response_head(self.status, headers, self._close, self._request.version)

@@ -20,7 +20,8 @@ from services.kv.store import Store
 MAX_CALLS = 1024 * 1024  # bytes in one iteration: as Python objects they take several times that
 TYPES = ("text/xml", "application/xml")  # XML-RPC has the first one, and RFC 7303 made them equal
 
-Client = tuple[int, bool]  # its descriptor, and whether its connection ends with the response
+# Its descriptor, whether its connection ends with the response, and its version of HTTP.
+Client = tuple[int, bool, str]
 
 
 class Worker(browsers.Worker):
@@ -66,16 +67,17 @@ class Worker(browsers.Worker):
         size = 0
         while self._calls and size < MAX_CALLS:
             descriptor, request = self._calls.popleft()
-            client = descriptor, not request.keep_alive
+            client = descriptor, not request.keep_alive, request.version
             calls.append((client, request.path, bytes(request.body)))
             size += len(request.body)
-        for (descriptor, close), parts, again in self._server(calls, self._has_room()):
+        for (descriptor, close, version), parts, again in self._server(calls, self._has_room()):
             size = sum(map(len, parts))
             if again and not self._sessions.has_room_for(descriptor, size):
                 self.postpone(descriptor, size)
                 continue
             headers = [("Content-Type", "text/xml"), ("Content-Length", str(size))]
-            self.respond(descriptor, response_head("200 OK", headers, close), *parts, close=close)
+            head = response_head("200 OK", headers, close, version)
+            self.respond(descriptor, head, *parts, close=close)
         if self._calls or (self._server.listings and self._has_room()):
             os.write(self.PIPE[1], b"w")  # for the next iteration not to wait
 

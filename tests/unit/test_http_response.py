@@ -92,6 +92,17 @@ def test_to_a_client_of_http_1_0_it_ends_with_the_connection() -> None:
     assert (sent.complete, sent.close) == (True, True)
 
 
+@pytest.mark.parametrize(("length", "option"), [("6", b"keep-alive"), ("", b"close")])
+def test_a_client_of_http_1_0_is_told_whether_its_connection_is_kept(
+    length: str, option: bytes
+) -> None:
+    """If it asks for that, and the body has a length: the end of the connection is none then."""
+    application = saying(b"onetwo", **({"Content_Length": length} if length else {}))
+    sent = sent_by(application, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n")
+    assert sent.wire[1][-1] == b"Connection: " + option
+    assert (sent.wire[2], sent.close) == (b"onetwo", option == b"close")
+
+
 @pytest.mark.parametrize(
     ("head", "status", "length"),
     [

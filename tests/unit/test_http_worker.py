@@ -34,7 +34,9 @@ def test_an_iteration_has_few_calls_if_they_are_large(monkeypatch: pytest.Monkey
     monkeypatch.setattr(worker, "_server", Answering(), raising=False)
     monkeypatch.setattr(worker, "respond", lambda number, *_, **__: iterations[-1].append(number))
     for number, body in enumerate((small, small, large, large, large, small)):
-        worker.handle(number, SimpleNamespace(path="/", body=body, keep_alive=True))
+        worker.handle(
+            number, SimpleNamespace(path="/", body=body, keep_alive=True, version="HTTP/1.1")
+        )
     for woken in (True, False):
         iterations.append([])
         worker.work()
