@@ -63,7 +63,7 @@ def date_time(text: str) -> xmlrpc.client.DateTime:
     """Return a date and time as the specification writes it, 19980717T14:08:55.
 
     1998-07-17T14:08:55 is the same, and so is 19980717T140855, the form that aXMLRPC sends (ISO
-    8601, 5.4.2.1: the basic format). The type has no zone and no fractions of a second: clients
+    8601:2004, 4.3.2: the basic format). The type has no zone and no fractions of a second: clients
     that decode it fail for them, and without them it would be another time.
     """
     if not (found := DATE_TIME.fullmatch(text)):
