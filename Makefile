@@ -9,7 +9,7 @@ SEED ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability bench bench-test lint format lock audit pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability interop bench bench-test lint format lock audit pictures clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
@@ -41,7 +41,7 @@ doctor: ## say what is there and what is missing
 engine: ## set up Docker Engine, Compose and buildx where they are missing
 	@scripts/engine.sh up
 
-test: .venv/ready ## run all tests; those of the containers need an engine (TESTS=tests/unit: some)
+test: .venv/ready ## run the tests; those of the containers need an engine (TESTS=tests/unit: some)
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
@@ -52,6 +52,10 @@ soak: .venv/ready ## fuzz the servers, then kill, pause and cut them off for MIN
 reliability: .venv/ready ## run the hostile tests and write what they measure into docs/reliability.md
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/hostile --reliability=docs/reliability.md
+
+interop: .venv/ready ## run clients in other languages and write what they do into docs/clients.md
+	@$(LAB) prepare
+	@$(PYTHON) -m pytest tests/interop --clients=docs/clients.md
 
 bench: .venv/ready ## measure the servers beside their variants and peers (QUICK=1: in a minute)
 	@scripts/bench_tools.sh

@@ -1,4 +1,4 @@
-# Shared by engine.sh and base_image.sh: messages, progress, one run at a time, apt.
+# Shared by the scripts beside it: messages, progress, one run at a time, apt, images with its packages.
 # shellcheck shell=bash
 
 me=${0##*/}
@@ -81,4 +81,17 @@ mirror() {
     command -v apt-get >/dev/null || return 0
     # shellcheck disable=SC2016  # apt fills it in
     apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' "Label: $1" | sed -n 1p
+}
+
+# build_image IMAGE BASE DOCKERFILE CONTEXT: an image with Debian packages. The mirror is a secret,
+# as the machine's own is nobody else's business, and build arguments are kept.
+build_image() {
+    local archive
+    archive=$(mirror Debian)
+    [[ -z $archive ]] || echo "deb $archive trixie main" >"$tmp/sources"
+    touch "$tmp/sources"
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy 2>/dev/null || true)"
+    docker build --progress plain --tag "$1" --build-arg PYTHON_IMAGE="$2" \
+        --build-arg http_proxy="${http_proxy-}" --build-arg https_proxy="${https_proxy-}" \
+        --secret id=sources,src="$tmp/sources" --file "$3" "$4"
 }

@@ -31,7 +31,7 @@ from scripts.stack import (
     services,
 )
 
-OWN_IMAGES = ("wirelab-base:trixie", "wirelab-tools:trixie")
+OWN_IMAGES = ("wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie")
 NO_ENGINE = 3  # engine.sh: none answers, and none can be installed here
 
 console = Console(stderr=True, highlight=False)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pins the packages of each requirements/*.in in a lock file beside it, with hashes and without
-# addresses. dev is first: the images get the versions that the tests ran with.
+# addresses, and where npm is, those of tests/interop/node too. dev is first: the images get the
+# versions that the tests ran with.
 set -euo pipefail
 
 for set in dev audit bench clients httpbin kv rest; do
@@ -11,3 +12,8 @@ for set in dev audit bench clients httpbin kv rest; do
         "${constraint[@]}" --output-file "requirements/$set.txt" "requirements/$set.in"
     echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
 done
+if command -v npm >/dev/null; then
+    (cd tests/interop/node && npm install --silent --package-lock-only --no-audit \
+        --omit-lockfile-registry-resolved --save-exact xmlrpc@latest)
+    echo "tests/interop/node/package-lock.json: $(grep -c integrity tests/interop/node/package-lock.json) packages"
+fi

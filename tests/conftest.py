@@ -9,17 +9,21 @@ import pytest
 
 from scripts import authkey
 from scripts.lab import engine_answers
+from scripts.stack import Stack
+from tests.support.engine import new_stack, up
 from tests.support.pace import slowness
 
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of tests/hostile."""
+    """Add the options of tests/hostile and tests/interop."""
     group = parser.getgroup("hostile", "tests/hostile")
     group.addoption("--seed", type=int, default=None, help="of what is random")
     group.addoption("--soak", type=float, default=0.0, help="minutes for the long tests")
     group.addoption("--reliability", type=Path, help="write what was measured to this file")
+    group = parser.getgroup("interop", "tests/interop")
+    group.addoption("--clients", type=Path, help="write what each client does to this file")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +69,14 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def key(key_file: Path) -> bytes:
     """Return the key of this run."""
     return key_file.read_bytes().strip()
+
+
+@pytest.fixture(scope="session")
+def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
+    """Build and start the stack; remove all of it at the end, also when the start fails."""
+    made = new_stack(key_file)
+    with up(made, engine):
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ ENCODING = re.compile(
 INTEGER = re.compile(r"[+-]?\d++", re.ASCII)
 DOUBLE = re.compile(r"[+-]?(\d++(\.\d*+)?|\.\d++)([eE][+-]?\d++)?", re.ASCII)
 DATE_TIME = re.compile(
-    r"(\d{4})(-?)(\d\d)\2(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d++)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4})(-?)(\d\d)\2(\d\d)T(\d\d)(:?)(\d\d)\6(\d\d)(\.\d++)?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
 BASE64 = re.compile(rb"[A-Za-z0-9+/]*+={0,2}")
 MAX_DIGITS = 100  # of an integer, leading zeros among them
@@ -62,18 +62,19 @@ def boolean(text: str) -> bool:
 def date_time(text: str) -> xmlrpc.client.DateTime:
     """Return a date and time as the specification writes it, 19980717T14:08:55.
 
-    1998-07-17T14:08:55 is the same. The type has no zone and no fractions of a second: clients
+    1998-07-17T14:08:55 is the same, and so is 19980717T140855, the form that aXMLRPC sends (ISO
+    8601:2004, 4.3.2: the basic format). The type has no zone and no fractions of a second: clients
     that decode it fail for them, and without them it would be another time.
     """
     if not (found := DATE_TIME.fullmatch(text)):
         raise ValueError
-    year, _, month, day, *time, fraction, zone = found.groups()
-    datetime(*map(int, (year, month, day, *time)))  # type: ignore[arg-type] # noqa: DTZ001
+    year, _, month, day, hour, _, minute, second, fraction, zone = found.groups()
+    datetime(*map(int, (year, month, day, hour, minute, second)))  # type: ignore[arg-type] # noqa: DTZ001
     if fraction or zone:
         raise Fault(
             Kind.BAD_ARGUMENT, f"the dateTime {text[:50]} has a zone or fractions of a second"
         )
-    return xmlrpc.client.DateTime(f"{year}{month}{day}T{':'.join(time)}")
+    return xmlrpc.client.DateTime(f"{year}{month}{day}T{hour}:{minute}:{second}")
 
 
 def base64(text: str) -> xmlrpc.client.Binary:

@@ -1,7 +1,6 @@
-"""One stack for all tests of this folder: a project, ports and a key of its own."""
+"""What the tests share: ways to find a container, and where its server is published."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import docker
 import pytest
@@ -9,20 +8,12 @@ from docker.models.containers import Container
 
 from clients.addresses import Address, variable
 from scripts.stack import Stack, services
-from tests.support.engine import container_of, containers_of, new_stack, up
+from tests.support.engine import container_of, containers_of
 
 SPEAKS = {service.name: service.speaks for service in services({}, "*")}
 VARIANTS = [service.name for service in services({}, "*") if service.profiles]
 
 Find = Callable[[str], Container]
-
-
-@pytest.fixture(scope="session")
-def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
-    """Build and start the stack; remove all of it at the end, also when the start fails."""
-    made = new_stack(key_file)
-    with up(made, engine):
-        yield made
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_soak_is_not_cut_short() -> None:
     """Its tests get the minutes asked for, its seed, and no limit of time."""
     command = outcome(["make", "-n", "-o", ".venv/ready", "soak", "MINUTES=3", "SEED=7"]).stdout
     assert "-m pytest tests/hostile -m soak --soak=3 --seed=7 --timeout=0" in command
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    """By `make test`, or by a task of its own."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")}
+    by_a_task = set(re.findall(r"pytest (tests/\w+) --", (ROOT / "Makefile").read_text()))
+    assert "tests/interop" in by_a_task
+    assert folders == set(settings["ini_options"]["testpaths"]) | by_a_task

@@ -1,5 +1,6 @@
 """The lock files: every package of an image is one exact version, with its hashes."""
 
+import json
 import re
 
 import pytest
@@ -30,3 +31,18 @@ def test_images_get_packages_by_hash_only() -> None:
     for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "-r requirements.txt"):
         assert option in installing[0]
     assert [line for line in commands if line.startswith("ADD ")] == []
+
+
+def test_packages_of_npm_are_locked_with_their_hashes() -> None:
+    """What package.json names is an exact version; the lock file has hashes and no addresses."""
+    folder = ROOT / "tests/interop/node"
+    lock = json.loads((folder / "package-lock.json").read_text())
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    packages = {
+        name.removeprefix("node_modules/"): found
+        for name, found in lock["packages"].items()
+        if name
+    }
+    assert {name: packages[name]["version"] for name in wanted} == wanted
+    assert all(found["integrity"].startswith("sha512-") for found in packages.values())
+    assert "://" not in json.dumps(lock)

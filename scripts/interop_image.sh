@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds the image with the foreign clients that tests/interop runs, and prints its name.
+# Everything else goes to stderr. Exit codes: 0; 1 it cannot be built.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
+
+cd "$(dirname "$0")/.."
+image=wirelab-interop:trixie
+context=build/interop
+
+# On the host: npm knows from its own configuration where packages come from.
+install_packages() {
+    mkdir -p $context
+    cp tests/interop/node/package.json tests/interop/node/package-lock.json $context
+    npm ci --prefix $context --ignore-scripts --no-audit --no-fund
+}
+
+base=$(scripts/base_image.sh)
+begin
+if ! command -v npm >/dev/null; then
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        fail 1 "the clients in JavaScript need npm, which is missing here"
+    fi
+    update_lists
+    step "installing npm" apt_install npm
+fi
+if [[ ! -d $context/node_modules || tests/interop/node/package-lock.json -nt $context/node_modules ]]; then
+    step "installing the packages of tests/interop/node" install_packages
+fi
+step "building $image" build_image $image "$base" tests/interop/clients.Dockerfile $context
+echo $image

@@ -1,0 +1,1 @@
+"""Clients in other languages, and of other versions of Python, against the containers."""
