@@ -1,7 +1,8 @@
 """The benchmark: `make bench`, or `python -m bench --help`.
 
-Everything is measured in one run of this program, alternating and repeated: what one machine does
-in one hour can be compared, and so only the ratios mean something elsewhere.
+The servers of a workload are measured in one run of this program, alternating and repeated: what
+one machine does in one hour can be compared, and so only the ratios mean something elsewhere. A run
+of some services keeps what an earlier one wrote about the others, and the page has both dates.
 """
 
 import argparse
@@ -32,10 +33,11 @@ from scripts.stack import ROOT, LabError
 
 EXAMPLES = """\
 examples:
-  python -m bench --quick                       a first look, in a minute
+  python -m bench --quick                       a first look, in a minute or two
   python -m bench tcp-echo udp-time             two services, every server of theirs
   python -m bench rpc --beside ../before        is my change slower than that checkout?
   python -m bench --to docs/benchmark           new figures for the documentation
+  python -m bench rest --to docs/benchmark      new figures of one service
 
 Each server is started afresh in every round, loaded in a closed and in an open loop, and stopped.
 A goal (or the comparison with another checkout) is decided when the 95 % confidence interval of
@@ -67,10 +69,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    known = ", ".join(dict.fromkeys(workload.service for workload in workloads()))
+    known = ", ".join(services())
     made.add_argument(
-        "only", nargs="*", metavar="SERVICE", help=f"measure only these (default: all of {known})"
-    )
+        "only", nargs="*", metavar="SERVICE",
+        help=f"measure only these, and keep what --to has of the others (default: all of {known})",
+    )  # fmt: skip
     made.add_argument(
         "--runs", type=number_from(1, 99), metavar="N",
         help="rounds that every server is measured in (default: 5, or 1 if quick)",
@@ -102,10 +105,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options of the command line; a wrong one ends the program with one line."""
     made = parser()
     options = made.parse_args(words)
-    known = list(dict.fromkeys(workload.service for workload in workloads()))
     for service in options.only:
-        if service not in known:
-            made.error(f"argument SERVICE: {service!r} is not one of {', '.join(known)}")
+        if service not in services():
+            made.error(f"argument SERVICE: {service!r} is not one of {', '.join(services())}")
     options.seconds = options.seconds or (0.1 if options.quick else 1.0)
     options.runs = options.runs or (1 if options.quick else 5)
     options.limit = options.limit or options.runs * (1 if options.quick else 3)
@@ -125,9 +127,48 @@ def unpublishable(options: argparse.Namespace) -> list[str]:
         reasons.append(f"loops of {options.seconds:g} s are too short: take {report.SHORTEST:g} s")
     if options.beside:
         reasons.append(f"the servers called beside are those of {options.beside}")
-    elif options.quick or options.only:
+    elif options.quick:
         reasons.append("not every server is measured")
+    elif options.only:
+        have = {*options.only, *(each["service"] for each in kept(options))}
+        if missing := [name for name in services() if name not in have]:
+            reasons.append(f"there are no results of {', '.join(missing)} that can stay beside")
     return reasons
+
+
+def services() -> list[str]:
+    """Return the services that are measured."""
+    return list(dict.fromkeys(workload.service for workload in workloads()))
+
+
+def conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what has to be the same for results of two runs to stand on one page."""
+    return {
+        "machine": machine(),
+        "runs": options.runs,
+        "limit": options.limit,
+        "seconds": options.seconds,
+    }
+
+
+def kept(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the results that stay as they are in the folder: those of services not named.
+
+    They were measured under the same conditions, and of the same workloads and servers.
+    """
+    file = options.to / "benchmark.json"
+    if not options.only or options.quick or options.beside or not file.exists():
+        return []
+    found = json.loads(file.read_text())
+    if any(found[name] != value for name, value in conditions(options).items()):
+        return []
+    stay = []
+    for service in [name for name in services() if name not in options.only]:
+        wanted = [results.outline(each) for each in workloads() if each.service == service]
+        there = [each for each in found["workloads"] if each["service"] == service]
+        if [each.get("outline") for each in there] == wanted:
+            stay += there
+    return stay
 
 
 def chosen(options: argparse.Namespace) -> list[Workload]:
@@ -203,15 +244,15 @@ def main() -> None:
     http_requests.write()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    began = datetime.now(UTC)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    measured = [{**each, "began": began} for each in run(options)]
     found = {
-        "began": began.isoformat(timespec="seconds"),
-        "machine": machine(),
-        "runs": options.runs,
-        "limit": options.limit,
-        "seconds": options.seconds,
+        "began": began,
+        **conditions(options),
         "unpublishable": unpublishable(options),
-        "workloads": list(run(options)),
+        "workloads": sorted(
+            [*measured, *kept(options)], key=lambda each: services().index(each["service"])
+        ),
     }
     (options.to / "benchmark.json").write_text(json.dumps(found, indent=1) + "\n")
     report.write(options.to)

@@ -1,6 +1,6 @@
 /* The load generator: many clients in one thread, and what each answer took, as JSON.
  *
- *   load tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE
+ *   load tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE BURSTS
  *
  * tcp sends SIZE bytes and expects the same back; udp sends an ID and expects it in front of the
  * answer; http sends the requests of FILE one after the other. FILE has texts that end with NUL, in
@@ -12,6 +12,9 @@
  * counts from then. A server that stalls for a second so shows all the requests that were due in
  * it, and not just the one that was under way (the "coordinated omission" of Gil Tene's talk
  * "How NOT to Measure Latency").
+ *
+ * With BURSTS 1 all clients send at the same time: in a closed loop when all are answered, and in an
+ * open one because their requests are due then. With 0 each client has a pace of its own.
  *
  * A server may listen before it can answer: gunicorn does while its worker loads the application.
  * So the first right answer is waited for, PATIENCE seconds at most, and then there is a warm-up.
@@ -73,6 +76,7 @@ static int epoll;
 static struct client *clients;
 static long client_count;
 static double interval; /* ns between two requests of one client; 0 in a closed loop */
+static int bursts;      /* all clients send at the same time */
 static long right, measured, wrong, errors, lost;
 static int awaiting, measuring; /* the first right answer; what it counts */
 
@@ -260,6 +264,12 @@ static void connected(struct client *client) {
     want_out(client, 0);
 }
 
+static int any_waits(void) {
+    for (long i = 0; i < client_count; i++)
+        if (clients[i].state == WAITING) return 1;
+    return 0;
+}
+
 /* Runs every client until `end`; those that are idle send when a request is due. */
 static void run(long end) {
     struct epoll_event events[1024];
@@ -278,9 +288,10 @@ static void run(long end) {
                 if (events[i].events & EPOLLOUT && client->state == WAITING) write_request(client);
                 if (events[i].events & ~EPOLLOUT) read_answer(client);
             }
-            if (!interval && client->state == IDLE) begin_request(client, now());
+            if (!interval && !bursts && client->state == IDLE) begin_request(client, now());
         }
-        if (!interval && (protocol != UDP || time < next_check)) continue;
+        int burst = bursts && !interval && !any_waits();
+        if (!interval && !burst && (protocol != UDP || time < next_check)) continue;
         next_check = time + 10 * MS;
         soonest = end;
         for (long i = 0; i < client_count; i++) {
@@ -290,8 +301,8 @@ static void run(long end) {
                 client->number++;
                 client->state = IDLE;
             }
-            if (client->state == IDLE && (!interval || client->due <= time))
-                begin_request(client, time);
+            if (client->state == IDLE && (interval ? client->due <= time : burst || !bursts))
+                begin_request(client, now());
             else if (client->state == IDLE && client->due < soonest)
                 soonest = client->due;
         }
@@ -351,13 +362,14 @@ static double cpu_seconds(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 9) fail("tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE");
+    if (count != 10) fail("tcp|udp|http HOST PORT CONNECTIONS SIZE|FILE SECONDS RATE PATIENCE BURSTS");
     protocol = !strcmp(arguments[1], "tcp") ? TCP : !strcmp(arguments[1], "udp") ? UDP : HTTP;
     server.sin_family = AF_INET;
     server.sin_port = htons(atoi(arguments[3]));
     if (!inet_pton(AF_INET, arguments[2], &server.sin_addr)) fail("%s is not an IPv4 address", arguments[2]);
     client_count = atol(arguments[4]);
     double seconds = atof(arguments[6]), rate = atof(arguments[7]), patience = atof(arguments[8]);
+    bursts = atoi(arguments[9]);
     answer_limit = 64 * 1024;
     if (protocol == HTTP)
         read_requests(arguments[5]);
@@ -371,8 +383,9 @@ int main(int count, char **arguments) {
         if (clients[i].state == IDLE) begin_request(&clients[i], now());
     if (rate) {
         interval = client_count / rate * SECOND;
+        long first = now();
         for (long i = 0; i < client_count; i++)
-            clients[i].due = now() + (long)(i * interval / client_count);
+            clients[i].due = first + (bursts ? 0 : (long)(i * interval / client_count));
     }
     awaiting = 1;
     run(now() + (long)(patience * SECOND));

@@ -34,22 +34,17 @@ STYLE = {
 def draw(workloads: list[dict[str, Any]], path: Path) -> None:
     """Draw the requests per second of every server, and below them the latencies."""
     with mpl.rc_context(STYLE):
-        servers = max((len(workload["servers"]) for workload in workloads), default=0)
         columns = len(workloads)
-        figure = Figure(figsize=(1.6 + 3.1 * columns, 1.4 + 0.52 * servers), layout="constrained")
+        # All columns have the same rows, in the order of the one with the most to compare.
+        middle = sorted(workloads[min(1, columns - 1)]["servers"], key=lambda each: -each["rate"])
+        everywhere = [*middle, *(server for each in workloads for server in each["servers"])]
+        order = list(dict.fromkeys(server["name"] for server in everywhere))[::-1]
+        size = (1.6 + 3.1 * columns, 1.4 + 0.52 * len(order))
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(2, columns, squeeze=False, sharey="row")
-        # All columns have the order of the one with the most to compare.
-        order = [
-            server["name"]
-            for server in sorted(
-                workloads[min(1, columns - 1)]["servers"], key=lambda each: each["rate"]
-            )
-        ]
         for column, workload in enumerate(workloads):
-            by_name = {server["name"]: server for server in workload["servers"]}
-            ordered = [by_name[name] for name in order if name in by_name]
-            rates(grid[0][column], workload, ordered)
-            latencies(grid[1][column], workload, ordered)
+            rates(grid[0][column], workload, order)
+            latencies(grid[1][column], workload, order)
         kinds = [
             kind for kind in COLOURS if any(s["kind"] == kind for s in workloads[0]["servers"])
         ]
@@ -58,10 +53,11 @@ def draw(workloads: list[dict[str, Any]], path: Path) -> None:
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 
-def rates(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+def rates(axes: Axes, workload: dict[str, Any], order: list[str]) -> None:
     """Draw bars of requests per second."""
+    servers = workload["servers"]
     bars = axes.barh(
-        [server["name"] for server in servers],
+        [order.index(server["name"]) for server in servers],
         [server["rate"] for server in servers],
         color=[COLOURS[server["kind"]] for server in servers],
     )
@@ -71,6 +67,7 @@ def rates(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -
         for server in servers
     ]
     axes.bar_label(bars, labels, fontsize=8)
+    axes.set_yticks(range(len(order)), order)
     axes.set_title(workload["what"])
     axes.set_xlabel("requests per second\n(≥: limited by the load)")
     axes.set_xlim(0, 1.45 * max(1.0, *(server["rate"] for server in servers)))
@@ -78,14 +75,15 @@ def rates(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -
     axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def latencies(axes: Axes, workload: dict[str, Any], servers: list[dict[str, Any]]) -> None:
+def latencies(axes: Axes, workload: dict[str, Any], order: list[str]) -> None:
     """Draw a line from p50 to p99.9 for each server, with a dot at p99, on a logarithmic scale."""
-    for row, server in enumerate(servers):
+    for server in workload["servers"]:
+        row = order.index(server["name"])
         low, middle, high = (server["latency"][part] / 1000 for part in ("p50", "p99", "p999"))
         colour = COLOURS[server["kind"]] if server["kept_up"] else "#e8590c"
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
         axes.plot([middle], [row], "o", color=colour, markersize=7)
-    axes.set_yticks(range(len(servers)), [server["name"] for server in servers])
+    axes.set_yticks(range(len(order)), order)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(

@@ -16,22 +16,29 @@ from bench import results
 SHORTEST = 1.0  # seconds of a loop whose figures may be published
 
 HEADINGS = (
-    "server", "requests/s", "of ours", "CPU µs", "busy", "p50", "p99", "p99.9", "never served",
-    "MiB", "CPUs: server", "load",
+    "server", "requests/s", "of ours", "CPU µs", "per wake-up", "busy", "p50", "p99", "p99.9",
+    "never served", "MiB", "CPUs: server", "load", "balance",
 )  # fmt: skip
 GOAL_HEADINGS = (
     "workload", "compared with", "measured", "goal", "95 % interval", "rounds", "CPU", ""
 )  # fmt: skip
+METRICS = {
+    "rate": "requests/s",
+    "p99": "p99",
+    "cpu": "CPU time of a request",
+    "balance": "busiest worker to least busy one",
+}
 
 INTRODUCTION = """\
 # The benchmark
 
 `make bench` measures every server, its variants and its peers as local processes, and writes this
-page, its pictures and [benchmark.json](benchmark.json). `make bench QUICK=1` takes about a
-minute and measures only what there is a goal for.{unpublishable}
+page, its pictures and [benchmark.json](benchmark.json). `make bench QUICK=1` takes a minute or
+two and measures only what there is a goal for.{unpublishable}
 
-- All of it comes from one run on one machine ({began}): {cpus} CPUs ({cpu}), {memory_gib} GiB,
-  Linux {kernel}, Python {python}. Elsewhere the figures are others.
+- All of it comes from one machine: {cpus} CPUs ({cpu}), {memory_gib} GiB, Linux {kernel}, Python
+  {python}. Elsewhere the figures are others. It was measured in one run ({began}), except what has
+  another date beside it. Servers that are compared were always measured in the same run.
 - The servers of a workload are measured one after the other, and in the opposite order in the next
   round; every round starts a fresh process. A round counts from the first right answer and a
   warm-up on, so the start of a server is no part of it. A server without a right answer ends the
@@ -45,20 +52,31 @@ minute and measures only what there is a goal for.{unpublishable}
   call it missed in 4 of 100 runs and met in as many, and leave it open in the others.
 - The load is one thread in C (bench/load.c); for RPC it is a process for each client, with the
   package's own client in it (bench/rpc_load.py). It checks every answer. Server and load run
-  where the kernel puts them; with a single client they share one CPU, as only one of them has
-  something to do at a time, and two CPUs would mostly show how long an idle one takes to wake up.
+  where the kernel puts them. With a single client, or in bursts, they share one CPU, as only one of
+  them has something to do at a time: two CPUs would mostly show how long an idle one takes to wake
+  up.
 - *requests/s*: a closed loop of {seconds:g} s, in which each client sends again as soon as it is
-  answered. *of ours*: the same, compared with our default server.
+  answered (in bursts: as soon as all are). *of ours*: the same, compared with our default server.
 - *CPU µs*: the server's CPU time for a request, in microseconds. It varies less than the rate and
   does not depend on how fast the load is. In the table of goals it is a ratio: below 1 our server
   needs less than the other one.
+- *per wake-up*: how many requests a server answers each time that epoll reports events, on average;
+  empty for a server that does not use epoll. Three workloads of tcp-echo differ only in when the
+  load sends. With 1 connection it sends a request and waits, so each wake-up has one. *In bursts*
+  64 connections send at once, and again when all are answered, so each wake-up has about 64. With
+  64 connections and no bursts each one sends as soon as it is answered: the slower the server, the
+  more requests wait for it. The difference in CPU time between 1 connection and bursts is the cost
+  of a wake-up, and the rest is that of a request. `coroutines` is slow in all three, so it is not
+  for its wake-ups: asyncio's streams receive up to 256 KiB at a time, and the C library maps and
+  unmaps that much memory for each request. `callbacks` and uvloop receive into a buffer that they
+  keep.
 - *busy*: which of the two was fully used in the closed loop. **server**: one of its processes ran
   for {full:.0%} of the time (a process of Python runs one thread at a time), or all of them used
   every CPU. **load**: its thread ran for that much of the time, or it took CPU time that the
   server could have used: every CPU was used, and the server was not busy. Such a server could do
   more than was measured: its rate is marked ≥, and a goal that compares it says so. **neither**:
   each waited for the other, for a lock or for the disk. **alternating**: a single client and its
-  server, on one CPU.
+  server, or bursts and their answers, on one CPU.
 - *p50, p99, p99.9*: latencies in an open loop at a fixed rate, half of what our default server
   reaches, the same for all. Each counts from when its request was due, so a stall is not hidden by
   the requests that it keeps from being sent. What was never answered counts with the time until
@@ -68,6 +86,11 @@ minute and measures only what there is a goal for.{unpublishable}
 - *MiB*: of all processes of the server with the connections open, shared pages counted once (PSS).
 - *CPUs*: how many were used during the closed loop. A server that is threaded, forked or run by
   gunicorn may use more than one.
+- *balance*: the CPU time of the busiest of several worker processes, divided by that of the least
+  busy one: 1 if they share the load equally.
+- A *stock client* of object-echo is that of the standard library, `multiprocessing.connection`, and
+  the others are our own. Either is a process. With one client the rate is the reciprocal of the
+  latency, and the goal of half the rate is one of twice the latency.
 - **C** is a server that does little but what the kernel asks for. It costs about as much as the
   load does, so the two limit each other.
 
@@ -82,7 +105,27 @@ def write(folder: Path) -> None:
     from bench import pictures  # its package comes with `make bench`; the tables need none
 
     found = json.loads((folder / "benchmark.json").read_text())
-    page = INTRODUCTION.format(
+    for service, workloads in by_service(found).items():
+        pictures.draw(workloads, folder / picture(service))
+    (folder / "benchmark.md").write_text(page(found))
+
+
+def by_service(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the workloads of each service."""
+    services: dict[str, list[dict[str, Any]]] = {}
+    for workload in found["workloads"]:
+        services.setdefault(workload["service"], []).append(workload)
+    return services
+
+
+def picture(service: str) -> str:
+    """Return the name of the file with the picture of a service."""
+    return f"benchmark-{service}.svg"
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the page in Markdown."""
+    text = INTRODUCTION.format(
         **found["machine"],
         began=found["began"][:10],
         runs=found["runs"],
@@ -95,31 +138,28 @@ def write(folder: Path) -> None:
         goals=markdown(
             GOAL_HEADINGS,
             [
-                goal_row(workload, goal)
+                goal_row(workload, goal, date(found, workload))
                 for workload in found["workloads"]
                 for goal in workload["goals"]
             ],
         ),
     )
-    services = dict.fromkeys(workload["service"] for workload in found["workloads"])
-    for service in services:
-        workloads = [each for each in found["workloads"] if each["service"] == service]
-        picture = f"benchmark-{service}.svg"
-        pictures.draw(workloads, folder / picture)
-        page += f"\n## {service}\n\n![requests per second and latencies]({picture})\n"
+    for service, workloads in by_service(found).items():
+        text += f"\n## {service}\n\n![requests per second and latencies]({picture(service)})\n"
         for workload in workloads:
-            page += f"\n### {workload['what']}\n\n"
-            page += f"Open loop: {workload['offered']:,.0f} requests/s.\n\n"
-            page += markdown(HEADINGS, rows(workload)) + "\n"
-    (folder / "benchmark.md").write_text(page)
+            text += f"\n### {workload['what']}\n\n"
+            text += f"Open loop: {workload['offered']:,.0f} requests/s.{date(found, workload)}\n\n"
+            text += markdown(HEADINGS, rows(workload)) + "\n"
+    return text
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print the tables."""
+    """Print the tables of what was measured in this run."""
+    measured = [each for each in found["workloads"] if each["began"] == found["began"]]
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(width=150, highlight=False)
-    for workload in found["workloads"]:
+    for workload in measured:
         table = Table(title=name(workload), title_justify="left")
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading == "server" else "right")
@@ -128,7 +168,7 @@ def show(found: dict[str, Any]) -> None:
         console.print(table)
     table = Table(*GOAL_HEADINGS, title="Goals")
     colours = {True: "", False: "red", None: "yellow"}
-    for workload in found["workloads"]:
+    for workload in measured:
         for goal in workload["goals"]:
             table.add_row(*goal_row(workload, goal), style=colours[goal["met"]])
     console.print(table)
@@ -141,6 +181,11 @@ def name(workload: dict[str, Any]) -> str:
     return f"{workload['service']}: {workload['what']}"
 
 
+def date(found: dict[str, Any], workload: dict[str, Any]) -> str:
+    """Return a sentence with the date of another run, if it has measured the workload."""
+    return "" if workload["began"] == found["began"] else f" Measured on {workload['began'][:10]}."
+
+
 def rows(workload: dict[str, Any]) -> list[list[str]]:
     """Return the rows of a workload's table, the fastest server first."""
     own = next(server["rate"] for server in workload["servers"] if server["kind"] == "default")
@@ -150,6 +195,7 @@ def rows(workload: dict[str, Any]) -> list[list[str]]:
             rate(server),
             f"{server['rate'] / own:.2f}",
             f"{server['cpu_per_request']:.1f}",
+            f"{server['per_wakeup']:.1f}" if server["per_wakeup"] else "",
             server["busy"],
             *(latency(server, part) for part in ("p50", "p99", "p999")),
             f"{server['never_served']:g}",
@@ -157,6 +203,7 @@ def rows(workload: dict[str, Any]) -> list[list[str]]:
             f"{server['server_busy']:.2f}",
             f"{server['load_busy']:.2f}"
             + (f" ✗ {server['failures']} failed" * bool(server["failures"])),
+            f"{server['balance']:.2f}" if server["balance"] else "",
         ]
         for server in sorted(workload["servers"], key=lambda server: -server["rate"])
     ]
@@ -174,28 +221,32 @@ def latency(server: dict[str, Any], part: str) -> str:
     return (f"{value:.0f} µs" if value < 1000 else f"{value / 1000:.1f} ms") + mark
 
 
-def goal_row(workload: dict[str, Any], goal: dict[str, Any]) -> list[str]:
+def goal_row(workload: dict[str, Any], goal: dict[str, Any], date: str = "") -> list[str]:
     """Return the row of a goal."""
     mark = {True: "✓", False: "✗", None: "≈"}[goal["met"]]
+    what = name(workload) + (f".{date}" if date else "")
     if goal["metric"] == "never_served":
         return [
-            name(workload), "connections never served", f"{goal['value']:g}",
+            what, "connections never served", f"{goal['value']:g}",
             f"≤ {goal['bound']:g}", "", str(goal["rounds"]), "", mark,
         ]  # fmt: skip
+    peer = goal.get("peer")
+    default = next(each["name"] for each in workload["servers"] if each["kind"] == "default")
+    server = None if goal["server"] == default else goal["server"]
     limited = [
-        server["name"]
-        for server in workload["servers"]
-        if server["busy"] == "load" and server["name"] in (goal["server"], goal["peer"])
+        each["name"]
+        for each in workload["servers"]
+        if each["busy"] == "load" and each["name"] in (goal["server"], peer) and peer
     ]
     interval = goal["interval"]
     return [
-        name(workload),
-        f"{goal['peer']}, " + {"rate": "requests/s", "p99": "p99"}[goal["metric"]],
+        what,
+        " beside ".join(filter(None, (server, peer))) + f", {METRICS[goal['metric']]}",
         f"{goal['value']:.2f} x",
         f"{'≥' if goal['metric'] == 'rate' else '≤'} {goal['bound']:g} x",
         f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "",
         str(goal["rounds"]),
-        f"{goal['cpu']:.2f} x" if goal["cpu"] else "",
+        f"{goal['cpu']:.2f} x" if goal.get("cpu") else "",
         mark + (f" the load limits {' and '.join(limited)}" if limited else ""),
     ]
 

@@ -8,10 +8,11 @@ from statistics import median
 from typing import Any
 
 from bench.runs import Sample
-from bench.workloads import Goal, Target, Workload
+from bench.workloads import Goal, Metric, Target, Workload
 
 FIGURES = (
     "rate", "memory", "cpu_per_request", "server_busy", "process_busy", "load_busy", "never_served",
+    "balance", "per_wakeup",
 )  # fmt: skip
 FULL = 0.9  # of a CPU: a process that uses more of one has hardly anything left to give
 CONFIDENCE = 0.95
@@ -35,10 +36,21 @@ def of(workload: Workload, samples: dict[str, list[Sample]], offered: float) -> 
     return {
         "service": workload.service,
         "what": workload.what,
+        "outline": outline(workload),
         "connections": workload.connections,
         "offered": round(offered, 1),
         "servers": servers,
         "goals": [outcome(workload, goal, samples) for goal in workload.goals],
+    }
+
+
+def outline(workload: Workload) -> dict[str, Any]:
+    """Return what is measured of whom: results with another outline are of something else."""
+    return {
+        "what": workload.what,
+        "servers": [target.name for target in workload.targets],
+        "figures": [*FIGURES],
+        "goals": [[goal.metric, goal.bound, goal.server, *goal.peers] for goal in workload.goals],
     }
 
 
@@ -59,9 +71,10 @@ def busy(workload: Workload, figures: dict[str, Any], cpus: int) -> str:
 
     A server may have more than one process, and then use more than one CPU. The load for RPC is a
     process for each client; it is in the way where the two have used up the CPUs of the machine
-    before the server was busy. A single client and its server alternate on one CPU.
+    before the server was busy. A single client and its server alternate on one CPU, and so do
+    bursts and their answers.
     """
-    if workload.connections == 1:
+    if workload.alternates:
         return "alternating"
     used, load_used = figures["server_busy"], figures["load_busy"]
     server = figures["process_busy"] >= FULL or used >= FULL * cpus
@@ -83,15 +96,23 @@ def outcome(workload: Workload, goal: Goal, samples: dict[str, list[Sample]]) ->
     """Return what became of a goal: `met` is None where the rounds do not decide.
 
     `value` is the median of the rounds' ratios, which are of samples of the same round, and
-    `interval` contains it with 95 % confidence. What should never happen is decided by the worst
-    round.
+    `interval` contains it with 95 % confidence. Without peers both are of the figures themselves.
+    What should never happen is decided by the worst round.
     """
     server = goal.server or workload.default
     own = samples[server]
-    found: dict[str, Any] = {"metric": goal.metric, "bound": goal.bound, "rounds": len(own)}
+    found: dict[str, Any] = {
+        "metric": goal.metric, "bound": goal.bound, "rounds": len(own), "server": server,
+    }  # fmt: skip
     if goal.metric == "never_served":
         value = max(sample.never_served for sample in own)
         return {**found, "value": value, "met": meets(goal, value)}
+    if not goal.peers:
+        values = [figure(sample, goal.metric) for sample in own]
+        within = interval(values)
+        return {
+            **found, "value": median(values), "interval": within, "met": verdict(goal, within),
+        }  # fmt: skip
     figures = {
         name: [figure(sample, goal.metric) for sample in samples[name]] for name in goal.peers
     }
@@ -99,15 +120,18 @@ def outcome(workload: Workload, goal: Goal, samples: dict[str, list[Sample]]) ->
     peer = best(goal.peers, key=lambda name: median(figures[name]))
     # A server that other goals are about as well may have more rounds than its peer.
     pairs = list(zip(own, samples[peer], strict=False))
-    ratios = [figure(mine, goal.metric) / figure(other, goal.metric) for mine, other in pairs]
     # In short loops the kernel may have counted no CPU time at all.
+    ratios = [
+        figure(mine, goal.metric) / figure(other, goal.metric)
+        for mine, other in pairs
+        if figure(other, goal.metric)
+    ]
     cpu = [a.cpu_per_request / b.cpu_per_request for a, b in pairs if b.cpu_per_request]
     within = interval(ratios)
     return {
         **found,
-        "server": server,
         "peer": peer,
-        "value": median(ratios),
+        "value": median(ratios) if ratios else 0.0,
         "rounds": len(ratios),
         "interval": within,
         "cpu": median(cpu) if cpu else None,
@@ -142,6 +166,14 @@ def meets(goal: Goal, value: float) -> bool:
     return value >= goal.bound if goal.metric == "rate" else value <= goal.bound
 
 
-def figure(sample: Sample, metric: str) -> float:
-    """Return what a goal compares: requests a second, or microseconds."""
-    return sample.rate if metric == "rate" else sample.latency[metric]
+def figure(sample: Sample, metric: Metric) -> float:
+    """Return what a goal is about: requests a second, microseconds, or a ratio of workers."""
+    match metric:
+        case "rate":
+            return sample.rate
+        case "cpu":
+            return sample.cpu_per_request
+        case "balance":
+            return sample.balance
+        case _:
+            return sample.latency[metric]

@@ -2,6 +2,9 @@
 
     python -m bench.rpc_load ours 127.0.0.1 17000 --call add --clients 16 --seconds 3
 
+A call is `add`, or an echo of a number of bytes, or `connect`: that is a new connection with an
+echo of one byte, which shows what the first call costs after the handshake.
+
 Every client is a process: in one interpreter they would wait for each other. All are connected
 and warmed up before the clock starts. In a closed loop each calls again as soon as it is
 answered. With --rate the loop is open: calls are due at fixed times, and their latency counts
@@ -26,13 +29,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
 from pathlib import Path
 from typing import Any
 
 from bench.peers import rpc
+from clients.options import parsed
 
 WARM_UP_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # for the calls under way when the time is up
@@ -76,7 +80,7 @@ class Load:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.connect: Connect = importlib.import_module(f"{rpc.__name__}.{options.client}").connect
-        self.data = os.urandom(options.size)
+        self.data = os.urandom(int(options.call)) if options.call.isdecimal() else b"x"
         rate = options.rate / options.clients if options.rate else FASTEST
         self.notes = [Notes(math.ceil(rate * options.seconds)) for _ in range(options.clients)]
         self.ready, self.done, self.go = fork.Semaphore(0), fork.Semaphore(0), fork.Event()
@@ -119,19 +123,32 @@ class Load:
         Path("/proc/self/timerslack_ns").write_text("1")
         notes = self.notes[number]
         try:
-            with self.connect((self.options.host, self.options.port)) as functions:
-                self.call(functions, notes, number)
+            with self.ready_to_call((self.options.host, self.options.port)) as right:
+                self.call(right, notes, number)
         except Exception as error:  # noqa: BLE001 - whatever a package raises
             notes.totals.errors += 1
             sys.exit(f"client {number}: {type(error).__name__}: {error}")
 
-    def call(self, functions: rpc.Functions, notes: Notes, client: int) -> None:
-        """Warm up, make the calls when the clock has started, and wait to be killed."""
-        add, echo = functions
-        data, totals, answered = self.data, notes.totals, notes.answered
-        right: Callable[[], bool] = (
-            (lambda: add(2, 3) == 5) if self.options.call == "add" else (lambda: echo(data) == data)
-        )
+    @contextmanager
+    def ready_to_call(self, address: tuple[str, int]) -> Iterator[Callable[[], bool]]:
+        """Lend a function that makes a call and returns whether the answer was right."""
+        if self.options.call == "connect":
+
+            def connect_and_echo() -> bool:
+                with self.connect(address) as (_, echo):
+                    return echo(self.data) == self.data
+
+            yield connect_and_echo
+            return
+        with self.connect(address) as (add, echo):
+            if self.options.call == "add":
+                yield lambda: add(2, 3) == 5
+            else:
+                yield lambda: echo(self.data) == self.data
+
+    def call(self, right: Callable[[], bool], notes: Notes, client: int) -> None:
+        """Warm up, call `right` when the clock has started, and wait to be killed."""
+        totals, answered = notes.totals, notes.answered
         right()  # however long the first one takes
         totals.served = 1
         warm = time.monotonic() + WARM_UP_SECONDS
@@ -219,6 +236,13 @@ def awaited(clients: Sequence[BaseProcess], semaphore: Semaphore, deadline: floa
     return count
 
 
+def known_call(text: str) -> str:
+    """Return `text`, if it is a call that there is."""
+    if text not in ("add", "connect") and not text.isdecimal():
+        raise ValueError
+    return text
+
+
 def main() -> None:
     """Run the load that the command line asks for."""
     peers = sorted(module.name for module in pkgutil.iter_modules(rpc.__path__))
@@ -226,7 +250,9 @@ def main() -> None:
     parser.add_argument("client", choices=peers, help="one of: " + ", ".join(peers))
     parser.add_argument("host")
     parser.add_argument("port", type=int)
-    parser.add_argument("--call", choices=("add", "echo"), default="add")
+    parser.add_argument(
+        "--call", type=parsed("add, connect or a number of bytes", known_call), default="add"
+    )
     parser.add_argument("--clients", type=int, default=1, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S")
     parser.add_argument(
@@ -239,7 +265,6 @@ def main() -> None:
         metavar="S",
         help="how long to wait for the first answers",
     )
-    parser.add_argument("--size", type=int, default=2**20, metavar="BYTES", help="of an echo")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

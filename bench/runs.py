@@ -1,14 +1,15 @@
 """One run: a server is started, loaded in a closed and in an open loop, looked at and stopped.
 
-Server and load run where the kernel puts them, as they do elsewhere. With a single client they
-share one CPU: only one of them has something to do at a time, and on two CPUs most of what is
-measured would be how the machine wakes up an idle one.
+Server and load run where the kernel puts them, as they do elsewhere. Where they alternate, with a
+single client or with bursts, they share one CPU: only one of them has something to do at a time,
+and on two CPUs most of what is measured would be how the machine wakes up an idle one.
 """
 
 import ctypes
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ MIB = 1024 * 1024
 PATIENCE = 15.0  # seconds that a load waits for the first right answer
 GRACE = 30.0  # seconds that it may take beyond its time and its patience
 LIBC = ctypes.CDLL(None)
+COUNTER = struct.Struct("@l")
 
 
 @dataclass
@@ -38,6 +40,9 @@ class Sample:
     `latency` is in microseconds, of the open loop, `memory` in MiB, `cpu_per_request` the server's
     CPU time in microseconds. `server_busy` and `load_busy` say how many CPUs each of them used in
     the closed loop, and `process_busy` what the busiest process of the server used of that.
+    `balance` is the CPU time of the busiest of several workers, divided by that of the least busy
+    one; 0 without workers. `per_wakeup` is the number of requests for which epoll woke the server
+    up, on average; 0 for one that does not use epoll.
     """
 
     rate: float
@@ -51,17 +56,32 @@ class Sample:
     server_busy: float
     process_busy: float
     load_busy: float
+    balance: float
+    per_wakeup: float
+
+
+@dataclass
+class Usage:
+    """What a server has used so far: CPU seconds of its processes, and how often it woke up."""
+
+    cpu: dict[int, float]
+    wakeups: int
 
 
 @contextmanager
 def cpus_for(workload: Workload) -> Iterator[None]:
     """Have what is started in here run on the CPUs for `workload`."""
-    usable = os.sched_getaffinity(0)
-    if workload.connections == 1:
+    usable, policy = os.sched_getaffinity(0), os.sched_getscheduler(0)
+    if workload.alternates:
         os.sched_setaffinity(0, {min(usable)})
+    if workload.bursts:
+        # Otherwise the first request of a burst wakes up the server, and the kernel has that run in
+        # place of the load, which has not sent the others yet (sched(7)).
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     try:
         yield
     finally:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
         os.sched_setaffinity(0, usable)
 
 
@@ -70,9 +90,12 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
     """Run a server, with fresh data."""
     for file in BUILD.glob("kv.sqlite3*"):
         file.unlink()
+    (BUILD / "wakeups").write_bytes(COUNTER.pack(0))
     environment = {
         "WIRELAB_PORT": "0",
         "WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey"),
+        "LD_PRELOAD": str(BUILD / "wakeups.so"),
+        "BENCH_WAKEUPS": str(BUILD / "wakeups"),
         **target.environment,
     }
     log = BUILD / "server.log"
@@ -95,11 +118,11 @@ def measure(workload: Workload, target: Target, seconds: float, offered: float) 
         with cpus_for(workload), running(target) as (process, where):
             if workload.prepare:
                 workload.prepare(where)
-            before: dict[int, float] = {}
+            at_start: list[Usage] = []
             with loading(
-                workload, target, where, seconds, 0, lambda: before.update(cpu_seconds(process))
+                workload, target, where, seconds, 0, lambda: at_start.append(usage(process))
             ) as closed:
-                after = cpu_seconds(process)
+                after = usage(process)
                 resident = memory(process)
             if not closed["requests"] or closed["wrong"] >= closed["answered"]:
                 raise LabError(f"no right answer in {seconds:g} s:\n{tail('load')}{tail('server')}")
@@ -108,8 +131,10 @@ def measure(workload: Workload, target: Target, seconds: float, offered: float) 
                 pass
     except LabError as error:
         raise LabError(f"{workload.name}: {target.name}: {error}") from None
-    used = [spent - before.get(pid, 0.0) for pid, spent in after.items()]
-    total = sum(after.values()) - sum(before.values())
+    (before,) = at_start
+    used = {pid: spent - before.cpu.get(pid, 0.0) for pid, spent in after.cpu.items()}
+    total = sum(after.cpu.values()) - sum(before.cpu.values())
+    wakeups = after.wakeups - before.wakeups
     rate_per_answer = closed["rate"] / closed["answered"]
     return Sample(
         rate=closed["rate"],
@@ -121,8 +146,10 @@ def measure(workload: Workload, target: Target, seconds: float, offered: float) 
         memory=resident,
         cpu_per_request=1e6 * total / closed["answered"],
         server_busy=total * rate_per_answer,
-        process_busy=max(used) * rate_per_answer,
+        process_busy=max(used.values()) * rate_per_answer,
         load_busy=closed["cpu_seconds"] / closed["seconds"],
+        balance=balance([spent for pid, spent in used.items() if pid != process.pid]),
+        per_wakeup=closed["answered"] / wakeups if wakeups else 0.0,
     )
 
 
@@ -193,8 +220,19 @@ def load_command(
     return [
         str(BUILD / "load"), workload.load, where.host, str(where.port), str(workload.connections),
         str(BUILD / workload.request) if workload.load == "http" else workload.request,
-        str(seconds), str(rate), str(PATIENCE),
+        str(seconds), str(rate), str(PATIENCE), str(int(workload.bursts)),
     ]  # fmt: skip
+
+
+def usage(process: psutil.Process) -> Usage:
+    """Return what a server has used so far."""
+    (wakeups,) = COUNTER.unpack((BUILD / "wakeups").read_bytes())
+    return Usage(cpu_seconds(process), wakeups)
+
+
+def balance(used: list[float]) -> float:
+    """Return the ratio of the most to the least that workers used; 0 if they are not several."""
+    return max(used) / max(min(used), 1e-9) if len(used) > 1 else 0.0
 
 
 def tree(process: psutil.Process) -> list[psutil.Process]:

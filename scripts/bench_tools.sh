@@ -16,7 +16,7 @@ install_packages() {
 
 compile() {
     mkdir -p build/bench
-    gcc -O2 -Wall -Wextra -Werror -o "$2" "$1"
+    gcc -O2 -Wall -Wextra -Werror "${@:3}" -o "$2" "$1"
 }
 
 begin
@@ -39,3 +39,6 @@ for source in bench/load.c bench/baselines/*.c; do
         step "compiling $source" compile "$source" "$program"
     fi
 done
+if [[ ! build/bench/wakeups.so -nt bench/wakeups.c ]]; then
+    step "compiling bench/wakeups.c" compile bench/wakeups.c build/bench/wakeups.so -shared -fPIC
+fi

@@ -95,6 +95,25 @@ def test_a_server_that_answers_nothing_ends_the_run_by_name(tmp_path: Path, mark
     assert not marked(mark)
 
 
+def test_a_run_of_one_service_adds_to_the_page_of_another(tmp_path: Path, mark: str) -> None:
+    """What was measured before stays as it was, and stands in the order of the services."""
+    brief = ["--runs=1", "--limit=1", "--seconds=0.1", f"--to={tmp_path}"]
+    found = []
+    for service in ("rest", "kv", "rest"):
+        with start(service, *brief) as run:
+            output, _ = run.communicate()
+        assert run.returncode == 0, output
+        found.append(json.loads((tmp_path / "benchmark.json").read_text())["workloads"])
+    rest, both, again = found
+    assert [each["service"] for each in both] == ["rest", "kv", "kv", "kv", "kv"]
+    assert both[0] == rest[0]
+    assert both[1]["began"] > rest[0]["began"]
+    assert again[1:] == both[1:]
+    assert again[0]["began"] > both[1]["began"]
+    assert (tmp_path / "benchmark-rest.svg").exists()
+    assert not marked(mark)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("processes", [2, 3, 6], ids=["server", "load", "clients"])
 def test_an_interrupt_leaves_no_process(

@@ -36,10 +36,11 @@ def load(
     request: str = "64",
     seconds: float = 0.3,
     rate: float = 0,
+    bursts: bool = False,
 ) -> dict[str, Any]:
     """Load a server and return the report."""
     target = Target("", "default", ())
-    workload = Workload("", "", protocol, connections, request, (target,))
+    workload = Workload("", "", protocol, connections, request, (target,), bursts=bursts)
     with loading(workload, target, where, seconds, rate) as report:
         return report
 
@@ -59,6 +60,22 @@ def test_an_open_loop_asks_as_often_as_it_should() -> None:
     with running(ECHO) as server:
         report = load(server.address, rate=1000, seconds=0.5)
     assert 450 < report["requests"] <= 510
+
+
+@pytest.mark.parametrize("rate", [0, 400], ids=["closed", "open"])
+def test_bursts_are_answered_completely(rate: float) -> None:
+    """Each connection sends in each of them."""
+    with running(ECHO) as server:
+        report = load(server.address, rate=rate, bursts=True)
+    assert report["requests"] > 0
+    assert [report[fault] for fault in ("wrong", "errors", "never_served")] == [0, 0, 0]
+
+
+def test_a_burst_begins_when_all_of_the_last_one_is_answered() -> None:
+    """The bare loop answers one of four connections, so there is no second burst."""
+    with running(["python", "-m", "services.tcp_echo.raw_loop"]) as server:
+        report = load(server.address, bursts=True)
+    assert (report["requests"], report["never_served"]) == (0, 3)
 
 
 def test_changed_bytes_are_wrong() -> None:

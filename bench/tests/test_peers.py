@@ -1,6 +1,7 @@
 """Peers and baselines answer as our servers do, so that their speed can be compared."""
 
 import os
+import re
 import select
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from clients import tcp_echo, udp_time
 from clients.addresses import Address
 from clients.checks import Check
 from services.udp_time.reply import reply_to
+from tests.support.pace import until
 from tests.support.processes import Server, running
 from tests.support.sockets import receive, rest_of
 
@@ -55,10 +57,16 @@ def clock(request: pytest.FixtureRequest) -> Iterator[Address]:
 
 
 @pytest.fixture(scope="module", params=REST, ids=name)
-def hello(request: pytest.FixtureRequest) -> Iterator[Address]:
-    """Run each, and return its address."""
+def rest(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Run each."""
     with running(request.param.command) as server:
-        yield server.address
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hello(rest: Server) -> Address:
+    """Return the address of each."""
+    return rest.address
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +149,14 @@ def test_a_clock_does_not_answer_an_answer(clock: Address, request_: bytes) -> N
     """As ours: what is answered is the next request."""
     assert reply_to(request_) == b""
     assert ask(clock, request_, b"the next")[:-CTIME] == b"the next "
+
+
+def test_each_request_of_a_page_is_logged(rest: Server) -> None:
+    """As ours does, with its target and status: a line of the log costs as much as a framework."""
+    for target in ("/hello?name=Ada-1", "/hello/Ada-2"):
+        get(rest.address, target)
+        line = re.compile(rf'"GET {re.escape(target)}\??( HTTP/1.1)?" 200 ')
+        until(lambda: line.search(rest.log), f"a line for {target}")  # noqa: B023 - called here
 
 
 def get(address: Address, path: str) -> tuple[int, str, bytes]:

@@ -14,8 +14,10 @@ from bench.workloads import Target
 from clients.addresses import Address
 from tests.support.processes import Server, running
 
+RPC, ECHO = workloads.rpc()[0].targets, workloads.object_echo()[0].targets
 
-@pytest.fixture(scope="module", params=workloads.rpc()[0].targets, ids=lambda target: target.name)
+
+@pytest.fixture(scope="module", params=RPC, ids=lambda target: target.name)
 def target(request: pytest.FixtureRequest) -> Target:
     """Return each of them."""
     found: Target = request.param
@@ -26,7 +28,7 @@ def target(request: pytest.FixtureRequest) -> Target:
 def server(target: Target, key: bytes) -> Iterator[Server]:
     """Run each of them."""
     assert key
-    with running(target.command) as server:
+    with running(target.command, **target.environment) as server:
         yield server
 
 
@@ -49,7 +51,20 @@ def test_a_peer_answers_as_ours_does(target: Target, server: Server) -> None:
         assert functions.add(2, 3) == 5
 
 
-@pytest.mark.parametrize("call", ["add", "echo"])
+@pytest.mark.parametrize("target", ECHO, ids=lambda target: target.name)
+def test_a_client_of_object_echo_gets_its_bytes_back(target: Target, key: bytes) -> None:
+    """In one message or in pieces, with the first call of a connection and with later ones."""
+    assert key
+    with running(target.command) as server:
+        with connected(target, server.address) as functions:
+            for size in (1, 20_000, 262_144):
+                assert functions.echo(data := os.urandom(size)) == data
+        report = load(target.client, server.address, call="connect", seconds=0.2)
+    assert report["requests"] > 0
+    assert [report[fault] for fault in ("never_served", "wrong", "errors")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("call", ["add", "connect", "1048576"])
 def test_sixteen_clients_are_served_at_once(target: Target, server: Server, call: str) -> None:
     """None gets the answer of another."""
     report = load(target.client, server.address, call=call, clients=16, seconds=0.1)

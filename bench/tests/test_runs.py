@@ -82,6 +82,41 @@ def test_cpu_time_before_the_first_answer_is_not_a_request_s() -> None:
     assert 0 < sample.server_busy < 1.5
 
 
+EVENTED = Target("evented", "default", ("python", "-m", "services.tcp_echo.evented"))
+
+
+def test_one_connection_wakes_the_server_up_for_each_request() -> None:
+    """There is nothing else for it to do meanwhile."""
+    sample = measure(Workload("service", "", "tcp", 1, "64", ()), EVENTED, 0.2, 0)
+    assert sample.per_wakeup == pytest.approx(1, rel=0.05)
+
+
+def test_a_burst_wakes_the_server_up_once() -> None:
+    """For nearly all of its requests; and none is left out."""
+    bursts = Workload("service", "", "tcp", 32, "64", (), bursts=True)
+    sample = measure(bursts, EVENTED, 0.3, 0)
+    assert sample.per_wakeup > 24
+    assert (sample.never_served, sample.failures) == (0, 0)
+
+
+def test_a_server_without_epoll_has_no_wakeups() -> None:
+    """Nor are there workers among which it could share the load."""
+    sample = measure(workload("tcp", "64"), python(SERVER.format(start="")), 0.1, 0)
+    assert (sample.per_wakeup, sample.balance) == (0, 0)
+
+
+def test_workers_share_the_load() -> None:
+    """The ratio of the busiest to the least busy; the parent of them is none."""
+    preforked = Target(
+        "preforked", "variant", ("python", "-m", "services.tcp_echo.preforked"),
+        {"WIRELAB_WORKERS": "3"},
+    )  # fmt: skip
+    sample = measure(Workload("service", "", "tcp", 300, "64", ()), preforked, 0.3, 0)
+    assert 1 <= sample.balance < 5
+    assert runs.balance([1.0, 3.0, 2.0]) == 3
+    assert runs.balance([1.0]) == runs.balance([]) == 0
+
+
 @pytest.mark.parametrize(
     ("workload", "target"),
     [

@@ -1,5 +1,6 @@
 """What the benchmark makes of its samples: figures, goals, and how many rounds these take."""
 
+import json
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def sample(rate: float, p99: float = 100.0, **more: Any) -> Sample:
     figures: dict[str, Any] = {
         "offered": 100.0, "kept_up": True, "never_served": 0, "failures": 0, "memory": 10.0,
         "cpu_per_request": 9.0, "server_busy": 1.0, "process_busy": 1.0, "load_busy": 0.5,
+        "balance": 0.0, "per_wakeup": 1.0,
     }  # fmt: skip
     return Sample(rate=rate, latency=latency, **(figures | more))
 
@@ -127,6 +129,31 @@ def test_a_goal_shows_what_a_request_costs_beside_the_rate() -> None:
     ours = [sample(100, cpu_per_request=cost) for cost in (6, 12, 18, 6, 6, 6)]
     theirs = [sample(100, cpu_per_request=cost) for cost in (12, 24, 36, 12, 12, 12)]
     assert outcome(Goal("rate", 1.0, ("fast",)), evented=ours, fast=theirs)["cpu"] == 0.5
+
+
+def test_a_goal_may_be_about_what_a_request_costs() -> None:
+    """In CPU time, which is to be low, of a server that the line of the page names."""
+    goal = Goal("cpu", 1.1, ("evented",), "threaded")
+    for cost, met in ((9.5, True), (10.5, False)):
+        result = found(goal, threaded=[sample(100, cpu_per_request=cost)] * 6)
+        (only,) = result["goals"]
+        assert only["met"] is met
+    row = report.goal_row(result, only)
+    assert row[1:4] == ["threaded beside evented, CPU time of a request", "1.17 x", "≤ 1.1 x"]
+
+
+def test_a_goal_may_be_about_how_workers_share_the_load() -> None:
+    """The rounds decide, as for the others; there is nobody to compare with."""
+    goal = Goal("balance", 1.3, server="threaded")
+    ratios = [1.0, 1.1, 1.2, 1.2, 1.1, 1.4, 1.0, 1.1, 1.2]
+    result = found(goal, threaded=[sample(100, balance=ratio) for ratio in ratios])
+    (only,) = result["goals"]
+    assert (only["value"], only["interval"], only["met"]) == (1.1, (1.0, 1.2), True)
+    row = report.goal_row(result, only)
+    assert row[1] == "threaded, busiest worker to least busy one"
+    assert row[6:] == ["", "✓"]
+    assert outcome(goal, threaded=[sample(100, balance=1.4)] * 6)["met"] is False
+    assert outcome(goal, threaded=[sample(100, balance=1.4)] * 3)["met"] is None
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, rates: dict[str, list[float]], *options: str) -> str:
@@ -254,6 +281,108 @@ def test_servers_of_another_checkout_are_compared_with_their_namesakes(tmp_path:
     ]
 
 
+def test_servers_with_a_setting_are_compared_with_theirs(tmp_path: Path) -> None:
+    """Both on uvloop."""
+    folder = checkout(tmp_path)
+    compose = folder / "compose.yaml"
+    compose.write_text(
+        compose.read_text() + "  tcp-echo-callbacks: {command: [python, -m, elsewhere.callbacks]}\n"
+    )
+    both = next(each for each in workloads() if each.service == "tcp-echo").beside(folder)
+    own, other = (each for each in both.targets if each.name.startswith("callbacks on uvloop"))
+    assert (own.name, other.name) == ("callbacks on uvloop", "callbacks on uvloop beside")
+    assert own.environment == other.environment == {"WIRELAB_EVENT_LOOP": "uvloop"}
+    assert other.command == ("python", "-m", "elsewhere.callbacks")
+
+
+def test_in_bursts_only_those_are_measured_that_serve_all_connections() -> None:
+    """The others would never answer a burst; and there is one CPU for both sides."""
+    (bursts,) = (each for each in workloads() if each.bursts)
+    names = {target.name for target in bursts.targets}
+    assert {"evented", "callbacks", "threaded", "C"} <= names
+    assert not names & {"raw_loop", "single", "stream_handler", "prethreaded"}
+    figures = {"server_busy": 0.5, "process_busy": 0.5, "load_busy": 0.5}
+    assert results.busy(bursts, figures, cpus=2) == "alternating"
+
+
+def earlier(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Write the results of an earlier run of everything into `folder`."""
+    found = {
+        "began": "2026-01-02T03:04:05+00:00",
+        **command_line.conditions(command_line.arguments([])),
+        "unpublishable": [],
+        "workloads": [
+            {
+                **results.of(each, {target.name: [sample(100)] * 6 for target in each.targets}, 50),
+                "began": "2026-01-02T03:04:05+00:00",
+            }
+            for each in workloads()
+        ],
+        **changes,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmark.json").write_text(json.dumps(found))
+    return found
+
+
+def test_a_run_of_one_service_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for publication. The page says which ones are of another day, in tables and goals."""
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    folder = tmp_path / "docs/benchmark"
+    found = earlier(folder)
+    options = command_line.arguments(["rest", f"--to={folder}"])
+    assert command_line.unpublishable(options) == []
+    kept = command_line.kept(options)
+    assert {each["service"] for each in kept} == set(command_line.services()) - {"rest"}
+    new = [{**each, "began": "2026-05-06T07:08:09+00:00"} for each in found["workloads"]]
+    new = [each for each in new if each["service"] == "rest"]
+    both = {**found, "began": "2026-05-06T07:08:09+00:00", "workloads": [*kept, *new]}
+    page = report.page(both)
+    assert "one run (2026-05-06)" in page
+    assert "| rest: GET /hello, 64 connections |" in page
+    assert "| tcp-echo: 64 B, 64 connections. Measured on 2026-01-02. |" in page
+    dated = page.count("requests/s. Measured on 2026-01-02.\n")
+    assert dated == len(kept)
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        pytest.param([], {"machine": {"cpu": "another"}}, id="machine"),
+        pytest.param([], {"seconds": 0.1}, id="shorter loops"),
+        pytest.param(["--runs=6"], {}, id="other rounds"),
+    ],
+)
+def test_results_of_other_conditions_are_not_kept(
+    words: list[str],
+    changes: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The page would compare what cannot be compared; publication is refused."""
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    folder = tmp_path / "docs/benchmark"
+    earlier(folder, **changes)
+    assert "there are no results of tcp-echo, udp-time, kv, object-echo, rpc that" in refused(
+        capsys, "rest", *words, f"--to={folder}"
+    )
+
+
+def test_results_of_other_workloads_are_not_kept(tmp_path: Path) -> None:
+    """Those of a service of which other servers are measured by now."""
+    found = earlier(tmp_path)
+    found["workloads"][0]["outline"]["servers"].pop()
+    (tmp_path / "benchmark.json").write_text(json.dumps(found))
+    options = command_line.arguments(["rest", f"--to={tmp_path}"])
+    assert "tcp-echo" not in {each["service"] for each in command_line.kept(options)}
+    assert command_line.unpublishable(options) == [
+        "there are no results of tcp-echo that can stay beside"
+    ]
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Return the last line that a wrong command line gets."""
     with pytest.raises(SystemExit) as ended:
@@ -288,18 +417,23 @@ def test_a_wrong_option_is_named_with_its_value(
     [
         (["--seconds=0.5"], "loops of 0.5 s are too short: take 1 s"),
         (["--quick"], "loops of 0.1 s are too short: take 1 s"),
-        (["rest"], "not every server is measured"),
+        (["rest"], "there are no results of tcp-echo, "),
     ],
     ids=["short", "quick", "partial"],
 )
 def test_what_is_not_for_publication_is_kept_out_of_the_documentation(
-    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Elsewhere it is written, with the reason on the page."""
-    to = f"--to={ROOT}/docs/benchmark"
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    to = f"--to={tmp_path}/docs/benchmark"
     assert reason in refused(capsys, *words, to)
-    options = command_line.arguments(words)
-    assert reason in command_line.unpublishable(options)
+    options = command_line.arguments([*words, f"--to={tmp_path}"])
+    assert command_line.unpublishable(options)[0].startswith(reason)
     assert command_line.arguments([to]).seconds == 1
 
 

@@ -6,6 +6,8 @@ from bench.peers import programs
 from services import runtime
 from services.gunicorn_settings import threads
 
+# What ours logs; by default it leaves the query out.
+LOG = '[%(time)s] %(addr)s "%(method)s %(path)s?%(query_string)s %(protocol)s" %(status)d %(dt_ms)d'
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -13,7 +15,8 @@ def command(host: str, port: int) -> list[str]:
     """Return the command line: one worker, with as many threads as our gunicorn has."""
     return [
         sys.executable, "-m", "granian", f"--host={host}", f"--port={port}", "--interface=wsgi",
-        "--workers=1", f"--blocking-threads={threads}", "--access-log", "--log-level=warning",
+        "--workers=1", f"--blocking-threads={threads}", "--access-log", f"--access-log-fmt={LOG}",
+        "--log-level=warning",
         "services.rest.app:application",
     ]  # fmt: skip
 

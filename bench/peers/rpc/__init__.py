@@ -24,3 +24,8 @@ def add(x: int, y: int) -> int:
 def echo(data: bytes) -> bytes:
     """Return `data`."""
     return data
+
+
+def missing(x: int, y: int) -> int:
+    """Stand for `add` where a server only echoes."""
+    raise NotImplementedError

@@ -1,1 +1,0 @@
-"""Peers of udp-time."""
