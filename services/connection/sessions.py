@@ -62,14 +62,14 @@ class Sessions(Generic[Client]):
         self, answer: Answer, key: bytes, limits: Limits, clock: Clock = time.monotonic
     ) -> None:
         self.clock = clock
-        self.buffered = 0  # bytes, for all connections together
+        self.buffered = 0  # bytes, for all connections together but those that wait for room
         self._answer = answer
         self._key = key
         self._limits = limits
         self._open: dict[int, tuple[Client, Protocol]] = {}
         self._wake: dict[int, Callable[[], object]] = {}
         self._counted: dict[int, int] = {}  # what each buffered at its last update
-        self._large: dict[int, int] = {}  # the same of those with more than SMALL that do not wait
+        self._large: dict[int, int] = {}  # the same of those with more than SMALL
         self._begun = 0  # bytes, the sum of these
         self._waiting: dict[int, None] = {}  # for room, in this order
         self._progress: Progress[tuple[int, Protocol]] = Progress(STALLED, ENOUGH)
@@ -190,10 +190,12 @@ class Sessions(Generic[Client]):
         return [client for client, _ in removed]
 
     def _count(self, descriptor: int, buffered: int) -> None:
+        if descriptor in self._waiting:
+            buffered = 0  # or those that wait, if they are many, would keep each other waiting
         self.buffered += buffered - self._counted[descriptor]
         self._counted[descriptor] = buffered
         self._begun -= self._large.pop(descriptor, 0)
-        if buffered > SMALL and descriptor not in self._waiting:
+        if buffered > SMALL:
             self._large[descriptor] = buffered
             self._begun += buffered
 

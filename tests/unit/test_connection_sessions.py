@@ -284,6 +284,20 @@ def test_a_large_message_waits_until_there_is_room(sessions: Sessions[int]) -> N
     assert waiting(sessions) == [9, 10, 11]
 
 
+def test_who_waits_takes_up_no_room(sessions: Sessions[int]) -> None:
+    """Those that wait, however many, neither keep each other waiting nor have others evicted."""
+    header = frames.HEADER.pack(LARGEST)
+    many = range(1, LIMITS.max_buffered // SMALL + 3)
+    for descriptor in many:
+        protocol = opened(sessions, descriptor)
+        protocol.receive_data(header[:-1])
+        receive(sessions, descriptor, protocol.receive_size)
+    assert waiting(sessions) == [*many][1:]
+    receive(sessions, 1, 0)
+    sessions.pop_closed()
+    assert waiting(sessions) == [*many][2:]
+
+
 def test_a_small_message_waits_for_nothing(sessions: Sessions[int]) -> None:
     """Neither does one that is dropped, as it is too large."""
     announced(sessions, 1, LARGEST)
@@ -317,6 +331,9 @@ def test_little_is_received_before_there_is_room(sessions: Sessions[int]) -> Non
     receive(sessions, 1, first.receive_size)
     assert first.receive_size == SMALL
     assert first.buffered == len(first.data_to_send())
+    drain(first)
+    first.receive_data(frames.HEADER.pack(LARGEST))
+    assert first.needs
 
 
 @pytest.mark.parametrize("end", ["room", "a timeout"])
@@ -360,6 +377,8 @@ def test_who_waits_has_a_deadline_and_then_all_of_its_time(
     """From the moment that it begins to wait, and anew once there is room."""
     busy = unread(sessions, 1, LARGEST)
     first = announced(sessions, 2, LARGEST)
+    begun = opened(sessions, 5)
+    begun.receive_data(frames.HEADER.pack(LARGEST)[:1])
     second, third = (announced(sessions, each, LARGEST) for each in (3, 4))
 
     def pass_time(seconds: float, *moving: Protocol) -> None:
@@ -371,11 +390,15 @@ def test_who_waits_has_a_deadline_and_then_all_of_its_time(
                     protocol.receive_data(bytes(ENOUGH))
             wait(sessions, clock, TICK)
 
-    pass_time(LIMITS.message_timeout - 1, busy, first)
+    pass_time(LIMITS.message_timeout / 2, busy, first)
+    begun.receive_data(frames.HEADER.pack(LARGEST)[1:])
+    sessions.update(5)
+    pass_time(LIMITS.message_timeout / 2 - 1, busy, first)
     receive(sessions, 2, 0)
     sessions.pop_closed()
-    assert waiting(sessions) == [4]
+    assert waiting(sessions) == [4, 5]
     pass_time(2, busy, second)
+    assert begun.closed is None
     assert third.closed == "a message took too long to get room"
     pass_time(LIMITS.message_timeout - 3, busy, second)
     assert second.closed is None
@@ -434,7 +457,8 @@ def test_bytes_that_are_still_in_the_kernel_are_no_progress(
     assert evicted(0, 0) == []
     reader.sent(10 * ENOUGH)
     assert evicted(STALLED, 9 * ENOUGH) == []
-    assert evicted(STALLED, 9 * ENOUGH) == [1]
+    reader.sent(10 * ENOUGH)
+    assert evicted(STALLED, 19 * ENOUGH) == [1]
 
 
 def test_at_the_second_limit_who_buffers_the_most_is_evicted(sessions: Sessions[int]) -> None:
