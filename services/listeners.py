@@ -1,9 +1,12 @@
 """Listening sockets: their options, the UNIX socket, and what to do when accept fails."""
 
 import errno
+import fcntl
 import logging
 import select
 import socket
+import sys
+import termios
 import time
 from functools import partial
 from pathlib import Path
@@ -182,6 +185,15 @@ def acknowledge(client: socket.socket) -> None:
     """
     if client.family != socket.AF_UNIX:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def in_kernel(descriptor: int) -> int:
+    """Return how many bytes that were sent have not arrived: tcp(7), SIOCOUTQ; 0 if closed."""
+    try:
+        size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # the same number
+    except OSError:  # asyncio closes a socket before its coroutine is told
+        return 0
+    return int.from_bytes(size, sys.byteorder)
 
 
 def accept_failed(error: OSError) -> bool:

@@ -1,7 +1,6 @@
 """multiprocessing.connection, asyncio streams: a coroutine for each connection, in one thread.
 
-A coroutine is interrupted only at an `await` that has to wait, and at `sleep(0)`. A slow `answer`
-stalls every client.
+It is interrupted only by `sleep(0)`, and an `await` that has to wait: a slow `answer` stalls all.
 """
 
 import asyncio
@@ -9,10 +8,8 @@ from functools import partial
 from typing import NoReturn
 
 from services import event_loop, listeners, runtime
-from services.connection.protocol import Answer
+from services.connection.protocol import PART, Answer
 from services.connection.sessions import TICK, Sessions
-
-CHUNK = 256 * 1024  # bytes to receive, or to send, at a time
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
@@ -25,12 +22,12 @@ async def accept(address: runtime.Address, answer: Answer) -> NoReturn:
     sessions: Sessions[asyncio.StreamWriter] = Sessions.from_settings(answer)
     start = partial(converse, sessions=sessions)
     for listener in listeners.tcp_and_unix(address):
-        await asyncio.start_server(start, sock=listener, limit=CHUNK, backlog=listeners.MAX_ACCEPTS)
+        await asyncio.start_server(start, sock=listener, backlog=listeners.MAX_ACCEPTS)
         listener.listen(listeners.BACKLOG)
     while True:
         now = sessions.clock()
         await asyncio.sleep(TICK)  # what arrived before `now` has been received when this returns
-        sessions.check_timeouts(now)
+        sessions.check_timeouts(now, listeners.in_kernel)
         abort_closed(sessions)
 
 
@@ -43,18 +40,21 @@ async def converse(
     connection = writer.get_extra_info("socket")
     descriptor = connection.fileno()
     peer = listeners.text(writer.get_extra_info("peername"))
-    protocol = sessions.open(descriptor, writer, peer)
+    room = asyncio.Semaphore(0)
+    protocol = sessions.open(descriptor, writer, peer, room.release)
     writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has it all
     while not protocol.over:
         try:
-            if outgoing := protocol.data_to_send()[:CHUNK]:
+            if outgoing := protocol.data_to_send()[:PART]:
                 writer.write(outgoing)
                 await writer.drain()
                 protocol.sent(len(outgoing))
             elif protocol.queued:
                 protocol.resume()
+            elif protocol.needs:
+                await room.acquire()
             else:
-                protocol.receive_data(await reader.read(CHUNK))
+                protocol.receive_data(await reader.read(protocol.receive_size))
                 if not protocol.data_to_send():
                     listeners.acknowledge(connection)
         except OSError as error:

@@ -1,13 +1,12 @@
 """multiprocessing.connection, event-driven: a slow `answer` stalls all clients of its process."""
 
 import select
+from functools import partial
 from socket import socket
 
 from services import listeners, runtime, workers
-from services.connection.protocol import Answer, Protocol
+from services.connection.protocol import Answer
 from services.connection.sessions import TICK, Sessions
-
-CHUNK = 256 * 1024  # bytes to receive at a time
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
@@ -20,15 +19,13 @@ def serve(address: runtime.Address, answer: Answer) -> None:
             listener.setblocking(False)
             epoll.register(listener, select.EPOLLIN)
         while True:
-            events = epoll.poll(TICK)
-            now = sessions.clock()  # whatever arrived before is in `events`, however old those get
+            events, now = epoll.poll(TICK), sessions.clock()  # what has arrived by now is in events
             for descriptor, event in events:
                 if descriptor in listening:
                     accept(epoll, listening[descriptor], sessions)
                 else:
-                    converse(epoll, *sessions[descriptor], event)
-                    sessions.update(descriptor)
-            if sessions.check_timeouts(now):
+                    converse(epoll, sessions, descriptor, event)
+            if sessions.check_timeouts(now, listeners.in_kernel):
                 for descriptor in listening:  # one may be paused for lack of capacity
                     epoll.modify(descriptor, select.EPOLLIN)
             # Not sooner: a new connection must not get a descriptor that `events` still names.
@@ -47,25 +44,27 @@ def accept(epoll: select.epoll, listener: socket, sessions: Sessions[socket]) ->
             return
         client.setblocking(False)
         epoll.register(client, select.EPOLLOUT)  # the server speaks first: its challenge
-        sessions.open(client.fileno(), client, listeners.text(peer))
+        wake = partial(epoll.modify, client, select.EPOLLIN)
+        sessions.open(client.fileno(), client, listeners.text(peer), wake)
 
 
-def converse(epoll: select.epoll, client: socket, protocol: Protocol, event: int) -> None:
+def converse(epoll: select.epoll, sessions: Sessions[socket], descriptor: int, event: int) -> None:
     """Once all is sent, answer what is queued or else receive; send what the kernel takes."""
+    client, protocol = sessions[descriptor]
     try:
         if protocol.queued and not protocol.data_to_send():
             protocol.resume()
         elif not protocol.data_to_send():
-            protocol.receive_data(client.recv(CHUNK))
+            protocol.receive_data(b"" if protocol.needs else client.recv(protocol.receive_size))
         if outgoing := protocol.data_to_send():
             protocol.sent(client.send(outgoing))
         else:
             listeners.acknowledge(client)
-    except BlockingIOError:
-        pass
     except OSError as error:
-        protocol.close(str(error))
-    # With messages queued, EPOLLOUT comes at once: other connections are served in between.
-    wanted = select.EPOLLOUT if protocol.queued or protocol.data_to_send() else select.EPOLLIN
-    if event != wanted:
+        if not isinstance(error, BlockingIOError):
+            protocol.close(str(error))
+    sessions.update(descriptor)
+    idle = 0 if protocol.needs else select.EPOLLIN  # while it waits, only its end is reported
+    wanted = select.EPOLLOUT if protocol.queued or protocol.data_to_send() else idle
+    if event != wanted:  # EPOLLOUT comes at once: other connections are served in between
         epoll.modify(client, wanted)

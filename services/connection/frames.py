@@ -50,14 +50,15 @@ class Incoming:
         self.drops_too_large = False
         self.size = 0  # bytes received and not yet returned
         self._parts = [b""]
-        self._needed: float = HEADER.size  # bytes, before which there is nothing to do
+        # Bytes before which there is nothing to do; math.inf while a message is dropped.
+        self.needed: float = HEADER.size
         self._to_drop = 0  # bytes of a message that is too large
         self._too_large = 0, 0, b""  # its size, the limit, and its beginning
 
     @property
     def queued(self) -> bool:
         """Whether what was received already may hold another complete message."""
-        return self.size >= self._needed
+        return self.size >= self.needed
 
     def messages(self, data: bytes) -> Iterable[bytes]:
         """Add `data` to what was received, and yield the messages that are now complete.
@@ -78,11 +79,11 @@ class Incoming:
         else:
             self._parts.append(data)
         self.size += len(data)
-        if self.size < self._needed:
+        if self.size < self.needed:
             return ()
         first, *others = self._parts
         whole = HEADER.unpack_from(first)[0] + HEADER.size
-        exact = self.size == self._needed == whole > HEADER.size
+        exact = self.size == self.needed == whole > HEADER.size
         self.clear()
         if exact:  # one message and nothing else: it is copied once, without its header
             return (b"".join((first[HEADER.size :], *others)),)
@@ -90,7 +91,7 @@ class Incoming:
 
     def clear(self) -> None:
         """Drop what was received and not yet returned."""
-        self._parts, self.size, self._needed = [b""], 0, HEADER.size
+        self._parts, self.size, self.needed = [b""], 0, HEADER.size
         self._to_drop = 0
 
     def _cut(self, data: bytes) -> Iterator[bytes]:
@@ -113,7 +114,7 @@ class Incoming:
 
     def _keep(self, data: bytes, needed: float) -> Iterable[bytes]:
         """Keep the beginning of a message until `needed` bytes are there; there is none yet."""
-        self._parts, self.size, self._needed = [data], len(data), needed
+        self._parts, self.size, self.needed = [data], len(data), needed
         return ()
 
     def _over_limit(self, data: bytes, size: int) -> Iterable[bytes]:

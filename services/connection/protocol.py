@@ -2,9 +2,10 @@
 
     received bytes -> frames -> handshake, then the answer -> frames -> outgoing bytes
 
-A driver calls `receive_data` with what it has received, sends what `data_to_send` returns, and
-reports by `sent` how much of that the kernel took. It receives nothing while there is something to
-send, so a client that does not read its answers is not read from either.
+A driver calls `receive_data` with what it has received, `receive_size` bytes at once, sends what
+`data_to_send` returns, and reports by `sent` how much of that the kernel took. It receives nothing
+while there is something to send, so a client that does not read its answers is not read from
+either; and nothing while a large message waits for room.
 """
 
 import math
@@ -14,6 +15,11 @@ from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 
 from services.connection import frames, handshake
+
+CHUNK = 256 * 1024  # bytes to receive at once
+PART = 64 * 1024  # bytes to send at once, where a driver is told only when all of them are taken
+SMALL = 16 * 1024  # bytes of a message, for which no room has to be reserved
+MIN_BUFFERED = 8 * 1024 * 1024  # bytes, where the largest message is a small one
 
 Clock = Callable[[], float]
 
@@ -40,8 +46,16 @@ class Limits:
 
     @property
     def max_buffered(self) -> int:
-        """How much is buffered for all connections of a server together."""
-        return 2 * self.max_message
+        """How much is buffered for all connections together: then nothing large begins."""
+        return max(2 * self.max_message, MIN_BUFFERED)
+
+    @property
+    def max_exceeded(self) -> int:
+        """How much is buffered with what is small, and with answers that grow beyond their room.
+
+        Then connections are evicted, whatever they do.
+        """
+        return 2 * self.max_buffered
 
 
 class Protocol:
@@ -51,6 +65,10 @@ class Protocol:
     yet, the driver calls `resume` instead of receiving, once everything is sent. `closed` is None,
     or says why the connection is over: what is left to send is still sent, and then its socket is
     closed. `deadline` is a reading of `clock`, infinity for none.
+
+    A message of more than SMALL bytes waits until `reserve` is called, since all clients share the
+    memory. Meanwhile `needs` says how many bytes it and its answer need, and nothing should be
+    received: the rest of the message stays in the kernel, or with the client.
     """
 
     def __init__(
@@ -59,7 +77,11 @@ class Protocol:
         self.peer = peer
         self.closed: str | None = None
         self.authenticated = False
-        self.buffered = 0  # bytes of messages and answers; an answer until all of it is sent
+        self.buffered = 0  # bytes of messages and answers, or reserved for them
+        self.moved = 0  # bytes received and sent
+        self.needs = 0
+        self.receive_size = SMALL  # little, before it is known that there is room
+        self._reserved = 0
         self.deadline = clock() + limits.handshake_timeout
         self._answer = answer
         self._limits = limits
@@ -80,6 +102,7 @@ class Protocol:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, b"" at the end of its stream, and answer what is complete."""
         if data:
+            self.moved += len(data)
             self._take(data)
         elif not self.closed:
             self.closed = "closed by the client"
@@ -88,26 +111,35 @@ class Protocol:
         """Answer the next of the queued messages."""
         self._take(b"")
 
+    def reserve(self) -> None:
+        """Go on with a large message, which has all of its time from now: there is room for it."""
+        self._reserved, self.needs = self.needs, 0
+        self.deadline = math.inf
+        self._look_ahead()
+
     def data_to_send(self) -> bytes | memoryview:
         """Return the bytes to send, and keep them until `sent` says that the kernel has them."""
         return self._outgoing
 
     def sent(self, count: int) -> None:
-        """Drop the first `count` bytes to send."""
-        if count < len(self._outgoing):
-            self._outgoing = memoryview(self._outgoing)[count:]
-        else:
-            self._outgoing = b""
-            self.buffered = self._incoming.size
+        """Drop the first `count` bytes to send; what is buffered counts until the last is sent."""
+        self.moved += count
         if self.authenticated:
             self.deadline = math.inf
+        if count < len(self._outgoing):
+            self._outgoing = memoryview(self._outgoing)[count:]
+            return
+        self._outgoing = b""
+        self.buffered = self._incoming.size
+        if self.buffered:
+            self._look_ahead()
 
     def close(self, reason: str) -> None:
         """End the connection from our side, and drop all that is buffered for it."""
         self.closed = reason
         self._incoming.clear()
         self._outgoing = b""
-        self.buffered = 0
+        self.buffered = self.needs = self._reserved = 0
 
     def _take(self, data: bytes) -> None:
         if self.closed:  # evicted: these bytes would be taken for the start of a message
@@ -134,6 +166,20 @@ class Protocol:
             self.closed = f"{type(error).__name__}: {error}"
         self._outgoing = b"".join(replies)
         self.buffered = self._incoming.size + len(self._outgoing)
+        if self._reserved and (replies or self.closed):
+            self._reserved, self.receive_size = 0, SMALL
+        if self._incoming.size and not self._outgoing and not self.closed:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Have a large message wait for room; once that is reserved, receive just this message."""
+        size = self._incoming.needed
+        if self._reserved:
+            self.buffered = max(self._incoming.size, self._reserved)
+            self.receive_size = min(CHUNK, int(size) - self._incoming.size)
+        elif SMALL < size < math.inf and not self.needs:
+            self.needs = 2 * int(size)
+            self.deadline = math.inf  # it may wait for as long as a message may take
 
     def _shake_hands(self, message: bytes) -> Iterator[bytes]:
         try:

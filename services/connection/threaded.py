@@ -3,25 +3,21 @@
 import time
 from contextlib import suppress
 from socket import SHUT_RDWR, socket
-from threading import Thread
+from threading import Semaphore, Thread
 
 from services import listeners, runtime
-from services.connection.memory import share_freed_memory
-from services.connection.protocol import Answer
+from services.connection.protocol import PART, Answer
 from services.connection.sessions import TICK, Sessions
-
-CHUNK = 64 * 1024  # bytes to receive, or to send, at a time
 
 
 def serve(address: runtime.Address, answer: Answer) -> None:
     """Accept connections and serve each in a thread; this thread enforces the timeouts."""
-    share_freed_memory()
     sessions: Sessions[socket] = Sessions.from_settings(answer)
     for listener in listeners.tcp_and_unix(address):
         Thread(target=accept, args=(listener, sessions), daemon=True).start()
     while True:
         time.sleep(TICK)
-        sessions.check_timeouts(sessions.clock())
+        sessions.check_timeouts(sessions.clock(), listeners.in_kernel)
         wake_closed(sessions)
 
 
@@ -45,16 +41,19 @@ def accept(listener: socket, sessions: Sessions[socket]) -> None:
 def converse(client: socket, peer: str, sessions: Sessions[socket]) -> None:
     """Send, answer or receive, whichever is next, until the connection is closed."""
     descriptor = client.fileno()
-    protocol = sessions.open(descriptor, client, peer)
+    room = Semaphore(0)
+    protocol = sessions.open(descriptor, client, peer, room.release)
     with client:
         while descriptor in sessions:  # until this thread, or another one, has closed it
             try:
-                if outgoing := protocol.data_to_send()[:CHUNK]:
+                if outgoing := protocol.data_to_send()[:PART]:
                     protocol.sent(client.send(outgoing))
                 elif protocol.queued:
                     protocol.resume()
+                elif protocol.needs:
+                    room.acquire()
                 else:
-                    protocol.receive_data(client.recv(CHUNK))
+                    protocol.receive_data(client.recv(protocol.receive_size))
                     if not protocol.data_to_send():
                         listeners.acknowledge(client)
             except OSError as error:

@@ -12,6 +12,7 @@ from itertools import islice
 
 from services.http.protocol import SMALL, Protocol
 from services.http.request import HTTPError
+from services.progress import Progress
 
 MAX_BUFFERED = 8 * 1024 * 1024  # bytes, for all connections together: then nothing large begins
 MAX_BODIES = MAX_BUFFERED // 2  # bytes at which no body begins: its response needs room, too
@@ -35,7 +36,7 @@ class Sessions(dict[int, Protocol]):
         self.granted = 0  # bytes, to threads whose responses have not come yet
         self.others_wait = False  # for room: a thread does
         self._waiting: dict[int, None] = {}  # for room, in this order
-        self._progress: dict[Protocol, tuple[int, float]] = {}  # bytes moved, and since when
+        self._progress: Progress[tuple[int, Protocol]] = Progress(STALLED, SMALL)
 
     def count(self, descriptor: int) -> None:
         """Count what is buffered for a connection now: nothing, once it is closed."""
@@ -92,19 +93,12 @@ class Sessions(dict[int, Protocol]):
 
         `in_kernel` says how many bytes that were sent to a client have not arrived there yet.
         """
-        before, self._progress = self._progress, {}
-        stalled: list[int] = []
-        for each in self if self._waiting or self.others_wait else ():
-            protocol = self[each]
-            if protocol.counted <= SMALL or protocol.needs or protocol.deadline == math.inf:
-                continue
-            moved = protocol.moved - in_kernel(each)
-            then, since = before.get(protocol, (moved, now))
-            if moved >= then + SMALL:
-                then, since = moved, now
-            self._progress[protocol] = then, since
-            if now - since >= STALLED and len(stalled) < MAX_EXPIRED:
-                stalled.append(each)
+        moved = {
+            (each, protocol): protocol.moved - in_kernel(each)
+            for each, protocol in (self.items() if self._waiting or self.others_wait else ())
+            if protocol.counted > SMALL and not protocol.needs and protocol.deadline < math.inf
+        }
+        stalled = [each for each, _ in self._progress.stalled(moved, now)][:MAX_EXPIRED]
         for each in stalled:
             self._abort(each, TOO_MUCH)
         return stalled

@@ -6,13 +6,10 @@ workers based on this one handle requests between two iterations (kv/worker.py) 
 """
 
 import errno
-import fcntl
 import logging
 import os
 import select
 import socket
-import sys
-import termios
 import time
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
@@ -165,13 +162,8 @@ class Worker(base.Worker):  # type: ignore[misc]
         if self.alive:
             self._epoll.modify(self._listener, select.EPOLLIN)
         expired = self._sessions.check_timeouts(time.monotonic())
-        stalled = self._sessions.evict_stalled(time.monotonic(), self._in_kernel)
+        stalled = self._sessions.evict_stalled(time.monotonic(), listeners.in_kernel)
         for descriptor in {*expired, *stalled}:
             self._proceed(descriptor)
         if len(expired) < MAX_EXPIRED:  # otherwise there are more, for the next iteration
             self._next_check = time.monotonic() + TICK
-
-    def _in_kernel(self, descriptor: int) -> int:
-        # SIOCOUTQ of tcp(7), which is the same number: bytes sent that are not acknowledged.
-        size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-        return int.from_bytes(size, sys.byteorder)

@@ -1,4 +1,4 @@
-"""Many clients that ask for much at once, and read it."""
+"""Many clients that send or ask for much at once, and read it."""
 
 import socket
 import time
@@ -9,11 +9,15 @@ from xmlrpc.client import dumps
 
 import pytest
 
+import clients.connections
 from clients.addresses import Address
+from services import safe_pickle
+from services.connection import frames
+from services.connection.protocol import Limits
 from tests.hostile.reliability import Row
-from tests.support.drivers import safe, serving
+from tests.support.drivers import Driver, safe, serving
 from tests.support.pace import FAR
-from tests.support.sockets import connect
+from tests.support.sockets import connect, rest_of
 
 MIB = 1024 * 1024
 READERS = 200
@@ -104,3 +108,63 @@ def test_many_readers_over_http(measured: Row, what: str) -> None:
     measured.safe(f"{whole} whole, p99 {took[READERS * 99 // 100]:.1f} s; {growth / MIB:.0f} MiB")
     assert whole == READERS, log[-2000:]
     assert growth <= ALLOWED
+
+
+PART = 64 * 1024  # bytes that a slow client sends or receives at once
+LARGEST = Limits().max_message
+# Bytes of a message, how many clients send one, and the memory that the server may take, all in
+# all: to decode and answer a single one of 16 MiB takes it 115 MiB.
+OBJECTS = {"4 MiB": (4 * MIB, READERS, 128 * MIB), "16 MiB": (LARGEST, 24, 224 * MIB)}
+
+
+def echoed(peer: socket.socket, message: bytes, pause: float = 0.0) -> int:
+    """Send a message and read its answer, with a pause after each part; return the bytes read."""
+    for start in range(0, len(message), PART if pause else len(message)):
+        peer.sendall(message[start : start + PART] if pause else message)
+        time.sleep(pause)
+    missing = frames.HEADER.size
+    size = 0
+    while size < missing and (part := peer.recv(min(PART, missing - size))):
+        if not size:
+            missing += frames.HEADER.unpack_from(part)[0]
+        size += len(part)
+        time.sleep(pause)
+    return size
+
+
+@pytest.mark.parametrize("driver", safe("object-echo", "rpc"), ids=str)
+@pytest.mark.parametrize("what", OBJECTS)
+def test_many_large_objects(driver: Driver, measured: Row, key: bytes, what: str) -> None:
+    """All get back a large object, also a slow one; who stalls with all of the room is closed."""
+    size, count, allowed = OBJECTS[what]
+    count = round(count * driver.scale)
+    data = bytes(size - 100)
+    value: object = data if driver.service == "object-echo" else ("echo", (data,), {})
+    message = frames.encode(safe_pickle.dumps(value))
+    took: list[float] = []
+
+    def ask(pause: float) -> int:
+        with clients.connections.connect(server.address, key, FAR) as peer:
+            began = time.monotonic()
+            received = echoed(peer, message, pause)
+            took.append(time.monotonic() - began)
+            return received
+
+    with (
+        serving(driver) as server,
+        clients.connections.connect(server.address, key, FAR) as half,
+        clients.connections.connect(server.address, key, FAR) as deaf,
+        ThreadPoolExecutor(count + 1) as threads,
+    ):
+        half.sendall(frames.HEADER.pack(LARGEST) + bytes(PART))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.sendall(message)
+        answers = list(threads.map(ask, [0.01, *count * [0.0]]))
+        memory, log = server.peak, server.log
+        assert rest_of(half) == b""
+    whole = sum(answer > len(data) for answer in answers)
+    took.sort()
+    measured.limit(f"all {count + 1} whole; {allowed // MIB} MiB")
+    measured.safe(f"{whole} whole, p99 {took[len(took) * 99 // 100]:.1f} s; {memory / MIB:.0f} MiB")
+    assert whole == count + 1, log[-2000:]
+    assert memory <= allowed

@@ -3,6 +3,7 @@
 import pickle
 import re
 import resource
+import select
 import socket
 import struct
 import threading
@@ -38,6 +39,7 @@ MAX_MEMORY = 128 * MIB
 IDLE = 0.1  # of a core, more than without the attack
 RECOVERY = 2.0  # seconds
 COLLISION = 0.5  # seconds
+EVICTED = "evicted: no progress"  # in the log
 # The beginning of an answer to the server's challenge: bytes that fit are to follow, one by one.
 SLOW = Behavior(frames.HEADER.pack(40) + b"{sha256}", b"x")
 
@@ -246,6 +248,26 @@ def send(peer: socket.socket, data: bytes) -> None:
         peer.sendall(data)
 
 
+def send_at_once(peers: list[socket.socket], data: bytes, server: Server) -> None:
+    """Have all peers send `data` until the server has taken all of it, or has evicted some."""
+    missing = {peer.fileno(): (peer, memoryview(data)) for peer in peers}
+    with select.epoll() as epoll:
+        for descriptor, (peer, _) in missing.items():
+            peer.setblocking(False)
+            epoll.register(descriptor, select.EPOLLOUT)
+        deadline = time.monotonic() + FAR
+        while missing and EVICTED not in server.log:
+            assert time.monotonic() < deadline
+            for descriptor, _ in epoll.poll(0.1):
+                peer, rest = missing.pop(descriptor)
+                with suppress(OSError):
+                    rest = rest[peer.send(rest[:MIB]) :]
+                    missing[descriptor] = peer, rest
+                if not rest or descriptor not in missing:
+                    missing.pop(descriptor, None)
+                    epoll.unregister(descriptor)
+
+
 @each_with_many
 def test_greedy_peers(driver: Driver, measured: Row, key: bytes) -> None:
     """50 peers with the key that each send 16 MiB but for one byte are not all buffered."""
@@ -256,8 +278,10 @@ def test_greedy_peers(driver: Driver, measured: Row, key: bytes) -> None:
         well_behaved(driver.service, server.address) as served,
         ExitStack() as stack,
     ):
-        for _ in range(count):
-            send(authenticated(server, key, stack), message)
+        peers = [authenticated(server, key, stack) for _ in range(count)]
+        send_at_once(peers, message, server)
+        if driver.safe:
+            until(lambda: EVICTED in server.log, "those that stall are evicted")
         memory = server.peak
     figures = f"{served.outcome}; {memory / MIB:.0f} MiB"
     if driver.safe:
@@ -281,10 +305,12 @@ def test_slow_readers(driver: Driver, measured: Row, key: bytes) -> None:
         ExitStack() as stack,
     ):
         before = in_kernel()
-        for _ in range(count):
-            peer = authenticated(server, key, stack)
+        peers = [authenticated(server, key, stack) for _ in range(count)]
+        for peer in peers:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            send(peer, message)
+        send_at_once(peers, message, server)
+        if driver.safe:
+            until(lambda: EVICTED in server.log, "those that stall are evicted")
         memory, kernel = server.peak, in_kernel() - before
     figures = (
         f"{served.outcome}; {memory / MIB:.0f} MiB,"

@@ -17,7 +17,7 @@ from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
-    "runtime", "listeners", "event_loop", "workers", "connection", "safe_pickle",
+    "runtime", "listeners", "event_loop", "workers", "connection", "progress", "safe_pickle",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.

@@ -16,11 +16,11 @@ import pytest
 
 from services import listeners
 from services.connection import evented
-from services.connection.frames import MAX_AT_ONCE, encode
-from services.connection.protocol import Limits
+from services.connection.frames import HEADER, MAX_AT_ONCE, encode
+from services.connection.protocol import SMALL, Limits
 from services.connection.sessions import Sessions
 from tests.support.connections import KEY, answering, authenticate
-from tests.support.sockets import LOOPBACK
+from tests.support.sockets import LOOPBACK, reset
 
 
 @pytest.fixture
@@ -68,17 +68,50 @@ def test_an_iteration_is_bounded(epoll: select.epoll, sessions: Sessions[socket.
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)
-        protocol = authenticate(sessions.open(ours.fileno(), ours, "peer"))
+        authenticate(sessions.open(ours.fileno(), ours, "peer"))
         epoll.register(ours, select.EPOLLIN)
         theirs.sendall(encode(b"x") * 3 * MAX_AT_ONCE + encode(b"y")[:-1])
         for iteration in range(1, 4):
             ((_, events),) = epoll.poll(1)
-            evented.converse(epoll, ours, protocol, events)
+            evented.converse(epoll, sessions, ours.fileno(), events)
             assert theirs.recv(64 * 1024) == encode(b"X") * MAX_AT_ONCE, iteration
         theirs.sendall(b"y")
         while ready := epoll.poll(0):
-            evented.converse(epoll, ours, protocol, ready[0][1])
+            evented.converse(epoll, sessions, *ready[0])
         assert theirs.recv(100) == encode(b"Y")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_who_waits_for_room_is_not_reported(
+    epoll: select.epoll, listener: socket.socket, sessions: Sessions[socket.socket], gone: bool
+) -> None:
+    """Though there is more to receive; until there is room, or the client is gone."""
+    largest = Limits().max_message
+    header = HEADER.pack(largest)
+    first = authenticate(sessions.open(-1, listener, "peer"))
+    first.receive_data(header)
+    sessions.update(-1)
+    with socket.create_connection(listener.getsockname()) as client:
+        evented.accept(epoll, listener, sessions)
+        ((descriptor, accepted),) = opened(sessions).items()
+        authenticate(sessions[descriptor][1])
+        epoll.modify(accepted, select.EPOLLIN)
+        client.sendall(header + bytes(3 * SMALL))
+        evented.converse(epoll, sessions, *epoll.poll(1)[0])
+        assert sessions[descriptor][1].buffered == SMALL
+        assert not epoll.poll(0.1)
+        if gone:
+            reset(client)
+            evented.converse(epoll, sessions, *epoll.poll(1)[0])
+            assert sessions[descriptor][1].closed
+        else:
+            first.close("gone")
+            sessions.update(-1)
+            ((descriptor, events),) = epoll.poll(1)
+            evented.converse(epoll, sessions, descriptor, events)
+            assert sessions[descriptor][1].moved > 3 * SMALL
+            assert events == select.EPOLLIN
+    accepted.close()
 
 
 def test_a_silent_client_is_not_reported_again(
@@ -88,7 +121,7 @@ def test_a_silent_client_is_not_reported_again(
     with socket.create_connection(listener.getsockname()) as client:
         evented.accept(epoll, listener, sessions)
         ((descriptor, events),) = (each for each in epoll.poll(1) if each[0] in sessions)
-        evented.converse(epoll, *sessions[descriptor], events)
+        evented.converse(epoll, sessions, descriptor, events)
         assert b"#CHALLENGE#" in client.recv(100)
         assert not epoll.poll(0)
         client.send(b"\0")

@@ -9,8 +9,16 @@ from scripts.stack import ROOT
 from services import runtime
 from services.connection import frames
 from services.connection.handshake import WELCOME
-from services.connection.protocol import Limits, Protocol
-from services.connection.sessions import TICK, Sessions, limits_from_settings, message_size
+from services.connection.protocol import CHUNK, SMALL, Limits, Protocol
+from services.connection.sessions import (
+    ENOUGH,
+    MAX_WAITING,
+    STALLED,
+    TICK,
+    Sessions,
+    limits_from_settings,
+    message_size,
+)
 from tests.support.connections import (
     KEY,
     answering,
@@ -20,7 +28,9 @@ from tests.support.connections import (
     messages,
 )
 
-LIMITS = Limits(handshake_timeout=5.0, message_timeout=30.0, max_message=10_000)
+MIB = 1024 * 1024
+LIMITS = Limits(handshake_timeout=5.0, message_timeout=30.0, max_message=4 * MIB)
+LARGEST = LIMITS.max_message
 
 
 class Clock:
@@ -224,33 +234,243 @@ def test_an_update_of_a_connection_that_is_gone_is_nothing(sessions: Sessions[in
     assert sessions.pop_closed() == []
 
 
-def buffer(sessions: Sessions[int], descriptor: int, size: int) -> Protocol:
-    """Open a connection that has received `size` bytes of a longer message."""
+def announced(sessions: Sessions[int], descriptor: int, size: int) -> Protocol:
+    """Open a connection that has sent the first half of SMALL bytes of a message."""
     protocol = opened(sessions, descriptor)
-    protocol.receive_data(frames.encode(bytes(LIMITS.max_message))[:size])
+    protocol.receive_data(frames.encode(bytes(size))[: SMALL // 2])
     sessions.update(descriptor)
     return protocol
 
 
-def test_who_buffers_the_most_is_evicted_first(sessions: Sessions[int]) -> None:
-    """Then the next one, until the rest fits into what all may buffer together."""
-    for descriptor, size in ((1, 1000), (2, 9000), (3, 2000), (4, 8000)):
-        buffer(sessions, descriptor, size)
-    assert (sessions.buffered, sessions.pop_closed()) == (20_000, [])
-    buffer(sessions, 5, 1)
-    assert (sessions.buffered, sessions.pop_closed()) == (11_001, [2])
-    buffer(sessions, 2, 9_500)
-    assert (sessions.buffered, sessions.pop_closed()) == (11_001, [2])
-    assert [each for each in range(9) if each in sessions] == [1, 3, 4, 5]
+def receive(sessions: Sessions[int], descriptor: int, size: int) -> None:
+    """Receive the next bytes of a message."""
+    sessions[descriptor][1].receive_data(bytes(size))
+    sessions.update(descriptor)
 
 
-def test_an_evicted_connection_frees_its_memory_at_once(sessions: Sessions[int]) -> None:
-    """Not when its socket is closed, which is up to the driver."""
-    evicted = buffer(sessions, 1, 9_999)
-    buffer(sessions, 2, 9_998)
-    buffer(sessions, 3, 9_000)
-    assert evicted.buffered == 0
-    assert evicted.closed == "evicted, with 9999 bytes buffered"
+def send(sessions: Sessions[int], descriptor: int) -> None:
+    """Send all that there is to send."""
+    drain(sessions[descriptor][1])
+    sessions.update(descriptor)
+
+
+def unread(sessions: Sessions[int], descriptor: int, size: int) -> Protocol:
+    """Open a connection with an answer of `size` bytes to send, to a message that was as long."""
+    protocol = opened(sessions, descriptor)
+    protocol.receive_data(frames.encode(bytes(size - frames.HEADER.size)))
+    sessions.update(descriptor)
+    return protocol
+
+
+def waiting(sessions: Sessions[int]) -> list[int]:
+    """Return those that wait for room."""
+    return [each for each in range(2000) if each in sessions and sessions[each][1].needs]
+
+
+def test_a_large_message_waits_until_there_is_room(sessions: Sessions[int]) -> None:
+    """For it and its answer; in their order, and who comes later overtakes nobody."""
+    for descriptor in range(1, 11):
+        announced(sessions, descriptor, MIB - frames.HEADER.size)
+    assert waiting(sessions) == [5, 6, 7, 8, 9, 10]
+    receive(sessions, 2, MIB - SMALL // 2)  # its answer is there: half as much as was reserved
+    assert waiting(sessions) == [5, 6, 7, 8, 9, 10]
+    announced(sessions, 11, SMALL + 1)
+    assert waiting(sessions) == [5, 6, 7, 8, 9, 10, 11]
+    send(sessions, 2)
+    assert waiting(sessions) == [6, 7, 8, 9, 10, 11]
+    for gone in (7, 3, 4):
+        receive(sessions, gone, 0)
+    assert sorted(sessions.pop_closed()) == [3, 4, 7]
+    assert waiting(sessions) == [9, 10, 11]
+
+
+def test_who_waits_takes_up_no_room(sessions: Sessions[int]) -> None:
+    """Those that wait, however many, neither keep each other waiting nor have others evicted."""
+    header = frames.HEADER.pack(LARGEST)
+    many = range(1, LIMITS.max_buffered // SMALL + 3)
+    for descriptor in many:
+        protocol = opened(sessions, descriptor)
+        protocol.receive_data(header[:-1])
+        receive(sessions, descriptor, protocol.receive_size)
+    assert waiting(sessions) == [*many][1:]
+    receive(sessions, 1, 0)
+    sessions.pop_closed()
+    assert waiting(sessions) == [*many][2:]
+
+
+def test_a_small_message_waits_for_nothing(sessions: Sessions[int]) -> None:
+    """Neither does one that is dropped, as it is too large."""
+    announced(sessions, 1, LARGEST)
+    announced(sessions, 2, LARGEST)
+    assert announced(sessions, 3, SMALL - frames.HEADER.size).needs == 0
+    assert announced(sessions, 4, LARGEST + 1).needs == 0
+    assert waiting(sessions) == [2]
+
+
+@pytest.mark.parametrize("first", [LARGEST // 2, LARGEST])
+def test_a_message_of_the_largest_size_has_its_turn(sessions: Sessions[int], first: int) -> None:
+    """It and its answer need all of the room, and half is enough to begin."""
+    for descriptor in (1, 2):
+        unread(sessions, descriptor, first)
+    announced(sessions, 3, LARGEST)
+    assert waiting(sessions) == ([3] if first == LARGEST else [])
+    send(sessions, 1)
+    assert waiting(sessions) == []
+
+
+def test_little_is_received_before_there_is_room(sessions: Sessions[int]) -> None:
+    """And then no more than this message, so that what is reserved is enough."""
+    assert opened(sessions, 9).receive_size == SMALL
+    first = announced(sessions, 1, LARGEST)
+    second = announced(sessions, 2, LARGEST)
+    assert (first.receive_size, second.receive_size) == (CHUNK, SMALL)
+    assert first.buffered == first.moved - second.moved + 2 * (LARGEST + frames.HEADER.size)
+    assert second.buffered == SMALL // 2
+    receive(sessions, 1, LARGEST - SMALL // 2 - 100)
+    assert first.receive_size == 100 + frames.HEADER.size
+    receive(sessions, 1, first.receive_size)
+    assert first.receive_size == SMALL
+    assert first.buffered == len(first.data_to_send())
+    drain(first)
+    first.receive_data(frames.HEADER.pack(LARGEST))
+    assert first.needs
+
+
+@pytest.mark.parametrize("end", ["room", "a timeout"])
+def test_who_waits_is_woken(sessions: Sessions[int], clock: Clock, end: str) -> None:
+    """Its driver waits for that, and for nothing else."""
+    woken: list[int] = []
+    announced(sessions, 1, LARGEST)
+    authenticate(sessions.open(2, 2, "peer", lambda: woken.append(2)))
+    sessions[2][1].receive_data(frames.HEADER.pack(LARGEST))
+    sessions.update(2)
+    assert (waiting(sessions), woken) == ([2], [])
+    if end == "room":
+        receive(sessions, 1, 0)
+        assert sessions.pop_closed() == [1]
+    else:
+        wait(sessions, clock, 0)
+        sessions[1][1].receive_data(bytes(ENOUGH))
+        wait(sessions, clock, LIMITS.message_timeout + TICK)
+    assert (waiting(sessions), woken) == ([], [2])
+
+
+def test_a_message_behind_an_answer_waits_once_that_is_sent(sessions: Sessions[int]) -> None:
+    """Also where as much is buffered for it as was for the message before."""
+    announced(sessions, 1, LARGEST)
+    protocol = opened(sessions, 2)
+    protocol.receive_data(frames.encode(b"x" * 96)[:50])
+    sessions.update(2)
+    protocol.receive_data(frames.encode(b"x" * 96)[50:] + frames.encode(bytes(LARGEST))[:50])
+    assert protocol.needs == 0
+    assert messages(drain(protocol)) == [b"X" * 96]
+    sessions.update(2)
+    assert (protocol.buffered, waiting(sessions)) == (50, [2])
+    receive(sessions, 1, 0)
+    sessions.pop_closed()
+    assert waiting(sessions) == []
+
+
+def test_who_waits_has_a_deadline_and_then_all_of_its_time(
+    sessions: Sessions[int], clock: Clock
+) -> None:
+    """From the moment that it begins to wait, and anew once there is room."""
+    busy = unread(sessions, 1, LARGEST)
+    first = announced(sessions, 2, LARGEST)
+    begun = opened(sessions, 5)
+    begun.receive_data(frames.HEADER.pack(LARGEST)[:1])
+    second, third = (announced(sessions, each, LARGEST) for each in (3, 4))
+
+    def pass_time(seconds: float, *moving: Protocol) -> None:
+        for _ in range(int(seconds / TICK)):
+            for protocol in moving:
+                if protocol.data_to_send():
+                    protocol.sent(ENOUGH)
+                else:
+                    protocol.receive_data(bytes(ENOUGH))
+            wait(sessions, clock, TICK)
+
+    pass_time(LIMITS.message_timeout / 2, busy, first)
+    begun.receive_data(frames.HEADER.pack(LARGEST)[1:])
+    sessions.update(5)
+    pass_time(LIMITS.message_timeout / 2 - 1, busy, first)
+    receive(sessions, 2, 0)
+    sessions.pop_closed()
+    assert waiting(sessions) == [4, 5]
+    pass_time(2, busy, second)
+    assert begun.closed is None
+    assert third.closed == "a message took too long to get room"
+    pass_time(LIMITS.message_timeout - 3, busy, second)
+    assert second.closed is None
+    pass_time(2, busy, second)
+    assert second.closed == "a message took too long"
+
+
+def test_not_too_many_wait_for_room(sessions: Sessions[int]) -> None:
+    """Of each the beginning of a message is in memory; the last ones are closed."""
+    announced(sessions, 0, LARGEST)
+    for descriptor in range(1, MAX_WAITING + 1):
+        announced(sessions, descriptor, LARGEST)
+    assert sessions.pop_closed() == []
+    last = announced(sessions, MAX_WAITING + 1, LARGEST)
+    assert sessions.pop_closed() == [MAX_WAITING + 1]
+    assert last.closed == "more than 1000 wait for room"
+
+
+def test_who_makes_no_progress_is_evicted_if_others_wait(
+    sessions: Sessions[int], clock: Clock
+) -> None:
+    """Neither who sends or takes some bytes, nor who has sent little."""
+    reader = unread(sessions, 1, LARGEST)
+    writer = announced(sessions, 2, LARGEST // 2 - frames.HEADER.size)
+    small = announced(sessions, 3, SMALL // 2 + 1)
+    assert [wait(sessions, clock, STALLED / 2) for _ in range(4)] == [[]] * 4  # nobody waits
+    announced(sessions, 4, LARGEST)
+    assert waiting(sessions) == [4]
+    for _ in range(4):
+        reader.sent(ENOUGH // 2)
+        writer.receive_data(bytes(ENOUGH // 2))
+        assert wait(sessions, clock, STALLED / 2) == []
+    reader.sent(ENOUGH)
+    assert wait(sessions, clock, STALLED) == [2]
+    assert writer.closed == "evicted: no progress in 2 s, and others wait"
+    assert waiting(sessions) == []
+    announced(sessions, 5, LARGEST)
+    assert wait(sessions, clock, STALLED) == [1]
+    assert (reader.closed, small.closed) == (writer.closed, None)
+
+
+def test_bytes_that_are_still_in_the_kernel_are_no_progress(
+    sessions: Sessions[int], clock: Clock
+) -> None:
+    """A client that reads nothing lets the kernel take some, and acknowledges nothing."""
+    reader = unread(sessions, 1, LARGEST)
+    writer = announced(sessions, 2, LARGEST)
+    announced(sessions, 3, LARGEST)
+
+    def evicted(seconds: float, in_kernel: int) -> list[int]:
+        writer.receive_data(bytes(ENOUGH))
+        clock.now += seconds
+        sessions.check_timeouts(clock.now, {1: in_kernel, 2: 0}.__getitem__)
+        return sessions.pop_closed()
+
+    assert evicted(0, 0) == []
+    reader.sent(10 * ENOUGH)
+    assert evicted(STALLED, 9 * ENOUGH) == []
+    reader.sent(10 * ENOUGH)
+    assert evicted(STALLED, 19 * ENOUGH) == [1]
+
+
+def test_at_the_second_limit_who_buffers_the_most_is_evicted(sessions: Sessions[int]) -> None:
+    """Messages that came all at once, say, or answers larger than their messages."""
+    kept = [unread(sessions, descriptor, LARGEST - descriptor) for descriptor in (3, 2, 4)]
+    evicted = unread(sessions, 1, LARGEST)
+    assert (sessions.buffered, sessions.pop_closed()) == (LIMITS.max_exceeded - 9, [])
+    unread(sessions, 5, 10)
+    assert (sessions.buffered, sessions.pop_closed()) == (3 * LARGEST + 1, [1])
+    assert evicted.closed == f"evicted, with {LARGEST} bytes buffered"
+    assert evicted.buffered == 0  # at once, and not when its socket is closed
+    assert all(protocol.closed is None for protocol in kept)
 
 
 def test_answers_count_as_long_as_they_are_not_sent(sessions: Sessions[int]) -> None:
