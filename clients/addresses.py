@@ -1,8 +1,13 @@
-"""Where each service is: `WIRELAB_<SERVICE>_ADDRESS` as `host:port`, by default on loopback."""
+"""Where each service is: `WIRELAB_<SERVICE>_ADDRESS` as `host:port`, by default on loopback.
+
+An IPv6 address stands in brackets, `[::1]:20000`.
+"""
 
 import os
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from services import addresses
 
 PORTS = {
     "tcp-echo": 20000,
@@ -16,13 +21,13 @@ PORTS = {
 
 
 class Address(NamedTuple):
-    """A host name or IPv4 address, and a port."""
+    """A host name, IPv4 or IPv6 address, and a port."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return addresses.join(*self)
 
 
 def variable(service: str) -> str:
@@ -38,7 +43,7 @@ def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
 
 def host_and_port(value: str, name: str) -> Address:
     """Parse `host:port`, the value of the variable `name`; ValueError for what is not."""
-    host, _, port = value.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= 65535:
-        raise ValueError(f"{name} has value {value!r}. Not a host:port")
-    return Address(host, int(port))
+    try:
+        return Address(*addresses.split(value))
+    except ValueError as error:
+        raise ValueError(f"{name} has value {value!r}. Not {error}") from None

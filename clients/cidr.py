@@ -61,7 +61,14 @@ def at(net: Network, index: int) -> IPAddress:
     return net[index]
 
 
-def lab_network() -> ipaddress.IPv4Network:
+def ip_of(host: str) -> IPAddress:
+    """Return the address of a host, the IPv4 one where it has both; raises OSError for none."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    _, *_, where = min(found, key=lambda each: each[0])  # AF_INET is 2, and AF_INET6 is 10
+    return ipaddress.ip_address(where[0])
+
+
+def lab_network() -> Network:
     """Return the network that the lab is on, the only one that may be swept.
 
     It is the one of the interface that `WIRELAB_INTERFACE` names, which compose.yaml sets in the
@@ -69,7 +76,7 @@ def lab_network() -> ipaddress.IPv4Network:
     """
     interface = os.environ.get("WIRELAB_INTERFACE")
     if not interface:
-        return ipaddress.IPv4Network(socket.gethostbyname(address("tcp-echo").host))
+        return ipaddress.ip_network(ip_of(address("tcp-echo").host))
     request = struct.pack("256s", interface.encode()[:15])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
@@ -104,7 +111,7 @@ def sweep(
     is not for a lab to do. `progress` is called with each address walked.
     """
     own = lab_network()
-    if not isinstance(net, ipaddress.IPv4Network) or not net.subnet_of(own):
+    if net.version != own.version or not net.subnet_of(own):  # type: ignore[arg-type]
         raise ValueError(f"{net} is not in the lab's own network, {own}; no other one is swept")
     hosts = islice(net, limit)
     with ThreadPoolExecutor(SWEEP_THREADS) as threads:
@@ -132,7 +139,7 @@ def services_at(ip: str) -> list[Found]:
 
 def is_up(ip: str) -> bool:
     """Whether anything has this address: even its refusal of a connection says so."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET) as probe:
         probe.settimeout(KNOCK_TIMEOUT)
         return probe.connect_ex((ip, 1)) in (0, errno.ECONNREFUSED)
 
@@ -161,11 +168,7 @@ def check_large(_address: Address) -> None:
 def check_sweep(_address: Address) -> None:
     """Hold the lab's own network to having the services that have an address in it."""
     net = lab_network()
-    wanted = [
-        service
-        for service in PORTS
-        if ipaddress.ip_address(socket.gethostbyname(address(service).host)) in net
-    ]
+    wanted = [service for service in PORTS if ip_of(address(service).host) in net]
     found = {found.service for found in sweep(net, limit=64)}
     expect("the services found", sorted(found), sorted(wanted))
 

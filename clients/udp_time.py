@@ -88,8 +88,7 @@ class TimeClient:
         self._attempt = 0
         self._unanswered: set[bytes] = set()
         self._answered: set[bytes] = set()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(address)
+        self._socket = connected(address)
 
     def __enter__(self) -> "TimeClient":
         return self
@@ -166,6 +165,19 @@ class TimeClient:
             self.statistics.forged += 1
 
 
+def connected(address: Address) -> socket.socket:
+    """Return a UDP socket that receives from that address only, the IPv4 one where it has both."""
+    found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
+    family, *_, where = min(found, key=lambda each: each[0])  # AF_INET is 2, and AF_INET6 is 10
+    client = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        client.connect(where)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
 def is_ctime(text: bytes) -> bool:
     """Whether `text` is a time as `time.ctime()` writes it."""
     try:
@@ -206,10 +218,10 @@ def health(address: Address, timeout: float) -> None:
 
 def check_empty(address: Address) -> None:
     """Hold the server to the bare time for an empty datagram."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+    with connected(address) as plain:
         plain.settimeout(5)
-        plain.sendto(b"", address)
-        answer, _ = plain.recvfrom(8192)
+        plain.send(b"")
+        answer = plain.recv(8192)
     expect(f"{answer!r} is a ctime", is_ctime(answer), True)
 
 

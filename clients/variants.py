@@ -171,11 +171,13 @@ def served(client: ModuleType, where: Any) -> int:
 
 def beside_silent(client: ModuleType, where: Any) -> bool:
     """Whether there is an answer while another connection is open on which nothing is said."""
-    family = socket.AF_INET if isinstance(where, Address) else socket.AF_UNIX
-    with socket.socket(family) as silent:
+    with ExitStack() as silent:
         # Who serves datagrams refuses it, and so has nobody to wait for.
         with suppress(ConnectionRefusedError):
-            silent.connect(where)
+            if isinstance(where, Address):
+                silent.enter_context(socket.create_connection(where))
+            else:
+                silent.enter_context(socket.socket(socket.AF_UNIX)).connect(where)
         try:
             client.health(where, PATIENCE)
         except Exception:  # noqa: BLE001 - whatever it is, there is no answer

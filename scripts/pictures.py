@@ -13,6 +13,7 @@ from clients.addresses import Address
 from clients.exercise import Result
 from scripts.lab import console, need_lab
 from scripts.stack import ROOT, LabError, Service, Stack, services
+from services import addresses
 
 STACK = ROOT / "docs" / "stack.svg"
 CLIENTS = ROOT / "docs" / "clients.svg"
@@ -184,8 +185,7 @@ def exercised() -> list[Result]:
 
 def address(where: str) -> Address:
     """Return what `str` of an address was made from."""
-    host, _, port = where.rpartition(":")
-    return Address(host, int(port))
+    return Address(*addresses.split(where))
 
 
 def main() -> int:

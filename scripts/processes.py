@@ -14,8 +14,9 @@ import psutil
 
 from clients.addresses import Address
 from scripts.stack import ROOT, LabError
+from services import addresses
 
-LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?([\w.]+):(\d+)")
+LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?((?:[\w.]+|\[\S+\]):\d+)")
 START_SECONDS = 20.0
 
 
@@ -48,7 +49,7 @@ def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
     while True:
         ended = process.poll() is not None or time.monotonic() > deadline
         if found := LISTENING.search(log.read_text()):
-            return Address(found[1], int(found[2]))
+            return Address(*addresses.split(found[1]))
         if ended:
             raise LabError(f"process {process.pid} does not listen:\n{log.read_text()}")
         time.sleep(0.02)

@@ -9,7 +9,7 @@ described at https://docs.gunicorn.org/en/stable/settings.html.
 from pathlib import Path
 from typing import Any
 
-from services import runtime
+from services import addresses, listeners, runtime
 from services.http.group import pre_fork, when_ready  # noqa: F401 - gunicorn calls them
 
 workers = 1
@@ -42,6 +42,20 @@ logconfig_dict = {
 }
 
 
-def on_starting(_server: Any) -> None:
-    """Start logging to stdout, in gunicorn's own process and before it has started a worker."""
+def bind_to(default_port: int) -> str:
+    """Return where to listen, by address: gunicorn would look up a name as IPv4 only."""
+    _, where = listeners.resolve(runtime.address(default_port))
+    return addresses.join(*where[:2])
+
+
+def on_starting(server: Any) -> None:
+    """Start logging to stdout, and end with one line if it cannot listen.
+
+    That is in gunicorn's own process, before it has started a worker. It would itself try to listen
+    for five seconds, and log ten lines. One that replaces another (USR2) gets the socket of that.
+    """
     runtime.start_logging()
+    if not server.master_pid:
+        (where,) = server.cfg.address
+        with runtime.listening(where):
+            listeners.tcp_listener(where).close()

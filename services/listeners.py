@@ -3,15 +3,16 @@
 import errno
 import fcntl
 import logging
-import select
 import socket
 import sys
 import termios
-import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
-from services import runtime
+from services import addresses, runtime
 
 BACKLOG = 1024  # length of the accept queue (the kernel caps it at net.core.somaxconn)
 # In one iteration, so that a burst of connects cannot starve open connections. asyncio takes the
@@ -20,25 +21,56 @@ BACKLOG = 1024  # length of the accept queue (the kernel caps it at net.core.som
 MAX_ACCEPTS = 64
 # accept(2) fails with one of these while the process has no descriptor for another connection, or
 # the kernel no memory. The connection stays in the accept queue, so epoll would report the listener
-# as readable again at once, over and over: see AcceptBackoff.
+# as readable again at once, over and over, if it were not paused.
 NO_CAPACITY = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RETRY_SECONDS = 0.5  # between such a failure and the next accept
 NOT_SENT = 128 * 1024  # bytes that the kernel has not sent yet: with more, it takes no further ones
+TCP_RTO_MAX_MS = 44  # linux/tcp.h: milliseconds between two attempts to send, at most
+MAX_RTO = 120  # seconds: the largest value of that option, and its default
 MAX_VANISHED_TIMEOUT = 65_535  # seconds: half of it is TCP_KEEPIDLE, which is at most 32767
 
 log = logging.getLogger("listeners")
 
 
+def resolve(address: runtime.Address) -> tuple[socket.AddressFamily, runtime.Address]:
+    """Return the family of an address, and what bind() takes; raises SettingError for no address.
+
+    A name with addresses of both families, such as localhost, stands for the IPv4 one: the other
+    would exclude clients with a socket of AF_INET. On `::` both families are served, unless
+    net.ipv6.bindv6only is set (ipv6(7)).
+    """
+    host, port = address[:2]
+    if len(tuple(address)) == 4:  # it is what this function, or getsockname(), has returned
+        return socket.AF_INET6, address
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise runtime.SettingError(
+            f"WIRELAB_HOST has value {host!r}. Not an address, nor a name that has one: {reason}"
+        ) from None
+    family, *_, where = min(found, key=lambda each: each[0])  # AF_INET is 2, and AF_INET6 is 10
+    return family, cast("runtime.Address", where)
+
+
 def tcp_listener(
-    address: runtime.Address, *, shared: bool = False, buffers: int = 0, not_sent: int = 0
+    address: runtime.Address,
+    *,
+    shared: bool = False,
+    may_pause: bool = False,
+    buffers: int = 0,
+    not_sent: int = 0,
 ) -> socket.socket:
     """Listen on a TCP port; raises OSError. Accepted connections inherit the socket options.
 
     If it is `shared`, other processes of the same user may listen on this port (SO_REUSEPORT).
+    If a client `may_pause`, the kernel closes connections on which data is to be sent neither to a
+    client that reads nothing nor to one that has vanished: see tcp_echo/vanished.py.
     `buffers` is for limit_buffers(), and `not_sent` is TCP_NOTSENT_LOWAT (tcp(7)): 0 leaves the
     kernel's default.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family, where = resolve(address)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         # Connections of an earlier server may still be in TIME_WAIT; listen all the same.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,12 +78,12 @@ def tcp_listener(
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # All options before listen(): the kernel completes handshakes from then on, and those
         # connections would not inherit what is set later.
-        set_options(listener)
+        set_options(listener, may_pause=may_pause)
         if buffers:
             limit_buffers(listener, buffers)
         if not_sent:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, not_sent)
-        listener.bind(address)
+        listener.bind(where)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()
@@ -59,47 +91,60 @@ def tcp_listener(
     return listener
 
 
-def tcp_group(
-    address: runtime.Address, count: int, *, buffers: int = 0, not_sent: int = 0
-) -> list[socket.socket]:
-    """Listen on a TCP port with `count` sockets, among which the kernel distributes connections."""
-    listen = partial(tcp_listener, buffers=buffers, not_sent=not_sent)
+def tcp_group(address: runtime.Address, count: int, **options: Any) -> list[socket.socket]:
+    """Listen on a TCP port with `count` sockets, among which the kernel distributes connections.
+
+    The `options` are those of tcp_listener().
+    """
+    listen: Callable[..., socket.socket] = partial(tcp_listener, **options)
     if count == 1:
         return [listen(address)]
     # A server that listens there with SO_REUSEPORT already would get a part of our connections.
     # Without that option bind() fails then.
     tcp_listener(address).close()
     first = listen(address, shared=True)
-    bound = first.getsockname()[:2]  # port 0 has become a number
+    bound = first.getsockname()  # port 0 has become a number
     return [first, *(listen(bound, shared=True) for _ in range(count - 1))]
 
 
-def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
-    """Bind `count` UDP sockets to a port, among which the kernel distributes the datagrams."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as not_shared:
-        not_shared.bind(address)  # fails if another server has the port; see tcp_group()
-    group = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for server in group:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        server.bind(address if server is group[0] else group[0].getsockname())
-    return group
+def keep_urgent_data(listener: socket.socket) -> None:
+    """Have a byte that was sent with MSG_OOB received like all others, in its place.
+
+    By default it would not come out of recv() at all. TCP's urgent data was never meant to be out
+    of band, and not to deliver it so is what RFC 6093, 4 asks of programs.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
-def set_options(listener: socket.socket) -> None:
-    """Make connections send small messages at once, and detect peers that vanished."""
+def set_options(listener: socket.socket, *, may_pause: bool) -> None:
+    """Make connections lose no byte, send small messages at once, and detect vanished peers."""
+    keep_urgent_data(listener)
     # Nagle's algorithm would hold back a small message until the previous one is acknowledged.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A peer that vanishes (no power, no network) sends no FIN. The kernel probes a connection that
-    # is idle, and closes one on which nothing is acknowledged (tcp(7)).
-    timeout = runtime.setting("WIRELAB_VANISHED_TIMEOUT", "60", vanished_timeout)
+    # is idle, and closes it if no probe is acknowledged (tcp(7)).
+    timeout = vanished_timeout()
+    interval = max(1, timeout // 6)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, timeout // 2))
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, timeout // 6))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout * 1000)
+    if not may_pause:
+        # The same for one on which data is to be sent; but also if the peer acknowledges everything
+        # and just reads nothing for that long.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout * 1000)
+        return
+    # Otherwise the kernel asks a peer that has been pausing for long every two minutes only.
+    with suppress(OSError):  # before Linux 6.15
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000 * min(interval, MAX_RTO))
 
 
-def vanished_timeout(text: str) -> int:
+def vanished_timeout() -> int:
+    """Return `WIRELAB_VANISHED_TIMEOUT`: seconds after which a vanished peer is dropped."""
+    return runtime.setting("WIRELAB_VANISHED_TIMEOUT", "60", _vanished_timeout)
+
+
+def _vanished_timeout(text: str) -> int:
     """Parse a number of seconds that TCP_KEEPIDLE and TCP_USER_TIMEOUT can be derived from."""
     if (seconds := runtime.positive(text)) <= MAX_VANISHED_TIMEOUT:
         return seconds
@@ -212,39 +257,5 @@ def text(address: object) -> str:
     None is what uvloop has for a client that has reset its connection before it was accepted.
     """
     if isinstance(address, tuple):
-        return "{}:{}".format(*address)
+        return addresses.join(*address[:2])
     return "an unknown address" if address is None else str(address or "the UNIX socket")
-
-
-class AcceptBackoff:
-    """Registers a listener with epoll, and pauses it for RETRY_SECONDS if accept has no capacity.
-
-    accept is called inside a `with` block, which catches its OSError: see accept_failed().
-    """
-
-    def __init__(self, listener: socket.socket, epoll: select.epoll) -> None:
-        self._listener = listener
-        self._epoll = epoll
-        self._until = 0.0  # when the pause ends, if there is one
-        epoll.register(listener, select.EPOLLIN)
-
-    def timeout(self) -> float | None:
-        """Return for how many seconds epoll may wait; end a pause that lasted long enough."""
-        if not self._until:
-            return None
-        if (remaining := self._until - time.monotonic()) > 0:
-            return remaining
-        self._epoll.modify(self._listener, select.EPOLLIN)
-        self._until = 0.0
-        return None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
-        if not isinstance(error, OSError):
-            return False
-        if accept_failed(error):
-            self._epoll.modify(self._listener, 0)
-            self._until = time.monotonic() + RETRY_SECONDS
-        return True

@@ -9,16 +9,24 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from threading import Thread, Timer
 from typing import NoReturn, TypeVar
+
+from services import addresses
 
 T = TypeVar("T")
 
 Address = tuple[str, int]
 
-CANNOT_LISTEN = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+CANNOT_LISTEN = {  # the setting that is at fault, by the error
+    errno.EADDRINUSE: "WIRELAB_PORT",
+    errno.EACCES: "WIRELAB_PORT",
+    errno.EADDRNOTAVAIL: "WIRELAB_HOST",
+    errno.EAFNOSUPPORT: "WIRELAB_HOST",  # IPv6, where that is switched off
+    errno.EINVAL: "WIRELAB_HOST",  # a link-local address without its interface
+}
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 PR_SET_PDEATHSIG = 1  # prctl(2), and linux/prctl.h
 OLD_NAMES = {  # of settings, by the names that they have now
@@ -82,7 +90,10 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def address(default_port: int) -> Address:
-    """Return where to listen: `WIRELAB_HOST` (default loopback) and `WIRELAB_PORT`."""
+    """Return where to listen: `WIRELAB_HOST` (default loopback) and `WIRELAB_PORT`.
+
+    The host is an IPv4 or IPv6 address or a name: listeners.resolve() looks it up.
+    """
     return setting("WIRELAB_HOST", "127.0.0.1", str), setting(
         "WIRELAB_PORT", str(default_port), port_number
     )
@@ -114,15 +125,20 @@ def main(serve: Callable[[Address], object], default_port: int) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.register_at_fork(after_in_child=_become_child(os.getpid()))
     Thread(target=_wait_for_signal, name="signals", daemon=True).start()
-    try:
-        with at_exit:
-            serve((host, port))
-    except OSError as error:
-        unresolved = error.errno is not None and error.errno < 0  # socket.gaierror
-        if not unresolved and error.errno not in CANNOT_LISTEN:
-            raise
-        sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
+    with at_exit, listening((host, port)):
+        serve((host, port))
     raise AssertionError("serve() runs until it is stopped")
+
+
+@contextmanager
+def listening(where: Address) -> Iterator[None]:
+    """End the process with one line if an OSError says that it cannot listen there."""
+    try:
+        yield
+    except OSError as error:
+        if not (variable := CANNOT_LISTEN.get(error.errno or 0)):
+            raise
+        sys.exit(f"cannot listen on {addresses.join(*where)}: {error.strerror} ({variable})")
 
 
 def _wait_for_signal() -> NoReturn:

@@ -10,7 +10,9 @@ setting `reuse_port` does: services/workers.py.
 import socket
 from typing import Any
 
-from gunicorn.sock import TCPSocket  # type: ignore[import-untyped]
+from gunicorn.sock import TCP6Socket, TCPSocket  # type: ignore[import-untyped]
+
+from services import listeners
 
 
 class Another(TCPSocket):  # type: ignore[misc]
@@ -19,19 +21,27 @@ class Another(TCPSocket):  # type: ignore[misc]
     def bind(self, sock: socket.socket) -> None:
         """Bind to the port that the first listener has."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listeners.keep_urgent_data(sock)
         super().bind(sock)
+
+
+class Another6(Another, TCP6Socket):  # type: ignore[misc]
+    """The same for IPv6."""
 
 
 def when_ready(server: Any) -> None:
     """Open the further listeners; gunicorn calls this before it starts the first worker."""
+    for each in server.LISTENERS:
+        listeners.keep_urgent_data(each.sock)
     first = server.LISTENERS[0]
-    if server.cfg.workers > 1 and type(first) is TCPSocket:  # neither IPv6 nor a UNIX socket
+    if server.cfg.workers > 1 and isinstance(first, TCPSocket):  # not a UNIX socket
         # Only now: with this option on the first one, bind() would have joined another server that
         # has it too, and fails without it.
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        another = Another6 if isinstance(first, TCP6Socket) else Another
         address = first.getsockname()
         for _ in range(server.cfg.workers - len(server.LISTENERS)):
-            server.LISTENERS.append(Another(address, server.cfg, server.log))
+            server.LISTENERS.append(another(address, server.cfg, server.log))
 
 
 def pre_fork(server: Any, worker: Any) -> None:

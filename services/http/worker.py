@@ -14,7 +14,7 @@ import time
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
 
-from services import listeners, runtime
+from services import addresses, listeners, runtime
 from services.http.limits import MAX_EXPIRED, Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
@@ -105,10 +105,11 @@ class Worker(base.Worker):  # type: ignore[misc]
                     log.warning("accept: %s", error)
                     self._epoll.modify(self._listener, 0)  # until the next check
                 return
-            log.debug("connection from %s:%d", *peer[:2])
+            log.debug("connection from %s", listeners.text(peer))
             client.setblocking(False)
             self._epoll.register(client, READABLE)
-            protocol = Protocol(peer[:2], self.request_timeout, self.cfg.keepalive, self.admit)
+            peer = addresses.unmapped(peer[0]), peer[1]
+            protocol = Protocol(peer, self.request_timeout, self.cfg.keepalive, self.admit)
             descriptor = client.fileno()
             self._clients[descriptor], self._sessions[descriptor] = client, protocol
             self._events[descriptor] = READABLE
@@ -141,8 +142,12 @@ class Worker(base.Worker):  # type: ignore[misc]
             self._wait_for(descriptor, WRITABLE if protocol.data_to_send() else idle)
         else:
             if refused := protocol.error:
-                log.info("%s:%d: %s: %s", *protocol.peer, refused.status, refused.detail)
-            log.debug("connection from %s:%d closed: %s", *protocol.peer, protocol.closed)
+                log.info(
+                    "%s: %s: %s", listeners.text(protocol.peer), refused.status, refused.detail
+                )
+            log.debug(
+                "connection from %s closed: %s", listeners.text(protocol.peer), protocol.closed
+            )
             del self._clients[descriptor], self._sessions[descriptor], self._events[descriptor]
             client.close()  # epoll forgets it too
         for evicted in self._sessions.evict():

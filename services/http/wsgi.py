@@ -17,6 +17,7 @@ from wsgiref.util import FileWrapper
 
 from gunicorn import SERVER_SOFTWARE  # type: ignore[import-untyped]
 
+from services.addresses import bracketed
 from services.http import worker
 from services.http.protocol import SMALL
 from services.http.request import Request
@@ -126,7 +127,8 @@ def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvi
         "REQUEST_METHOD": request.method, "RAW_URI": request.target, "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query, "SERVER_PROTOCOL": request.version,
-        "SERVER_NAME": server[0], "SERVER_PORT": str(server[1]), "SERVER_SOFTWARE": SERVER_SOFTWARE,
+        "SERVER_NAME": bracketed(server[0]), "SERVER_PORT": str(server[1]),
+        "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "REMOTE_ADDR": client[0], "REMOTE_PORT": str(client[1]),
         "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr,
         "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,

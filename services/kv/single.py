@@ -9,7 +9,7 @@ import sys
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCServer
 
-from services import runtime
+from services import listeners, runtime
 from services.kv.memory_store import MemoryStore
 
 log = logging.getLogger("kv")
@@ -18,10 +18,11 @@ log = logging.getLogger("kv")
 def serve(address: runtime.Address) -> None:
     """Accept one connection after the other, with one call and one answer each."""
     store = MemoryStore()
-    with Server(address, logRequests=False, allow_none=True) as server:
+    Server.address_family, where = listeners.resolve(address)
+    with Server(where, logRequests=False, allow_none=True) as server:
         for name in store.methods:
             server.register_function(getattr(store, name))
-        log.info("listening on %s:%d", *server.server_address[:2])
+        log.info("listening on %s", listeners.text(server.server_address))
         server.serve_forever()
 
 
@@ -32,7 +33,7 @@ class Server(SimpleXMLRPCServer):
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log what ended a connection before there was an answer to send."""
-        log.warning("connection from %s:%d: %r", *client_address, sys.exception())
+        log.warning("connection from %s: %r", listeners.text(client_address), sys.exception())
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ log = logging.getLogger("object-echo")
 def serve(address: runtime.Address) -> None:
     """Serve connections, one after the other."""
     # The kernel would otherwise queue two connections, and others try again a second later.
-    with Listener(address, backlog=listeners.BACKLOG, authkey=authkey()) as listener:
-        log.info("listening on %s:%d", *listener.address)
+    family, where = listeners.resolve(address)
+    with Listener(where, family.name, listeners.BACKLOG, authkey()) as listener:
+        log.info("listening on %s", listeners.text(listener.address))
         while True:
             try:
                 client = listener.accept()
-                log.info("connection from %s", listener.last_accepted)
+                log.info("connection from %s", listeners.text(listener.last_accepted))
                 converse(client)
             except Exception as error:  # noqa: BLE001 - a wrong key, say, or a reset
                 log.info("connection broken off: %r", error)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from services import runtime
+from services import addresses, listeners, runtime
 from services.rest.app import application
 
 TIMEOUT = 10  # seconds that a client may send nothing
@@ -19,9 +19,9 @@ log = logging.getLogger("rest")
 
 def serve(address: runtime.Address) -> None:
     """Accept one connection after the other, with one request and one response each."""
-    host, port = address
+    Server.address_family, (host, port, *_) = listeners.resolve(address)
     with make_server(host, port, application, Server, Handler) as server:
-        log.info("listening on %s:%d", *server.server_address[:2])
+        log.info("listening on %s", listeners.text(server.server_address))
         server.serve_forever()
 
 
@@ -34,11 +34,14 @@ class Handler(WSGIRequestHandler):
         """Tell also what the path was before it was decoded, in the same place as gunicorn."""
         # Of a path that begins with //, http.server has dropped one.
         self.path = self.requestline.split()[1]
-        return {**super().get_environ(), "RAW_URI": self.path}
+        environ = {**super().get_environ(), "RAW_URI": self.path}
+        environ["SERVER_NAME"] = addresses.bracketed(environ["SERVER_NAME"])
+        environ["REMOTE_ADDR"] = addresses.unmapped(environ["REMOTE_ADDR"])
+        return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its inherited name
         """Log a request, or its error."""
-        log.info("%s %s", self.client_address[0], format % args)
+        log.info("%s %s", addresses.unmapped(self.client_address[0]), format % args)
 
 
 class Server(WSGIServer):
@@ -59,7 +62,7 @@ class Server(WSGIServer):
 
     def handle_error(self, _request: Any, client_address: Any) -> None:
         """Log what ended a connection before there was a request."""
-        log.warning("connection from %s:%d: %r", *client_address, sys.exception())
+        log.warning("connection from %s: %r", listeners.text(client_address), sys.exception())
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ log = logging.getLogger("rpc")
 def serve(address: runtime.Address) -> None:
     """Accept connections, and serve each one in a thread of its own."""
     # The kernel would otherwise queue two connections, and others try again a second later.
-    with Listener(address, backlog=listeners.BACKLOG, authkey=authkey()) as listener:
-        log.info("listening on %s:%d", *listener.address)
+    family, where = listeners.resolve(address)
+    with Listener(where, family.name, listeners.BACKLOG, authkey()) as listener:
+        log.info("listening on %s", listeners.text(listener.address))
         while True:
             client = listener.accept()
-            log.info("connection from %s", listener.last_accepted)
+            log.info("connection from %s", listeners.text(listener.last_accepted))
             Thread(target=converse, args=(client,), daemon=True).start()
 
 

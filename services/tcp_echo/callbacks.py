@@ -26,7 +26,7 @@ async def accept(address: runtime.Address) -> None:
         factory = partial(Echo, transform_from_settings())
         server = await loop.create_server(factory, sock=listener, backlog=listeners.MAX_ACCEPTS)
         listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
-        log.info("listening on %s:%d", *listener.getsockname()[:2])
+        log.info("listening on %s", listeners.text(listener.getsockname()))
         await server.serve_forever()
 
 

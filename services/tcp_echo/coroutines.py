@@ -30,7 +30,7 @@ async def accept(address: runtime.Address) -> None:
             handler, sock=listener, limit=CHUNK, backlog=listeners.MAX_ACCEPTS
         )
         listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
-        log.info("listening on %s:%d", *listener.getsockname()[:2])
+        log.info("listening on %s", listeners.text(listener.getsockname()))
         await server.serve_forever()
 
 

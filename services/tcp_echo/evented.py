@@ -4,8 +4,8 @@ import logging
 import select
 import socket
 
-from services import runtime
-from services.listeners import MAX_ACCEPTS, AcceptBackoff, tcp_listener
+from services import listeners, runtime
+from services.tcp_echo import accept_backoff
 from services.tcp_echo.transform import Transform, transform_from_settings
 
 CHUNK = 64 * 1024  # bytes: limits what is pending for a connection, here and in the kernel
@@ -20,10 +20,10 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
     transform = transform_from_settings()
     clients: dict[int, socket.socket] = {}  # by descriptor
     pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; no empty ones
-    with inherited or tcp_listener(address, buffers=CHUNK) as listener, select.epoll() as epoll:
-        listener.setblocking(False)
-        backoff = AcceptBackoff(listener, epoll)  # which registers the listener
-        log.info("listening on %s:%d", *listener.getsockname()[:2])
+    listener = inherited or listeners.tcp_listener(address, buffers=CHUNK)
+    with listener, select.epoll() as epoll:
+        backoff = accept_backoff.AcceptBackoff(listener, epoll)  # which registers the listener
+        log.info("listening on %s", listeners.text(listener.getsockname()))
         while True:
             for descriptor, events in epoll.poll(backoff.timeout()):
                 if descriptor == listener.fileno():
@@ -42,9 +42,9 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
 
 def accept(listener: socket.socket, epoll: select.epoll, clients: dict[int, socket.socket]) -> None:
     """Accept up to MAX_ACCEPTS connections; raises BlockingIOError once the queue is empty."""
-    for _ in range(MAX_ACCEPTS):
+    for _ in range(listeners.MAX_ACCEPTS):
         client, peer = listener.accept()
-        log.info("connection %d from %s:%d", client.fileno(), *peer[:2])
+        log.info("connection %d from %s", client.fileno(), listeners.text(peer))
         client.setblocking(False)
         epoll.register(client, select.EPOLLIN)
         clients[client.fileno()] = client

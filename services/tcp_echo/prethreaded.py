@@ -5,7 +5,7 @@ import socket
 from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
 
-from services import runtime
+from services import listeners, runtime
 from services.tcp_echo.mixin import EchoMixIn
 from services.tcp_echo.transform import transform_from_settings
 
@@ -31,7 +31,7 @@ def serve(address: runtime.Address) -> None:
         server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.server_bind()
         server.server_activate()
-        log.info("listening on %s:%d", *server.server_address)
+        log.info("listening on %s", listeners.text(server.server_address))
         for _ in range(WORKERS - 1):
             Thread(target=server.serve_forever, daemon=True).start()
         server.serve_forever()
@@ -50,7 +50,7 @@ class Echo(BaseRequestHandler):
 
     def handle(self) -> None:
         """Echo until EOF (the client's FIN)."""
-        log.info("connection from %s:%d", *self.client_address)
+        log.info("connection from %s", listeners.text(self.client_address))
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))
 

@@ -4,7 +4,7 @@ import logging
 import socket
 import time
 
-from services import runtime
+from services import listeners, runtime
 from services.tcp_echo.transform import Transform, transform_from_settings
 
 CHUNK = 64 * 1024  # bytes
@@ -21,15 +21,17 @@ log = logging.getLogger("tcp-echo")
 def serve(address: runtime.Address) -> None:
     """Serve connections, one at a time."""
     transform = transform_from_settings()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    family, where = listeners.resolve(address)
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
         # Connections of an earlier server may still be in TIME_WAIT; listen all the same.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listeners.keep_urgent_data(listener)
+        listener.bind(where)
         # The length of the accept queue; the kernel caps it at net.core.somaxconn. When the queue
         # is full the kernel drops further SYNs. A client repeats its SYN about a second later, and
         # then ever more rarely.
         listener.listen(1024)
-        log.info("listening on %s:%d", *listener.getsockname())
+        log.info("listening on %s", listeners.text(listener.getsockname()))
         while True:
             try:
                 client, peer = listener.accept()
@@ -38,7 +40,7 @@ def serve(address: runtime.Address) -> None:
                 time.sleep(0.5)
                 continue
             with client:
-                log.info("connection from %s:%d", *peer)
+                log.info("connection from %s", listeners.text(peer))
                 echo(client, peer, transform)
 
 
@@ -48,7 +50,7 @@ def echo(client: socket.socket, peer: runtime.Address, transform: Transform) -> 
         while data := client.recv(CHUNK):
             client.sendall(transform(data))  # returns when the kernel has taken all of it
     except OSError as error:
-        log.info("connection from %s:%d closed: %r", *peer, error)
+        log.info("connection from %s closed: %r", listeners.text(peer), error)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 
-from services import runtime
+from services import listeners, runtime
 from services.tcp_echo.mixin import EchoMixIn
 from services.tcp_echo.transform import transform_from_settings
 
@@ -20,7 +20,7 @@ def serve(address: runtime.Address) -> None:
     """Serve connections concurrently."""
     with Server(address, Echo) as server:
         server.transform = transform_from_settings()
-        log.info("listening on %s:%d", *server.server_address)
+        log.info("listening on %s", listeners.text(server.server_address))
         server.serve_forever()
 
 
@@ -39,7 +39,7 @@ class Echo(BaseRequestHandler):
 
     def handle(self) -> None:
         """Echo until EOF (the client's FIN)."""
-        log.info("connection from %s:%d", *self.client_address)
+        log.info("connection from %s", listeners.text(self.client_address))
         while data := self.request.recv(CHUNK):
             self.request.sendall(self.server.transform(data))
 

@@ -8,8 +8,9 @@ import asyncio
 import logging
 from typing import cast
 
-from services import event_loop, runtime
+from services import event_loop, listeners, runtime
 from services.udp_time.reply import reply_to
+from services.udp_time.sockets import udp_socket
 
 log = logging.getLogger("udp-time")
 
@@ -22,8 +23,9 @@ def serve(address: runtime.Address) -> None:
 async def receive(address: runtime.Address) -> None:
     """Receive requests, and pass each to the Protocol: asyncio runs the receive loop."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(Time, local_addr=address)
-    log.info("listening on %s:%d", *transport.get_extra_info("sockname")[:2])
+    server = udp_socket(address)
+    await loop.create_datagram_endpoint(Time, sock=server)
+    log.info("listening on %s", listeners.text(server.getsockname()))
     await loop.create_future()  # which never completes
 
 

@@ -9,8 +9,9 @@ import selectors
 import socket
 from contextlib import suppress
 
-from services import runtime
+from services import listeners, runtime
 from services.udp_time.reply import RECV_SIZE, reply_to
+from services.udp_time.sockets import udp_socket
 
 MAX_REQUESTS = 64  # of one socket in one iteration, so that it could not starve other sockets
 
@@ -19,14 +20,10 @@ log = logging.getLogger("udp-time")
 
 def serve(address: runtime.Address) -> None:
     """Serve requests whenever the kernel says that the socket is readable."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-        selectors.DefaultSelector() as selector,
-    ):
-        server.bind(address)
+    with udp_socket(address) as server, selectors.DefaultSelector() as selector:
         server.setblocking(False)
         selector.register(server, selectors.EVENT_READ)
-        log.info("listening on %s:%d", *server.getsockname())
+        log.info("listening on %s", listeners.text(server.getsockname()))
         while True:
             selector.select()
             with suppress(BlockingIOError):  # the socket's buffer is empty
@@ -41,7 +38,7 @@ def serve_request(server: socket.socket) -> None:
         if reply := reply_to(request):
             server.sendto(reply, peer)
     except OSError as error:  # the source address may be forged: a broadcast address, for example
-        log.warning("no reply to %s:%d: %r", *peer, error)
+        log.warning("no reply to %s: %r", listeners.text(peer), error)
 
 
 if __name__ == "__main__":

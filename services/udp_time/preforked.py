@@ -5,15 +5,16 @@ socket of a request by a hash of its addresses and ports (socket(7)). So request
 port go to one worker, and the replies are sent in the order of the requests.
 """
 
-from services import listeners, runtime, workers
+from services import runtime, workers
 from services.udp_time import raw_loop
+from services.udp_time.sockets import udp_group
 
 
 # All sockets are open before the first fork, so the requests in a worker's socket are served by its
 # successor if it dies: services/workers.py.
 def serve(address: runtime.Address) -> None:
     """Start the workers, and replace each worker that ends."""
-    group = listeners.udp_group(address, workers.one_per_cpu())
+    group = udp_group(address, workers.one_per_cpu())
     with workers.forked(group) as server:
         raw_loop.serve(address, server)
 

@@ -7,18 +7,17 @@ particular client, only in `recvfrom` for a request of any client, and it can se
 import logging
 import socket
 
-from services import runtime
+from services import listeners, runtime
 from services.udp_time.reply import RECV_SIZE, reply_to
+from services.udp_time.sockets import udp_socket
 
 log = logging.getLogger("udp-time")
 
 
 def serve(address: runtime.Address, inherited: socket.socket | None = None) -> None:
     """Serve requests, one at a time; `inherited` is a socket that is bound already."""
-    with inherited or socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        if not inherited:
-            server.bind(address)
-        log.info("listening on %s:%d", *server.getsockname())
+    with inherited or udp_socket(address) as server:
+        log.info("listening on %s", listeners.text(server.getsockname()))
         while True:
             serve_request(server)
 
@@ -30,7 +29,7 @@ def serve_request(server: socket.socket) -> None:
         if reply := reply_to(request):
             server.sendto(reply, peer)
     except OSError as error:  # the source address may be forged: a broadcast address, for example
-        log.warning("no reply to %s:%d: %r", *peer, error)
+        log.warning("no reply to %s: %r", listeners.text(peer), error)
 
 
 if __name__ == "__main__":

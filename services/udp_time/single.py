@@ -3,7 +3,7 @@
 import logging
 from socketserver import BaseRequestHandler, UDPServer
 
-from services import runtime
+from services import listeners, runtime
 from services.udp_time.mixin import TimeMixIn
 from services.udp_time.reply import RECV_SIZE, reply_to
 
@@ -16,7 +16,7 @@ log = logging.getLogger("udp-time")
 def serve(address: runtime.Address) -> None:
     """Serve requests, one at a time."""
     with Server(address, Time) as server:
-        log.info("listening on %s:%d", *server.server_address)
+        log.info("listening on %s", listeners.text(server.server_address))
         server.serve_forever()
 
 

@@ -1,5 +1,7 @@
 """What the servers under gunicorn have in common: its settings, and our worker."""
 
+import json
+import socket
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -7,13 +9,13 @@ from urllib.request import urlopen
 import pytest
 
 from clients.addresses import Address
-from tests.support.drivers import DRIVERS, Driver, drivers
+from tests.support.drivers import DRIVERS, Driver, drivers, in_processes, serving
 from tests.support.pace import until
 from tests.support.processes import SILENCE_TIMEOUT, refuses_to_start, run, running
+from tests.support.sockets import LOOPBACK, connect, receive
 
-each_driver = pytest.mark.parametrize(
-    "driver", [driver for driver in drivers() if driver.name == "gunicorn"], ids=str
-)
+GUNICORN = [driver for driver in drivers() if driver.name == "gunicorn"]
+each_driver = pytest.mark.parametrize("driver", GUNICORN, ids=str)
 
 
 @each_driver
@@ -74,3 +76,24 @@ def test_another_worker_says_that_kv_needs_its_own() -> None:
     with running([*DRIVERS["kv"][0].command, "--worker-class=gthread"]) as server:
         text = body_of(server.address)
     assert text == "kv needs its own worker: gunicorn -c services/kv/gunicorn.conf.py\n"
+
+
+@pytest.mark.parametrize("driver", [*GUNICORN, *in_processes("rest", "httpbin")], ids=str)
+def test_a_request_with_urgent_data_is_complete(driver: Driver) -> None:
+    """A byte that is sent with MSG_OOB is a byte like any other (RFC 6093, 4)."""
+    with serving(driver) as server:
+        for _ in range(20):  # some to either worker, if there are two
+            with connect(server.address) as client:
+                client.sendall(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+                client.send(b"\r", socket.MSG_OOB)
+                client.sendall(b"\n")
+                assert receive(client, 12) == b"HTTP/1.1 404"
+
+
+@pytest.mark.parametrize("place", ["::1", LOOPBACK])
+def test_an_application_is_told_its_clients_address_in_the_clients_own_family(place: str) -> None:
+    """Where both are served: httpbin answers with REMOTE_ADDR."""
+    with running(DRIVERS["httpbin"][0].command, WIRELAB_HOST="::") as server:
+        where = Address(place, server.address.port)
+        with urlopen(f"http://{where}/ip") as response:
+            assert json.load(response) == {"origin": place}

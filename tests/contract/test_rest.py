@@ -24,7 +24,7 @@ from tests.support.clients import http_exchange
 from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR
 from tests.support.processes import SILENCE_TIMEOUT, running
-from tests.support.sockets import connect, rest_of, unanswered
+from tests.support.sockets import LOOPBACK, connect, rest_of, unanswered
 
 GUNICORN, SINGLE = DRIVERS["rest"]
 LIMIT = 1024 * 1024  # bytes of a body
@@ -227,6 +227,29 @@ runtime.main(single.serve, default_port=8080)
         with pytest.raises(OSError):  # noqa: PT011 - any of a connection
             rest.request(server.address, "GET", "/")
         assert server.ended() == 0
+
+
+@pytest.mark.parametrize(("host", "place"), [("::", LOOPBACK), ("::", "::1"), ("::1", "::1")])
+def test_the_single_server_tells_an_application_addresses_as_rfc_3875_has_them(
+    host: str, place: str
+) -> None:
+    """A client's in its own family (4.1.8), and a server's that is IPv6 in brackets (4.1.14)."""
+    told = """
+from services import runtime
+from services.rest import single
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['REMOTE_ADDR']} {environ['SERVER_NAME']}".encode()]
+
+single.application = application
+runtime.main(single.serve, default_port=8080)
+"""
+    with running(["python", "-c", told], WIRELAB_HOST=host) as server:
+        where = Address(place, server.address.port)
+        client, name = rest.request(where, "GET", "/").body.decode().split()
+    assert client == place
+    assert re.fullmatch(r"\[[0-9a-f:]+\]|[\w.-]+", name)
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /hel"], ids=["nothing", "half a request"])

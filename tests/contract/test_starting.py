@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.addresses import Address
 from scripts.stack import services
 from tests.support.clients import connected
 from tests.support.drivers import DRIVERS, Driver, drivers, in_processes, safe, serving
@@ -16,7 +17,9 @@ from tests.support.sockets import LOOPBACK
 SEVERAL = in_processes("object-echo", "rpc")
 WITH_KEY = [*drivers("object-echo", "rpc"), *SEVERAL]
 
-each_driver = pytest.mark.parametrize("driver", drivers(), ids=str)
+each_driver = pytest.mark.parametrize(
+    "driver", list(dict.fromkeys([*drivers(), *in_processes()])), ids=str
+)
 each_with_a_key = pytest.mark.parametrize("driver", WITH_KEY, ids=str)
 each_with_a_unix_socket = pytest.mark.parametrize(
     "driver", [*safe("object-echo", "rpc"), *SEVERAL], ids=str
@@ -48,25 +51,70 @@ def test_a_bad_setting_is_one_line(
     assert refuses_to_start(driver.command, **settings) == f"{name} has value {value!r}. {message}"
 
 
-@pytest.mark.parametrize(
-    "driver", [*(driver for driver in drivers() if driver.name != "gunicorn"), *SEVERAL], ids=str
-)
-def test_a_port_in_use_is_one_line(driver: Driver, key_file: Path) -> None:
+@pytest.mark.parametrize("host", [LOOPBACK, "::1"])
+@each_driver
+def test_a_port_in_use_is_one_line(driver: Driver, host: str, key_file: Path) -> None:
     """It names the address, also where the one that has it would share it."""
-    datagrams = driver.service == "udp-time"
-    with socket.socket(type=socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM) as holder:
+    kind = socket.SOCK_DGRAM if driver.service == "udp-time" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind) as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((LOOPBACK, 0))
-        if not datagrams:
+        holder.bind((host, 0))
+        if kind == socket.SOCK_STREAM:
             holder.listen()
-        port = str(holder.getsockname()[1])
+        where = Address(*holder.getsockname()[:2])
         line = refuses_to_start(
             driver.command,
-            WIRELAB_PORT=port,
+            WIRELAB_HOST=host,
+            WIRELAB_PORT=str(where.port),
             WIRELAB_AUTHKEY_FILE=str(key_file),
             **driver.settings,
         )
-    assert line.startswith(f"cannot listen on {LOOPBACK}:{port}: Address already in use")
+    assert line == f"cannot listen on {where}: Address already in use (WIRELAB_PORT)"
+
+
+@each_driver
+def test_an_address_of_another_machine_is_one_line(driver: Driver, key_file: Path) -> None:
+    """It names the address and the setting (192.0.2.0/24 is for documentation: RFC 5737)."""
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(key_file), **driver.settings}
+    line = refuses_to_start(driver.command, WIRELAB_HOST="192.0.2.77", **settings)
+    assert line == ("cannot listen on 192.0.2.77:0: Cannot assign requested address (WIRELAB_HOST)")
+
+
+@each_driver
+@pytest.mark.parametrize("host", ["nowhere.invalid", "300.1.1.1", "[::1]", "a..b"])
+def test_a_host_that_is_no_address_and_has_none_is_one_line(
+    driver: Driver, host: str, key_file: Path
+) -> None:
+    """It names the variable and the value (.invalid has no addresses: RFC 6761, 6.4)."""
+    settings = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(key_file), **driver.settings}
+    line = refuses_to_start(driver.command, WIRELAB_HOST=host, **settings)
+    assert line.startswith(
+        f"WIRELAB_HOST has value {host!r}. Not an address, nor a name that has one: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "places"),
+    [
+        ("::1", ["::1"]),
+        ("::", ["::1", LOOPBACK]),
+        ("localhost", [LOOPBACK]),
+    ],
+)
+@each_driver
+def test_it_listens_on_ipv6_on_both_and_by_name(
+    driver: Driver, host: str, places: list[str]
+) -> None:
+    """`::` is both families, and a name that has addresses of both is the IPv4 one."""
+    with serving(driver, WIRELAB_HOST=host) as server:
+        numeric = LOOPBACK if host == "localhost" else host
+        assert server.address == Address(numeric, server.address.port)
+        assert str(server.address) in server.log
+        for place in places:
+            with connected(driver.service, Address(place, server.address.port)) as ask:
+                ask("hello")
+        # A peer is logged as its own family has it.
+        assert "::ffff:" not in server.log
 
 
 @each_with_a_key

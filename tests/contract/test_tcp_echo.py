@@ -143,6 +143,19 @@ def test_every_byte_comes_back_unchanged_and_in_order(address: Address) -> None:
     assert received == data
 
 
+def test_urgent_data_comes_back_in_its_place(address: Address) -> None:
+    """A byte that is sent with MSG_OOB is a byte like any other (RFC 6093, 4)."""
+    with connect(address) as connection:
+        for turn in range(50):
+            connection.sendall(b"%02d" % turn)
+            connection.send(b"!", socket.MSG_OOB)
+            connection.sendall(b"?")
+            assert receive(connection, 4) == b"%02d!?" % turn
+        connection.send(b"last", socket.MSG_OOB)
+        connection.shutdown(socket.SHUT_WR)
+        assert rest_of(connection) == b"last"
+
+
 def test_a_conversation_may_have_many_turns(address: Address) -> None:
     """Each message is answered before the next one is sent."""
     with connect(address) as connection:

@@ -3,16 +3,18 @@
 import select
 import socket
 import time
-from socket import AF_INET, SOCK_DGRAM
+from socket import AF_INET, AF_INET6, SOCK_DGRAM
 from typing import Any
 
+import psutil
 import pytest
 
 from clients import udp_time
 from clients.addresses import Address
 from clients.checks import Check
 from services.udp_time import single, threaded
-from tests.support.drivers import DRIVERS, Driver, named
+from services.udp_time.sockets import WildcardSocket, udp_socket
+from tests.support.drivers import DRIVERS, Driver, named, serving
 from tests.support.pace import FAR, until, within
 from tests.support.processes import Server
 from tests.support.sockets import LOOPBACK
@@ -76,6 +78,15 @@ def test_an_id_comes_back_before_the_time(address: Address, name: bytes) -> None
     assert len(answer) == len(name) + 1 + CTIME
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"], ids=["LF", "CR LF"])
+@pytest.mark.parametrize("name", [b"x", b"x" * 64, b" 12345678 12:00:00 2024"])
+def test_a_line_ending_is_not_part_of_an_id(address: Address, name: bytes, ending: bytes) -> None:
+    """As in `echo id | nc -u`: the ID is the line."""
+    answer = ask(address, name + ending)
+    assert answer[:-CTIME] == name + b" "
+    assert is_now(answer[-CTIME:])
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -83,8 +94,11 @@ def test_an_id_comes_back_before_the_time(address: Address, name: bytes) -> None
         pytest.param(b"x" * 65, id="65 characters"),
         pytest.param(b"x" * 8000, id="8000 characters"),
         pytest.param(b"x" * 20_000, id="more than it receives"),
-        pytest.param(b"id\n", id="a line break at the end"),
-        pytest.param(b"\n", id="a line break"),
+        pytest.param(b"id\n\n", id="two line endings"),
+        pytest.param(b"id\r", id="half a line ending"),
+        pytest.param(b"two\nlines\n", id="two lines"),
+        pytest.param(b"\n", id="a line ending"),
+        pytest.param(b"x" * 65 + b"\n", id="65 characters and a line ending"),
         pytest.param(b"\x1f", id="just below a space"),
         pytest.param(b"\x7f", id="just above a tilde"),
         pytest.param(b"a\0b", id="NUL"),
@@ -119,16 +133,69 @@ def test_a_client_that_is_gone_disturbs_nobody(address: Address) -> None:
     assert ask(address, b"here")[: -CTIME - 1] == b"here"
 
 
-@pytest.mark.parametrize("request_", [b"", b"name"], ids=["time alone", "with an ID"])
-def test_one_of_its_own_answers_is_not_answered(address: Address, request_: bytes) -> None:
-    """Forged to come from another time server, it would have the two talk for ever."""
-    answer = ask(address, request_)
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"], ids=["", "LF", "CR LF"])
+@pytest.mark.parametrize(
+    "name", [b"", b"name", b"x" * 64], ids=["time alone", "an ID", "a long one"]
+)
+def test_one_of_its_own_answers_is_not_answered(
+    address: Address, name: bytes, ending: bytes
+) -> None:
+    """Forged to come from another time server, it would have the two talk for ever.
+
+    With CR LF it is what some daytime servers reply (RFC 867), and those answer everything.
+    """
+    answer = ask(address, name) + ending
     with socket.socket(AF_INET, SOCK_DGRAM) as client:
         client.sendto(answer, address)
         assert not select.select([client], [], [], 0.3)[0]
         client.sendto(b"next", address)
         client.settimeout(FAR)
         assert client.recv(8192)[: -CTIME - 1] == b"next"
+
+
+def addresses_of_this_machine() -> list[str]:
+    """Return addresses that a server on 0.0.0.0 or `::` can be asked at."""
+    found = {each.address for some in psutil.net_if_addrs().values() for each in some
+             if each.family in (AF_INET, AF_INET6) and "%" not in each.address}  # fmt: skip
+    return [*sorted(found), "127.0.0.2", "127.1.2.3"]  # of 127.0.0.0/8 every one is (RFC 1122)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_reply_comes_from_the_address_that_was_asked(driver: Driver, host: str) -> None:
+    """A connected socket takes no other (RFC 1122, 4.1.3.5), wherever the client is."""
+    with serving(driver, WIRELAB_HOST=host) as server:
+        for asked in addresses_of_this_machine():
+            if ":" in asked and host != "::":
+                continue
+            family, loopback = (AF_INET6, "::1") if ":" in asked else (AF_INET, LOOPBACK)
+            with socket.socket(family, SOCK_DGRAM) as client:
+                client.settimeout(FAR)
+                client.bind((loopback, 0))
+                client.connect((asked, server.address.port))
+                client.send(b"name")
+                assert client.recv(100)[: -CTIME - 1] == b"name"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_the_reply_to_a_broadcast_comes_from_an_address(driver: Driver, host: str) -> None:
+    """No datagram may have the broadcast address as its source (RFC 1122, 3.2.1.3)."""
+    with (
+        serving(driver, WIRELAB_HOST=host) as server,
+        socket.socket(AF_INET, SOCK_DGRAM) as client,
+    ):
+        client.settimeout(FAR)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        client.sendto(b"name", ("127.255.255.255", server.address.port))
+        answer, peer = client.recvfrom(100)
+    assert answer[: -CTIME - 1] == b"name"
+    assert peer == (LOOPBACK, server.address.port)
+
+
+def test_only_a_socket_on_a_wildcard_address_asks_for_what_was_asked() -> None:
+    """Another has one address, and the cheaper system calls."""
+    for host, kind in ((LOOPBACK, socket.socket), ("0.0.0.0", WildcardSocket)):
+        with udp_socket((host, 0)) as server:
+            assert type(server) is kind
 
 
 @pytest.mark.parametrize("driver", named("udp-time", "threaded", "forked"), ids=str, indirect=True)

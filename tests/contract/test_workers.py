@@ -58,7 +58,7 @@ def accepted(worker: psutil.Process, server: Server) -> set[int]:
     """Return the clients' ports of the connections that a worker has accepted."""
     return {
         found.raddr.port
-        for found in worker.net_connections("tcp4")
+        for found in worker.net_connections("tcp")
         if found.laddr.port == server.address.port and found.status == psutil.CONN_ESTABLISHED
     }
 
@@ -93,6 +93,19 @@ def served_by_both(server: Server, driver: Driver) -> list[psutil.Process]:
         assert all(accepted(worker, server) for worker in workers)
     until(lambda: not any(accepted(worker, server) for worker in workers), "they have left")
     return workers
+
+
+@each_with_connections
+def test_over_ipv6_each_worker_has_a_listener_of_its_own_too(driver: Driver) -> None:
+    """The kernel distributes connections: one that is suspended leaves about half of them alone."""
+    with running(driver.command, **driver.settings, WIRELAB_HOST="::1") as server:
+        served_by_both(server, driver)
+        inodes = {
+            line.split()[9]
+            for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]
+            if line.split()[1].endswith(f":{server.address.port:04X}") and line.split()[3] == LISTEN
+        }
+        assert len(inodes) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services import listeners
-from services.tcp_echo import callbacks, coroutines
+from services.tcp_echo import accept_backoff, callbacks, coroutines
 from services.tcp_echo import evented as tcp_echo
 from services.udp_time import raw_loop
 from tests.support.pace import until
@@ -123,10 +123,10 @@ def test_without_capacity_tcp_echo_pauses_accepting_and_serves_the_others(
     error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Otherwise epoll would report the queued connection again at once, over and over."""
-    monkeypatch.setattr(listeners, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(accept_backoff, "RETRY_SECONDS", 0.2)
     monkeypatch.setattr(tcp_echo, "transform_from_settings", lambda: stop_or_echo)
     listener = Listener(fileno=listeners.tcp_listener((LOOPBACK, 0)).detach())
-    monkeypatch.setattr(tcp_echo, "tcp_listener", lambda *_, **__: listener)
+    monkeypatch.setattr(listeners, "tcp_listener", lambda *_, **__: listener)
     address = listener.getsockname()
     with ThreadPoolExecutor(1) as thread, ExitStack() as listener.accepted:
         serving = thread.submit(tcp_echo.serve, address)
@@ -159,7 +159,7 @@ def test_tcp_echo_goes_on_accepting_after_other_errors(error: int) -> None:
     """accept(2) also reports what happened to a single connection that was in the queue."""
     listener = Listener(fileno=listeners.tcp_listener((LOOPBACK, 0)).detach())
     with listener, select.epoll() as epoll:
-        backoff = listeners.AcceptBackoff(listener, epoll)
+        backoff = accept_backoff.AcceptBackoff(listener, epoll)
         with socket.create_connection(listener.getsockname()):
             listener.error = error
             with backoff:
@@ -175,6 +175,6 @@ def test_errors_of_the_program_itself_are_not_caught_while_accepting() -> None:
         listeners.tcp_listener((LOOPBACK, 0)) as listener,
         select.epoll() as epoll,
         pytest.raises(Stop),
-        listeners.AcceptBackoff(listener, epoll),
+        accept_backoff.AcceptBackoff(listener, epoll),
     ):
         raise Stop

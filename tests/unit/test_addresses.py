@@ -23,6 +23,8 @@ def test_the_variable_is_named_after_the_service() -> None:
         ("kv:15000", Address("kv", 15000)),
         ("10.0.0.1:1", Address("10.0.0.1", 1)),
         ("kv.lab.example:65535", Address("kv.lab.example", 65535)),
+        ("[::1]:15000", Address("::1", 15000)),
+        ("[fe80::1%eth0]:15000", Address("fe80::1%eth0", 15000)),
     ],
 )
 def test_an_address_is_host_and_port(value: str, expected: Address) -> None:
@@ -32,10 +34,21 @@ def test_an_address_is_host_and_port(value: str, expected: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["kv", "kv:", ":15000", "15000", "kv:http", "kv:0", "kv:65536", "kv:-1", "kv: 1"]
-)
+    "value",
+    [
+        "kv", "kv:", ":15000", "15000", "kv:http", "kv:0", "kv:65536", "kv:-1", "kv: 1",
+        "[]:1", "[kv]:1", "[::1]", "[::1]15000",
+    ],
+)  # fmt: skip
 def test_anything_else_is_an_error_that_names_it(value: str) -> None:
     """The message has variable and value."""
     with pytest.raises(ValueError, match="Not a host:port") as caught:
         address("kv", {"WIRELAB_KV_ADDRESS": value})
-    assert str(caught.value) == f"WIRELAB_KV_ADDRESS has value {value!r}. Not a host:port"
+    assert str(caught.value).startswith(f"WIRELAB_KV_ADDRESS has value {value!r}. Not a host:port")
+
+
+@pytest.mark.parametrize("value", ["::1", "::1:15000", "fe80::1%eth0:15000"])
+def test_an_ipv6_address_without_brackets_is_ambiguous(value: str) -> None:
+    """What follows the last colon may be a port, or belong to the address."""
+    with pytest.raises(ValueError, match="an IPv6 address has to stand in brackets"):
+        address("kv", {"WIRELAB_KV_ADDRESS": value})

@@ -17,11 +17,12 @@ from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
-    "runtime", "listeners", "event_loop", "workers", "connection", "progress", "safe_pickle",
+    "addresses", "runtime", "listeners", "event_loop", "workers", "connection", "progress",
+    "safe_pickle",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.
-WITHOUT_IO = ("services.connection", "services.safe_pickle")
+WITHOUT_IO = ("services.addresses", "services.connection", "services.safe_pickle")
 NETWORKING = ("socket", "select", "selectors", "asyncio", "socketserver")
 NETWORKING_OF_CLASSIC = ("multiprocessing.connection", "xmlrpc.server", "wsgiref.simple_server")
 STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}  # the latter for types alone
@@ -43,12 +44,17 @@ MAX_LINES = {  # lines of a driver; comments, docstrings and blank lines count
     "": 60,  # all others: those on socketserver and on a bare socket
 }
 MAX_LINES_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
-# Sockets that stand in no driver: options of listeners, asyncio's loop, gunicorn's workers.
+# Sockets that stand in no driver: options of listeners, asyncio's loop, gunicorn's workers, what
+# the drivers of a service share.
 SOCKETS = {
     "services/listeners.py": 250,
     "services/event_loop.py": 60,
     "services/http/group.py": 60,
     "services/http/worker.py": 250,
+    "services/tcp_echo/accept_backoff.py": 50,
+    "services/tcp_echo/mixin.py": 50,
+    "services/udp_time/mixin.py": 50,
+    "services/udp_time/sockets.py": 90,
 }
 
 

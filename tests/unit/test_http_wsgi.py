@@ -24,6 +24,13 @@ def environ(head: bytes, body: bytes = b"") -> WSGIEnvironment:
     return make_environ(request, CLIENT, SERVER)
 
 
+def test_an_ipv6_server_has_a_name_in_brackets_and_an_ipv6_client_an_address_without() -> None:
+    """So RFC 3875 has it, in 4.1.14 and 4.1.8."""
+    found = make_environ(parse_head(GET + b"\r\n"), ("2001:db8::1", 1234), ("::1", 8080))
+    assert (found["SERVER_NAME"], found["SERVER_PORT"]) == ("[::1]", "8080")
+    assert (found["REMOTE_ADDR"], found["REMOTE_PORT"]) == ("2001:db8::1", "1234")
+
+
 @pytest.mark.parametrize(
     "head",
     [

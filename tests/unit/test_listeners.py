@@ -14,6 +14,7 @@ import pytest
 
 from services import listeners, runtime
 from services.runtime import Address, SettingError
+from services.udp_time.sockets import udp_group
 from tests.support.sockets import LOOPBACK
 
 
@@ -48,8 +49,9 @@ def noticed_after(connection: socket.socket) -> tuple[int, float]:
 
 
 def test_a_connection_inherits_the_options_of_its_listener() -> None:
-    """Small messages are not delayed, and a peer that vanished is noticed within a minute."""
+    """No byte is lost, small ones are not delayed, and who vanished is noticed in a minute."""
     with listeners.tcp_listener((LOOPBACK, 0)) as listener, accepted(listener) as connection:
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert noticed_after(connection) == (60, 60)
 
@@ -128,11 +130,11 @@ def test_a_timeout_that_the_kernel_does_not_take_is_named(
 def test_a_group_shares_a_port_with_nobody_else() -> None:
     """With SO_REUSEPORT alone, another server of this user that sets it would be joined."""
     first = listeners.tcp_group((LOOPBACK, 0), 2)
-    datagrams = listeners.udp_group((LOOPBACK, 0), 2)
+    datagrams = udp_group((LOOPBACK, 0), 2)
     with ExitStack() as stack:
         for each in (*first, *datagrams):
             stack.enter_context(each)
-        for open_group, group in ((listeners.tcp_group, first), (listeners.udp_group, datagrams)):
+        for open_group, group in ((listeners.tcp_group, first), (udp_group, datagrams)):
             assert group[0].getsockname() == group[1].getsockname()
             with pytest.raises(OSError, match="Address already in use"):
                 open_group(group[0].getsockname(), 2)
@@ -151,7 +153,7 @@ def test_datagrams_are_shared_evenly() -> None:
     Of 2,000 clients a socket gets 1,000, with a standard deviation of 22.
     """
     with ExitStack() as stack:
-        group = [stack.enter_context(each) for each in listeners.udp_group((LOOPBACK, 0), 2)]
+        group = [stack.enter_context(each) for each in udp_group((LOOPBACK, 0), 2)]
         got = [0, 0]
         for _ in range(2000):
             with socket.socket(type=socket.SOCK_DGRAM) as client:
@@ -250,12 +252,13 @@ def test_an_empty_accept_queue_is_not_logged(caplog: pytest.LogCaptureFixture) -
     ("address", "text"),
     [
         (("127.0.0.1", 25000), "127.0.0.1:25000"),
-        (("::1", 25000, 0, 0), "::1:25000"),
+        (("::1", 25000, 0, 0), "[::1]:25000"),
+        (("::ffff:127.0.0.1", 25000, 0, 0), "127.0.0.1:25000"),
         ("/run/echo.sock", "/run/echo.sock"),
         ("", "the UNIX socket"),
         (None, "an unknown address"),
     ],
 )
 def test_an_address_in_log_messages(address: object, text: str) -> None:
-    """Of either family; a client of a UNIX socket has none."""
+    """Of either family, or of both; a client of a UNIX socket has none."""
     assert listeners.text(address) == text

@@ -225,6 +225,7 @@ def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SystemExit) as caught:
             runtime.main(socket.create_server, 1)
     assert str(caught.value.code).startswith(f"cannot listen on 127.0.0.1:{port}: Address already")
+    assert str(caught.value.code).endswith("(WIRELAB_PORT)")
 
 
 def test_any_other_error_keeps_its_traceback() -> None:
