@@ -1,11 +1,8 @@
 """Listening sockets: their options, the UNIX socket, and what to do when accept fails."""
 
 import errno
-import fcntl
 import logging
 import socket
-import sys
-import termios
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -219,26 +216,6 @@ def unix_listeners() -> list[socket.socket]:
     runtime.at_exit.callback(Path(path).unlink, missing_ok=True)
     listener.listen(BACKLOG)
     return [listener]
-
-
-def acknowledge(client: socket.socket) -> None:
-    """Have the kernel acknowledge at once what was received, where no answer does that for now.
-
-    It waits up to 40 ms for an answer to go with (delayed ACK), and a client that writes a message
-    in two parts waits for that ACK before it sends the second one (Nagle's algorithm). The option
-    is not permanent, and has to be set each time (tcp(7), TCP_QUICKACK).
-    """
-    if client.family != socket.AF_UNIX:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def in_kernel(descriptor: int) -> int:
-    """Return how many bytes that were sent have not arrived: tcp(7), SIOCOUTQ; 0 if closed."""
-    try:
-        size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # the same number
-    except OSError:  # asyncio closes a socket before its coroutine is told
-        return 0
-    return int.from_bytes(size, sys.byteorder)
 
 
 def accept_failed(error: OSError) -> bool:

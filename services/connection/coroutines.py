@@ -7,7 +7,7 @@ import asyncio
 from functools import partial
 from typing import NoReturn
 
-from services import event_loop, listeners, runtime
+from services import acknowledgments, event_loop, listeners, runtime
 from services.connection.protocol import PART, Answer
 from services.connection.sessions import TICK, Sessions
 
@@ -27,7 +27,7 @@ async def accept(address: runtime.Address, answer: Answer) -> NoReturn:
     while True:
         now = sessions.clock()
         await asyncio.sleep(TICK)  # what arrived before `now` has been received when this returns
-        sessions.check_timeouts(now, listeners.in_kernel)
+        sessions.check_timeouts(now, acknowledgments.in_kernel)
         abort_closed(sessions)
 
 
@@ -56,7 +56,7 @@ async def converse(
             else:
                 protocol.receive_data(await reader.read(protocol.receive_size))
                 if not protocol.data_to_send():
-                    listeners.acknowledge(connection)
+                    acknowledgments.acknowledge(connection)
         except OSError as error:
             protocol.close(str(error))
         sessions.update(descriptor)

@@ -4,7 +4,7 @@ import select
 from functools import partial
 from socket import socket
 
-from services import listeners, runtime, workers
+from services import acknowledgments, listeners, runtime, workers
 from services.connection.protocol import Answer
 from services.connection.sessions import TICK, Sessions
 
@@ -25,7 +25,7 @@ def serve(address: runtime.Address, answer: Answer) -> None:
                     accept(epoll, listening[descriptor], sessions)
                 else:
                     converse(epoll, sessions, descriptor, event)
-            if sessions.check_timeouts(now, listeners.in_kernel):
+            if sessions.check_timeouts(now, acknowledgments.in_kernel):
                 for descriptor in listening:  # one may be paused for lack of capacity
                     epoll.modify(descriptor, select.EPOLLIN)
             # Not sooner: a new connection must not get a descriptor that `events` still names.
@@ -59,7 +59,7 @@ def converse(epoll: select.epoll, sessions: Sessions[socket], descriptor: int, e
         if outgoing := protocol.data_to_send():
             protocol.sent(client.send(outgoing))
         else:
-            listeners.acknowledge(client)
+            acknowledgments.acknowledge(client)
     except OSError as error:
         if not isinstance(error, BlockingIOError):
             protocol.close(str(error))

@@ -5,7 +5,7 @@ from contextlib import suppress
 from socket import SHUT_RDWR, socket
 from threading import Semaphore, Thread
 
-from services import listeners, runtime
+from services import acknowledgments, listeners, runtime
 from services.connection.protocol import PART, Answer
 from services.connection.sessions import TICK, Sessions
 
@@ -17,7 +17,7 @@ def serve(address: runtime.Address, answer: Answer) -> None:
         Thread(target=accept, args=(listener, sessions), daemon=True).start()
     while True:
         time.sleep(TICK)
-        sessions.check_timeouts(sessions.clock(), listeners.in_kernel)
+        sessions.check_timeouts(sessions.clock(), acknowledgments.in_kernel)
         wake_closed(sessions)
 
 
@@ -55,7 +55,7 @@ def converse(client: socket, peer: str, sessions: Sessions[socket]) -> None:
                 else:
                     protocol.receive_data(client.recv(protocol.receive_size))
                     if not protocol.data_to_send():
-                        listeners.acknowledge(client)
+                        acknowledgments.acknowledge(client)
             except OSError as error:
                 protocol.close(str(error))
             sessions.update(descriptor)

@@ -14,7 +14,7 @@ import time
 
 from gunicorn.workers import base  # type: ignore[import-untyped]
 
-from services import addresses, listeners, runtime
+from services import acknowledgments, addresses, listeners, runtime
 from services.http.limits import MAX_EXPIRED, Sessions
 from services.http.protocol import Protocol
 from services.http.request import Request
@@ -167,7 +167,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         if self.alive:
             self._epoll.modify(self._listener, select.EPOLLIN)
         expired = self._sessions.check_timeouts(time.monotonic())
-        stalled = self._sessions.evict_stalled(time.monotonic(), listeners.in_kernel)
+        stalled = self._sessions.evict_stalled(time.monotonic(), acknowledgments.in_kernel)
         for descriptor in {*expired, *stalled}:
             self._proceed(descriptor)
         if len(expired) < MAX_EXPIRED:  # otherwise there are more, for the next iteration

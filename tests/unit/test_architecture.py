@@ -17,8 +17,8 @@ from scripts.stack import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
-    "addresses", "runtime", "listeners", "event_loop", "workers", "connection", "progress",
-    "safe_pickle",
+    "acknowledgments", "addresses", "runtime", "listeners", "event_loop", "workers", "connection",
+    "progress", "safe_pickle",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.
@@ -48,6 +48,7 @@ MAX_LINES_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and th
 # the drivers of a service share.
 SOCKETS = {
     "services/listeners.py": 250,
+    "services/acknowledgments.py": 40,
     "services/event_loop.py": 60,
     "services/http/group.py": 60,
     "services/http/worker.py": 250,
