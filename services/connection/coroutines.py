@@ -8,7 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from services import acknowledgments, event_loop, listeners, runtime
-from services.connection.protocol import PART, Answer
+from services.connection.protocol import PART, SMALL, Answer
 from services.connection.sessions import TICK, Sessions
 
 
@@ -22,7 +22,7 @@ async def accept(address: runtime.Address, answer: Answer) -> NoReturn:
     sessions: Sessions[asyncio.StreamWriter] = Sessions.from_settings(answer)
     start = partial(converse, sessions=sessions)
     for listener in listeners.tcp_and_unix(address):
-        await asyncio.start_server(start, sock=listener, backlog=listeners.MAX_ACCEPTS)
+        await asyncio.start_server(start, sock=listener, limit=SMALL, backlog=listeners.MAX_ACCEPTS)
         listener.listen(listeners.BACKLOG)
     while True:
         now = sessions.clock()
