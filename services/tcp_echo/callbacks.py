@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from functools import partial
-from typing import cast
 
 from services import event_loop, listeners, runtime
 from services.tcp_echo.transform import Transform, transform_from_settings
+from services.tcp_echo.transports import Connection, Opened, watch
 
 CHUNK = 64 * 1024  # bytes: limits what is buffered for a connection, here and in the kernel
 # One for all connections: the loop calls buffer_updated() before it receives again.
@@ -21,26 +21,27 @@ def serve(address: runtime.Address) -> None:
 
 async def accept(address: runtime.Address) -> None:
     """Accept connections, and create a Protocol for each: asyncio runs the accept loop."""
-    with listeners.tcp_listener(address, buffers=CHUNK) as listener:
-        loop = asyncio.get_running_loop()
-        factory = partial(Echo, transform_from_settings())
+    with listeners.tcp_listener(address, may_pause=True, buffers=CHUNK) as listener:
+        loop, opened = asyncio.get_running_loop(), Opened()
+        factory = partial(Echo, opened, transform_from_settings())
         server = await loop.create_server(factory, sock=listener, backlog=listeners.MAX_ACCEPTS)
         listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
         log.info("listening on %s", listeners.text(listener.getsockname()))
-        await server.serve_forever()
+        await asyncio.gather(server.serve_forever(), watch(opened))
 
 
-class Echo(asyncio.BufferedProtocol):  # for an asyncio.Protocol the loop receives up to 256 KiB
+# For an asyncio.Protocol the loop would receive up to 256 KiB at a time.
+class Echo(Connection, asyncio.BufferedProtocol):
     """A connection."""
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, opened: Opened, transform: Transform) -> None:
+        super().__init__(opened)
         self.transform = transform
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, to write to it."""
-        self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(0)  # any byte in its buffer calls pause_writing()
-        self.peer = listeners.text(transport.get_extra_info("peername"))
+        """Have any byte in the transport's buffer call pause_writing()."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(0)
         log.info("connection from %s", self.peer)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002

@@ -11,6 +11,7 @@ from functools import partial
 
 from services import event_loop, listeners, runtime
 from services.tcp_echo.transform import Transform, transform_from_settings
+from services.tcp_echo.transports import Opened, finish, watch
 
 CHUNK = 64 * 1024  # bytes
 
@@ -24,22 +25,24 @@ def serve(address: runtime.Address) -> None:
 
 async def accept(address: runtime.Address) -> None:
     """Accept connections, and start a coroutine for each: asyncio runs the accept loop."""
-    handler = partial(echo, transform=transform_from_settings())
-    with listeners.tcp_listener(address, buffers=CHUNK) as listener:
+    opened = Opened()
+    handler = partial(echo, opened=opened, transform=transform_from_settings())
+    with listeners.tcp_listener(address, may_pause=True, buffers=CHUNK) as listener:
         server = await asyncio.start_server(
             handler, sock=listener, limit=CHUNK, backlog=listeners.MAX_ACCEPTS
         )
         listener.listen(listeners.BACKLOG)  # see MAX_ACCEPTS
         log.info("listening on %s", listeners.text(listener.getsockname()))
-        await server.serve_forever()
+        await asyncio.gather(server.serve_forever(), watch(opened))
 
 
 async def echo(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transform: Transform
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, opened: Opened, transform: Transform
 ) -> None:
     """Echo until EOF (the client's FIN)."""
     peer = listeners.text(writer.get_extra_info("peername"))
     log.info("connection from %s", peer)
+    opened.add(writer.transport)
     writer.transport.set_write_buffer_limits(0)  # drain() then waits until the kernel has it all
     try:
         while data := await reader.read(CHUNK):
@@ -47,6 +50,8 @@ async def echo(
             # Backpressure: nothing is received from a client that does not read. Without this line
             # everything that it sends would pile up in memory.
             await writer.drain()
+        if not finish(writer.transport):
+            await writer.wait_closed()  # the watch closes it
     except OSError as error:
         log.info("connection from %s closed: %r", peer, error)
     finally:

@@ -5,7 +5,7 @@ import select
 import socket
 
 from services import listeners, runtime
-from services.tcp_echo import accept_backoff
+from services.tcp_echo import accept_backoff, vanished
 from services.tcp_echo.transform import Transform, transform_from_settings
 
 CHUNK = 64 * 1024  # bytes: limits what is pending for a connection, here and in the kernel
@@ -20,24 +20,28 @@ def serve(address: runtime.Address, inherited: socket.socket | None = None) -> N
     transform = transform_from_settings()
     clients: dict[int, socket.socket] = {}  # by descriptor
     pending: dict[int, bytes] = {}  # by descriptor: received, but not yet sent; no empty ones
-    listener = inherited or listeners.tcp_listener(address, buffers=CHUNK)
+    watch = vanished.Watch()
+    listener = inherited or listeners.tcp_listener(address, may_pause=True, buffers=CHUNK)
     with listener, select.epoll() as epoll:
-        backoff = accept_backoff.AcceptBackoff(listener, epoll)  # which registers the listener
+        backoff = accept_backoff.AcceptBackoff(listener, epoll)  # which registers it
         log.info("listening on %s", listeners.text(listener.getsockname()))
         while True:
-            for descriptor, events in epoll.poll(backoff.timeout()):
-                if descriptor == listener.fileno():
+            for fd, events in epoll.poll(backoff.timeout() or watch.interval):
+                if fd == listener.fileno():
                     with backoff:  # until the queue is empty; pauses without descriptors or memory
                         accept(listener, epoll, clients)
-                    continue
-                rest = echo_step(clients[descriptor], pending.pop(descriptor, b""), transform)
-                if rest is None:
-                    clients.pop(descriptor).close()  # which also removes it from epoll
+                elif (rest := echo_step(clients[fd], pending.pop(fd, b""), transform)) is None:
+                    epoll.unregister(fd)
+                    if vanished.finish(clients[fd]):  # otherwise the watch closes it
+                        clients.pop(fd).close()
                 elif rest:
-                    pending[descriptor] = rest
-                    epoll.modify(descriptor, select.EPOLLOUT)
+                    pending[fd] = rest
+                    epoll.modify(fd, select.EPOLLOUT)
                 elif events & select.EPOLLOUT:  # nothing is pending any more: receive again
-                    epoll.modify(descriptor, select.EPOLLIN)
+                    epoll.modify(fd, select.EPOLLIN)
+            for fd in watch.over(clients):
+                pending.pop(fd, None)
+                clients.pop(fd).close()
 
 
 def accept(listener: socket.socket, epoll: select.epoll, clients: dict[int, socket.socket]) -> None:
@@ -53,12 +57,8 @@ def accept(listener: socket.socket, epoll: select.epoll, clients: dict[int, sock
 def echo_step(client: socket.socket, pending: bytes, transform: Transform) -> bytes | None:
     """Send `pending`, or if empty, receive first; return what is then pending, None at the end."""
     try:
-        if not pending:
-            data = client.recv(CHUNK)
-            if not data:
-                return None
-            pending = transform(data)
-        return pending[client.send(pending) :]
+        pending = pending or transform(client.recv(CHUNK))
+        return pending[client.send(pending) :] if pending else None
     except BlockingIOError:
         return pending
     except OSError as error:

@@ -14,7 +14,8 @@ from services.tcp_echo.transform import transform_from_settings
 def serve(address: runtime.Address) -> None:
     """Start the workers, and replace each worker that ends."""
     transform_from_settings()  # an error in this setting ends the parent, and not each worker
-    group = listeners.tcp_group(address, workers.one_per_cpu(), buffers=evented.CHUNK)
+    count = workers.one_per_cpu()
+    group = listeners.tcp_group(address, count, may_pause=True, buffers=evented.CHUNK)
     with workers.forked(group) as listener:
         evented.serve(address, listener)
 

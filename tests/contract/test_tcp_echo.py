@@ -24,7 +24,7 @@ from scripts import processes
 from services.tcp_echo import stream_handler
 from tests.support.drivers import DRIVERS, Driver, named, safe, serving
 from tests.support.pace import FAR, until, within
-from tests.support.processes import Server, refuses_to_start, running
+from tests.support.processes import VANISHED_TIMEOUT, Server, refuses_to_start, running
 from tests.support.sockets import connect, receive, reset, rest_of, unanswered
 
 MIB = 1024 * 1024
@@ -476,3 +476,58 @@ def test_a_killed_parent_leaves_no_children_and_the_port_free(driver: Driver) ->
         until(lambda: not any(processes.alive(child.pid) for child in children), "they end")
         with serving(driver, WIRELAB_PORT=str(server.address.port)) as successor:
             assert tcp_echo.exchange(successor.address, b"new") == b"new"
+
+
+def pausing(address: Address, stack: ExitStack, *, fin: bool) -> tuple[socket.socket, int]:
+    """Send what is taken and read nothing, so that the window closes; return how much was sent."""
+    client = stack.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(address)
+    if not fin:
+        return client, stuff(client, 256 * MIB)
+    client.sendall(bytes(48 * 1024))  # less than the server takes, so that FIN arrives too
+    client.shutdown(socket.SHUT_WR)
+    return client, 48 * 1024
+
+
+def states(server: Server) -> set[str]:
+    """Return the states of the server's connections: tcp(7), or RFC 9293, 3.3.2."""
+    found = [each for worker in server.workers for each in worker.net_connections("tcp")]
+    return {each.status for each in found}
+
+
+def test_a_client_may_pause_for_as_long_as_it_likes() -> None:
+    """Here for ten times the timeout for clients that have vanished, also after its FIN.
+
+    Its machine acknowledges whatever the kernel asks: RFC 9293, 3.8.6.1. It gets every byte, and
+    takes no memory meanwhile.
+    """
+    with ExitStack() as stack:
+        settings = {VANISHED_TIMEOUT: "1"}
+        servers = [stack.enter_context(serving(each, **settings)) for each in safe("tcp-echo")]
+        for server in servers:
+            stay(server.address, 3, stack)
+        before = [memory(server) for server in servers]
+        paused = [
+            pausing(server.address, stack, fin=fin) for server in servers for fin in (False, True)
+        ]
+        ended = select.poll()  # which reports errors and the end of a connection unasked
+        for client, _ in paused:
+            ended.register(client, 0)
+        assert ended.poll(10_000) == []
+        assert all(growth(*each) < 4 * MIB for each in zip(servers, before, strict=True))
+        for client, sent in paused:
+            client.settimeout(FAR)
+            assert len(receive(client, sent)) == sent
+        assert [client.recv(1) for client, _ in paused[1::2]] == [b""] * len(servers)
+
+
+@only(safe("tcp-echo"))
+def test_a_client_that_paused_after_its_fin_leaves_nothing_behind(driver: Driver) -> None:
+    """The connection is closed once that client has everything."""
+    with serving(driver, **{VANISHED_TIMEOUT: "1"}) as server, ExitStack() as stack:
+        before = server.descriptors
+        client, sent = pausing(server.address, stack, fin=True)
+        until(lambda: psutil.CONN_LAST_ACK in states(server), "it has sent FIN, behind the data")
+        assert receive(client, sent + 1) == bytes(sent)
+        until(lambda: server.descriptors == before, "the descriptor is free")

@@ -54,6 +54,8 @@ SOCKETS = {
     "services/http/worker.py": 250,
     "services/tcp_echo/accept_backoff.py": 50,
     "services/tcp_echo/mixin.py": 50,
+    "services/tcp_echo/transports.py": 50,
+    "services/tcp_echo/vanished.py": 100,
     "services/udp_time/mixin.py": 50,
     "services/udp_time/sockets.py": 90,
 }
