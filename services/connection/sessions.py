@@ -18,8 +18,8 @@ from typing import Generic, TypeVar
 
 from services import runtime
 from services.connection.authkey import authkey
-from services.connection.memory import keep_freed_memory, share_freed_memory
 from services.connection.protocol import SMALL, Answer, Clock, Limits, Protocol
+from services.memory import keep_freed_memory, share_freed_memory
 from services.progress import Progress
 
 Client = TypeVar("Client")  # what a driver has for a connection, such as its socket

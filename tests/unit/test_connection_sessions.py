@@ -506,7 +506,7 @@ def test_the_memory_of_a_message_is_used_again() -> None:
     """It is not returned to the kernel and taken again page by page, each of them a page fault."""
     count = """
 import resource
-from services.connection.memory import keep_freed_memory
+from services.memory import keep_freed_memory
 keep_freed_memory(2**24)
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -525,7 +525,7 @@ print(faults() - before)
 POOLS = """
 import ctypes, sys
 from threading import Barrier, Thread
-from services.connection.memory import share_freed_memory
+from services.memory import share_freed_memory
 if sys.argv[1] == "shared":
     share_freed_memory()
 together = Barrier(8)
