@@ -10,8 +10,8 @@ from typing import Any
 from clients.addresses import Address
 from services import safe_pickle
 from services.connection import frames
-from services.connection.memory import keep_freed_memory
 from services.connection.protocol import Limits
+from services.memory import keep_freed_memory
 
 SMALL = 4096  # bytes: a message of no more is received by one system call
 
