@@ -42,9 +42,9 @@ logconfig_dict = {
 }
 
 
-def bind_to(default_port: int) -> str:
-    """Return where to listen, by address: gunicorn would look up a name as IPv4 only."""
-    _, where = listeners.resolve(runtime.address(default_port))
+def bind_to(address: runtime.Address) -> str:
+    """Return where to listen, without a name: gunicorn would look that up as IPv4 only."""
+    _, where = listeners.resolve(address)
     return addresses.join(*where[:2])
 
 

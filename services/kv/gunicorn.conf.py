@@ -10,7 +10,7 @@ from services.kv.store import Store
 
 wsgi_app = "services.kv.wsgi:application"  # which is not run: see there
 worker_class = "services.kv.worker.Worker"
-bind = gunicorn_settings.bind_to(15000)
+bind = gunicorn_settings.bind_to(runtime.address(15000))
 threads = 1
 keepalive = 60  # seconds; a ServerProxy makes all of its calls on one connection
 
