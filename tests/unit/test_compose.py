@@ -46,12 +46,12 @@ def model(server: str) -> str:
 
 
 def default_ports(path: Path) -> list[int]:
-    """Return the ports that a module gives to what reads WIRELAB_PORT."""
+    """Return the ports that a module gives to `runtime.main` or `runtime.address`."""
     found = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in (
             "runtime.main",
-            "gunicorn_settings.bind_to",
+            "runtime.address",
         ):
             given = [*node.args, *(keyword.value for keyword in node.keywords)][-1]
             found.append(ast.literal_eval(given))
