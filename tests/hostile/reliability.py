@@ -90,15 +90,15 @@ def table(tests: dict[str, list[Row]]) -> str:
     lines = ["| promise | demanded | of | measured | naive |", "|---|---|---|---|---|"]
     for test, rows in tests.items():
         file, _, name = test.partition("::")
-        before: list[str] = []
-        for row in rows:
-            said = [f"{row.promise} ([{name}](../{file}))", row.demand]
+        demanded = None
+        for number, row in enumerate(rows):
             cells = [
-                *([""] * 2 if said == before else said),
+                "" if number else f"{row.promise} ([{name}](../{file}))",
+                "" if row.demand == demanded else row.demand,
                 row.case,
                 row.by_safe,
                 "<br>".join(row.by_naive),
             ]
-            before = said
+            demanded = row.demand
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
