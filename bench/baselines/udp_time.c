@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_SIZE 65 /* bytes to receive: enough to tell that a request is too long for an ID */
+#define MAX_SIZE 91 /* bytes to receive: an answer with an ID of 64 and a line ending, as reply.py */
 
 static int is_id(const char *request, int size) {
     for (int i = 0; i < size; i++)
@@ -26,6 +26,13 @@ static int is_answer(const char *request, int size) {
     return 1;
 }
 
+/* The size without the line ending, LF or CR LF. */
+static int without_ending(const char *request, int size) {
+    if (size && request[size - 1] == '\n')
+        size -= size > 1 && request[size - 2] == '\r' ? 2 : 1;
+    return size;
+}
+
 int main(void) {
     struct sockaddr_in peer, where = address();
     char buffer[MAX_SIZE + 25], text[26]; /* 24 characters, a line feed and the 0 of a C string */
@@ -36,7 +43,10 @@ int main(void) {
     for (;;) {
         socklen_t length = sizeof peer;
         int size = recvfrom(server, buffer, MAX_SIZE, 0, (struct sockaddr *)&peer, &length);
-        if (size < 0 || is_answer(buffer, size))
+        if (size < 0)
+            continue;
+        size = without_ending(buffer, size);
+        if (is_answer(buffer, size))
             continue;
         if ((now = time(NULL)) != second)
             ctime_r(&now, text), second = now;

@@ -131,7 +131,10 @@ def ask(address: Address, *requests: bytes) -> bytes:
         pytest.param(bytes(range(0x60, 0x7F)), id="the other printable characters"),
         pytest.param(b"x" * 65, id="65 characters"),
         pytest.param(b"x" * 8000, id="8000 characters"),
-        pytest.param(b"id\n", id="a line break at the end"),
+        pytest.param(b"id\n", id="a line feed at the end"),
+        pytest.param(b"id\r\n", id="CR LF at the end"),
+        pytest.param(b"id\r", id="CR at the end"),
+        pytest.param(b"\n", id="a line feed and nothing else"),
         pytest.param(b"\x7f", id="just above a tilde"),
         pytest.param(b"x 12:34:56 7890", id="less than a time"),
         pytest.param(b"Sun Nov 22 12:34-56 2026", id="nearly a time"),
@@ -144,7 +147,15 @@ def test_a_clock_answers_as_ours_does(clock: Address, request_: bytes) -> None:
     assert udp_time.is_ctime(answer[-CTIME:])
 
 
-@pytest.mark.parametrize("request_", [b"Sun Nov 22 12:34:56 2026", b"ID Sun Nov 22 12:34:56 2026"])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"Sun Nov 22 12:34:56 2026",
+        b"ID Sun Nov 22 12:34:56 2026",
+        b"Sun Nov 22 12:34:56 2026\r\n",
+        b"x" * 64 + b" Sun Nov 22 12:34:56 2026\n",
+    ],
+)
 def test_a_clock_does_not_answer_an_answer(clock: Address, request_: bytes) -> None:
     """As ours: what is answered is the next request."""
     assert reply_to(request_) == b""
