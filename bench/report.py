@@ -66,10 +66,9 @@ two and measures only what there is a goal for.{unpublishable}
   64 connections send at once, and again when all are answered, so each wake-up has about 64. With
   64 connections and no bursts each one sends as soon as it is answered: the slower the server, the
   more requests wait for it. The difference in CPU time between 1 connection and bursts is the cost
-  of a wake-up, and the rest is that of a request. `coroutines` is slow in all three, so it is not
-  for its wake-ups: asyncio's streams receive up to 256 KiB at a time, and the C library maps and
-  unmaps that much memory for each request. `callbacks` and uvloop receive into a buffer that they
-  keep.
+  of a wake-up, and the rest is that of a request. What else slows an asyncio server down is that
+  its streams receive up to 256 KiB at a time: the C library would map and unmap that much memory
+  for each request, if `services/event_loop.py` did not have it keep what is freed.
 - *busy*: which of the two was fully used in the closed loop. **server**: one of its processes ran
   for {full:.0%} of the time (a process of Python runs one thread at a time), or all of them used
   every CPU. **load**: its thread ran for that much of the time, or it took CPU time that the

@@ -531,3 +531,28 @@ def test_a_client_that_paused_after_its_fin_leaves_nothing_behind(driver: Driver
         until(lambda: psutil.CONN_LAST_ACK in states(server), "it has sent FIN, behind the data")
         assert receive(client, sent + 1) == bytes(sent)
         until(lambda: server.descriptors == before, "the descriptor is free")
+
+
+@pytest.mark.parametrize("driver", named("tcp-echo", "coroutines"), ids=str)
+def test_asyncio_maps_no_memory_for_each_message(driver: Driver) -> None:
+    """It allocates 256 KiB to receive a few bytes; each new mapping has page faults."""
+    clients, rounds = 64, 20
+    with serving(driver) as server, ExitStack() as stack:
+        connections = [stack.enter_context(connect(server.address)) for _ in range(clients)]
+
+        def exchange() -> None:
+            for connection in connections:
+                connection.sendall(b"x")
+            for connection in connections:
+                assert receive(connection, 1) == b"x"
+
+        def page_faults() -> int:
+            # proc(5): after the name, which may have blanks, minflt is the eighth field.
+            stat = Path(f"/proc/{server.worker.pid}/stat").read_text()
+            return int(stat.rpartition(")")[2].split()[7])
+
+        exchange()
+        before = page_faults()
+        for _ in range(rounds):
+            exchange()
+        assert page_faults() - before < clients * rounds / 4
