@@ -23,7 +23,7 @@ log = logging.getLogger("event_loop")
 
 def run(server: Coroutine[Any, Any, object]) -> None:
     """Run `server`, which serves for ever, in this thread."""
-    keep_freed_memory(RECEIVED)  # without this, coroutines of tcp-echo take twice the CPU time for many clients
+    keep_freed_memory(RECEIVED)  # otherwise tcp-echo takes twice the CPU for many clients
     # closing(): a coroutine that never ran, as loop_factory() failed, would warn about that.
     with closing(server), asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.get_loop().set_exception_handler(report)
