@@ -9,7 +9,7 @@ import time
 import xmlrpc.client
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -166,6 +166,15 @@ class Everybody:
             {name: sum(len(one.failures) for one in some) for name, some in self.clients.items()}
         )
 
+    def last_failures(self, services: Iterable[str] = CLIENTS) -> list[str]:
+        """Return how the last request of some services failed."""
+        return [
+            f"{name}: {client.failures[-1]}"
+            for name in services
+            for client in self.clients[name]
+            if client.failures
+        ]
+
     @property
     def answers(self) -> int:
         """How many requests were answered."""
@@ -239,9 +248,9 @@ def test_served_again_after_every_fault(
             assert lost == []
             assert everybody.wrong == []
             assert within(took, AGAIN)
-            assert set(after - before) <= set(names)
+            assert set(after - before) <= set(names), everybody.last_failures(after - before)
             time.sleep(CALM)
-            assert everybody.failures() == after
+            assert everybody.failures() == after, everybody.last_failures()
             worst[kind] = max(worst[kind], took)
             times[kind] += 1
             enough = times.total() >= len(SERVICES) + len(FAULTS)

@@ -18,12 +18,13 @@ from scripts.stack import ROOT
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
     "acknowledgments", "addresses", "runtime", "listeners", "event_loop", "workers", "connection",
-    "memory", "progress", "safe_pickle",
+    "memory", "progress", "safe_pickle", "wire",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.
 WITHOUT_IO = (
     "services.addresses", "services.connection", "services.memory", "services.safe_pickle",
+    "services.wire",
 )  # fmt: skip
 NETWORKING = ("socket", "select", "selectors", "asyncio", "socketserver")
 NETWORKING_OF_CLASSIC = ("multiprocessing.connection", "xmlrpc.server", "wsgiref.simple_server")
