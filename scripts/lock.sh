@@ -4,7 +4,7 @@
 # versions that the tests ran with.
 set -euo pipefail
 
-for set in dev audit bench clients httpbin kv rest; do
+for set in dev audit bench clients httpbin kv relay rest; do
     constraint=()
     [[ $set == dev ]] || constraint=(--constraint requirements/dev.txt)
     .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
