@@ -1,7 +1,7 @@
 # Every task, and `make` alone lists them. Settings (COMPOSE_PROJECT_NAME, WIRELAB_BIND,
 # WIRELAB_<SERVICE>_PORT, PYTHON_IMAGE, ...) come from the command line, the environment or .env.
 PYTHON := .venv/bin/python
-LAB := $(PYTHON) -m scripts.lab
+LAB := $(PYTHON) -m lab
 PROFILE ?=
 SERVICE ?=
 MINUTES ?= 10
@@ -81,7 +81,7 @@ audit: .venv/ready ## report known vulnerabilities of all locked packages, as Py
 	@scripts/audit.sh
 
 pictures: .venv/ready ## draw the pictures of the README from compose.yaml and the running lab
-	@$(PYTHON) -m scripts.pictures
+	@$(LAB) pictures
 
 clean: ## remove what the checks left behind
 	@find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +

@@ -28,8 +28,7 @@ from bench import BUILD, http_requests, report, results
 from bench.runs import Sample, measure
 from bench.workloads import Workload, commands, workloads
 from clients.options import number_from, parsed, seconds
-from scripts import processes
-from scripts.stack import ROOT, LabError
+from lab import ROOT, LabError, processes
 
 EXAMPLES = """\
 examples:

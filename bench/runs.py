@@ -23,8 +23,7 @@ import psutil
 from bench import BUILD
 from bench.workloads import Target, Workload
 from clients.addresses import Address
-from scripts import processes
-from scripts.stack import ROOT, LabError
+from lab import ROOT, LabError, processes
 
 MIB = 1024 * 1024
 PATIENCE = 15.0  # seconds that a load waits for the first right answer

@@ -9,7 +9,7 @@ import yaml
 
 from bench import BUILD, http_requests
 from clients.addresses import Address
-from scripts.stack import ROOT
+from lab import ROOT
 
 Kind = Literal["default", "variant", "peer", "baseline"]
 Metric = Literal["rate", "p99", "cpu", "balance", "never_served"]

@@ -141,7 +141,7 @@ else
 fi
 
 bundle=''
-for name in $(sed -n 's/^CA_VARIABLES = (\(.*\))$/\1/p' scripts/stack.py | tr -d '",'); do
+for name in $(sed -n 's/^CA_VARIABLES = (\(.*\))$/\1/p' lab/stack.py | tr -d '",'); do
     [[ -n $bundle || ! -f ${!name-} ]] || bundle="$name=${!name}"
 done
 if [[ -n $bundle ]]; then

@@ -7,9 +7,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from scripts import authkey
-from scripts.lab import engine_answers
-from scripts.stack import Stack
+import lab.engine
+from lab import authkey
+from lab.stack import Stack
 from tests.support.engine import new_stack, up
 from tests.support.pace import slowness
 
@@ -41,7 +41,7 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs an engine where there is none; with CI=true that is a failure."""
-    if os.environ.get("CI") != "true" and not engine_answers():
+    if os.environ.get("CI") != "true" and not lab.engine.answers():
         for item in items:
             if "engine" in getattr(item, "fixturenames", ()):
                 item.add_marker(

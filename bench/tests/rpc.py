@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from clients.addresses import Address
-from scripts.stack import ROOT
+from lab import ROOT
 
 
 def start(client: str, address: Address, **options: object) -> "subprocess.Popen[str]":

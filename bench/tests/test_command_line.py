@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.support.pace import until
 
 

@@ -8,7 +8,7 @@ import pytest
 from bench import BUILD, http_requests, runs
 from bench.runs import measure
 from bench.workloads import Target, Workload
-from scripts.stack import LabError
+from lab import LabError
 
 # It listens at once and answers later, as a server does that has to load its application first.
 SERVER = """

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from clients import exercise
-from scripts import processes
-from scripts.stack import ROOT, port_variable, services
+from lab import ROOT, processes
+from lab.description import port_variable, services
 from tests.support.processes import SILENCE_TIMEOUT
 
 NAMES = [service.name for service in services({})]
@@ -41,7 +41,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
     def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "scripts.lab", *arguments],
+            [sys.executable, "-m", "lab", *arguments],
             cwd=ROOT,
             env={**settings, **more},
             check=False,

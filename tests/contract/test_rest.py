@@ -18,7 +18,7 @@ from openapi_spec_validator import validate
 from clients import rest
 from clients.addresses import Address
 from clients.checks import Check
-from scripts.stack import ROOT
+from lab import ROOT
 from services.rest.app import application
 from tests.support.clients import http_exchange
 from tests.support.drivers import DRIVERS, Driver, serving

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import Address
-from scripts.stack import services
+from lab.description import services
 from tests.support.clients import connected
 from tests.support.drivers import DRIVERS, Driver, drivers, in_processes, safe, serving
 from tests.support.pace import until

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from clients.addresses import Address
-from scripts import processes
+from lab import processes
 from tests.support.clients import connected
 from tests.support.drivers import Driver, drivers, in_processes, serving
 from tests.support.pace import FAR, until

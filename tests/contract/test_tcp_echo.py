@@ -20,7 +20,7 @@ import pytest
 from clients import tcp_echo
 from clients.addresses import Address
 from clients.checks import Check
-from scripts import processes
+from lab import processes
 from services.tcp_echo import stream_handler
 from tests.support.drivers import DRIVERS, Driver, named, safe, serving
 from tests.support.pace import FAR, until, within

@@ -10,7 +10,7 @@ from threading import Event
 import psutil
 import pytest
 
-from scripts.processes import alive
+from lab.processes import alive
 from tests.support.clients import Ask, connected
 from tests.support.drivers import DRIVERS, Driver, in_processes, named
 from tests.support.pace import until

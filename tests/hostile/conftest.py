@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from scripts.stack import SCRIPTS
+from lab import SCRIPTS
 from tests.hostile.reliability import Row, document
 from tests.support.drivers import Driver
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import docker
 
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.support.engine import container_of, run_in
 from tests.support.pace import until
 

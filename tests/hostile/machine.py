@@ -8,7 +8,7 @@ import docker
 from docker.models.containers import Container
 
 from clients.addresses import Address
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.support.engine import run_in
 from tests.support.pace import until
 from tests.support.processes import WORKERS

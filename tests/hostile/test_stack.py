@@ -20,7 +20,9 @@ import pytest
 
 import clients.kv
 from clients.addresses import Address
-from scripts.stack import LabError, Stack, port_variable
+from lab import LabError
+from lab.description import port_variable
+from lab.stack import Stack
 from tests.hostile.faults import CRASH, FAULTS, Ended, compose
 from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import PAUSE, Client

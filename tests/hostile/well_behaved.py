@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 
 from clients.addresses import host_and_port
 from clients.checks import WrongAnswer
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.support.clients import Where, connected
 from tests.support.pace import FAR, until, within
 

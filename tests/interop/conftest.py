@@ -9,7 +9,8 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from scripts.stack import SCRIPTS, Stack
+from lab import SCRIPTS
+from lab.stack import Stack
 from tests.interop.matrix import PROGRAMS, Outcome, document
 from tests.support.engine import container_of, run_in
 

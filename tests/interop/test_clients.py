@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from docker.models.containers import Container
 
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.interop import pythons
 from tests.interop.matrix import (
     PROGRAMS,

@@ -7,7 +7,8 @@ import pytest
 from docker.models.containers import Container
 
 from clients.addresses import Address, variable
-from scripts.stack import Stack, services
+from lab.description import services
+from lab.stack import Stack
 from tests.support.engine import container_of, containers_of
 
 SPEAKS = {service.name: service.speaks for service in services({}, "*")}

@@ -9,14 +9,15 @@ from pathlib import Path
 import docker
 import pytest
 
-from scripts.stack import ROOT, Stack
+from lab import ROOT
+from lab.stack import Stack
 from tests.support.engine import SERVICES, container_of, lab, left, new_stack
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Copy what the lab is made of to another folder."""
-    for name in ("clients", "requirements", "scripts", "services"):
+    for name in ("clients", "lab", "requirements", "scripts", "services"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in (".dockerignore", "Dockerfile", "compose.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -11,7 +11,7 @@ from docker.models.containers import Container
 
 from clients import kv
 from clients.addresses import Address
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.clients import connected
 from tests.support.engine import SERVICES, container_of, left, run_in

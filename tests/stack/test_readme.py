@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import PORTS, Address
-from scripts.stack import ROOT, Stack
+from lab import ROOT
+from lab.stack import Stack
 from tests.stack.conftest import Find
 from tests.support.engine import lab
 

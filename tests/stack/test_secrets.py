@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.engine import SERVICES, run_in
 from tests.support.pace import FAR

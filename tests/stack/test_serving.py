@@ -13,7 +13,7 @@ import pytest
 from clients import exercise, udp_time
 from clients.addresses import PORTS, Address
 from clients.checks import Check
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, Find
 from tests.support.clients import stock
 from tests.support.engine import SERVICES, run_in

@@ -10,7 +10,10 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from scripts.stack import ROOT, Stack, base_image, services
+from lab import ROOT
+from lab.description import services
+from lab.engine import base_image
+from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.engine import SERVICES, run_in
 

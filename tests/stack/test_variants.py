@@ -7,7 +7,7 @@ from typing import Any
 import docker
 import pytest
 
-from scripts.stack import Stack
+from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.engine import SERVICES, container_of, lab, run_in
 from tests.support.pace import until, within

@@ -10,7 +10,10 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from scripts.stack import ROOT, Stack, base_image, port_variable, services
+from lab import ROOT
+from lab.description import port_variable, services
+from lab.engine import base_image
+from lab.stack import Stack
 
 SERVICES = [service.name for service in services({})]
 
@@ -78,7 +81,7 @@ def left(engine: docker.DockerClient, stack: Stack) -> list[str]:
 def lab(stack: Stack, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
     """Run the lab's command line in a folder, with the settings of `stack`."""
     return subprocess.run(
-        [sys.executable, "-m", "scripts.lab", *arguments],
+        [sys.executable, "-m", "lab", *arguments],
         cwd=folder,
         env=stack.environment(),
         timeout=100,

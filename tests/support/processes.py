@@ -15,8 +15,7 @@ from pathlib import Path
 import psutil
 
 from clients.addresses import Address
-from scripts import processes
-from scripts.stack import ROOT
+from lab import ROOT, processes
 from tests.support.pace import FAR, until, within
 
 STOP_SECONDS = 2.0  # within which every server promises to stop

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import PORTS
-from scripts.stack import ROOT
+from lab import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
@@ -197,14 +197,14 @@ def test_protocols_are_driven_by_the_same_methods(name: str) -> None:
 @pytest.mark.parametrize("module", CODE)
 def test_servers_run_without_the_clients(module: str) -> None:
     """Nothing of theirs is imported, nor what runs on the host, nor a test."""
-    outside = ("clients", "scripts", "lab", "tests", "bench")
+    outside = ("clients", "lab", "tests", "bench")
     assert [name for name in imports(CODE[module]) if within(name, *outside)] == []
 
 
 @pytest.mark.parametrize("module", modules("clients"))
 def test_clients_share_no_more_than_the_protocol(module: str) -> None:
     """What has no I/O, and nothing of a service."""
-    of_ours = [name for name in imports(ROOT / module) if within(name, "services", "scripts")]
+    of_ours = [name for name in imports(ROOT / module) if within(name, "services", "lab")]
     assert [name for name in of_ours if not within(name, *WITHOUT_IO)] == []
 
 
@@ -221,7 +221,7 @@ def test_no_import_goes_in_a_circle() -> None:
     """So there is an order in which everything can be read."""
     names = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
-        for name, path in modules("services", "clients", "scripts").items()
+        for name, path in modules("services", "clients", "lab").items()
     }
     graph = {
         name: {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import SCRIPTS
+from lab import SCRIPTS
 
 # In place of pip-audit: $2 is the service, and knows the old package if it is the one named.
 PIP_AUDIT = """#!/bin/sh

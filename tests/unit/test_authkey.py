@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import authkey
-from scripts.stack import LabError
+from lab import LabError, authkey
 
 
 def test_each_key_is_another_and_is_kept(tmp_path: Path) -> None:

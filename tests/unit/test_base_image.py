@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import SCRIPTS
+from lab import SCRIPTS
 
 OFFICIAL, OWN = "python:3.13-slim-trixie", "wirelab-base:trixie"
 DOCKER = """#!/bin/sh

@@ -11,7 +11,7 @@ from bench import __main__ as command_line
 from bench import report, results
 from bench.runs import Sample
 from bench.workloads import Goal, Target, Workload, commands, workloads
-from scripts.stack import ROOT
+from lab import ROOT
 
 TARGETS = (
     Target("evented", "default", ("python", "-m", "ours")),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.interop.matrix import (
     PYTHON,
     SECTIONS,

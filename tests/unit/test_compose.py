@@ -9,7 +9,7 @@ import yaml
 
 import clients.variants
 from clients.addresses import PORTS
-from scripts.stack import ROOT
+from lab import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 

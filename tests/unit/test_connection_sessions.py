@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from services import runtime
 from services.connection import frames
 from services.connection.handshake import WELCOME

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import SCRIPTS
+from lab import SCRIPTS
 
 DOCKER = """#!/bin/sh
 case "$*" in

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from services.connection import frames, handshake
 from services.connection.authkey import authkey
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME

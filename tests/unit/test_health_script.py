@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from clients.health import TIMEOUT
-from scripts.stack import ROOT
+from lab import ROOT
 
 MARK = "/tmp/healthy"  # noqa: S108
 SCRIPT = (ROOT / "clients/health.sh").read_text()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab import OWN_IMAGES
-from scripts.stack import ROOT, SCRIPTS
+from lab import ROOT, SCRIPTS
+from lab.down import OWN_IMAGES
 
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]

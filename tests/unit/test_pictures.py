@@ -9,8 +9,8 @@ import pytest
 from clients import report
 from clients.addresses import Address
 from clients.exercise import Result
-from scripts import pictures
-from scripts.stack import Service, services
+from lab import pictures
+from lab.description import Service, services
 
 SVG = "{http://www.w3.org/2000/svg}"
 SERVERS = [pytest.param(service, id=service.name) for service in services(environ={})]

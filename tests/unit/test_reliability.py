@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.hostile.reliability import Row, document
 
 PAGE = ROOT / "docs/reliability.md"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 
 LOCKS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts import processes
-from scripts.stack import ROOT
+from lab import ROOT, processes
 from services import runtime
 from services.runtime import SettingError, one_of, port_number, setting
 from tests.support.pace import until

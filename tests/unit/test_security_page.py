@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from tests.stack.cis import ATTEMPTS, CONTROLS, SECTIONS, Attempt, Control, document
 
 

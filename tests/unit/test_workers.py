@@ -8,7 +8,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from scripts.stack import ROOT
+from lab import ROOT
 from services import workers
 from services.runtime import SettingError
 

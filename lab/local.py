@@ -7,6 +7,8 @@ file here: in the environment, a path that begins with a mount's target is chang
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,8 +18,8 @@ import psutil
 
 from clients import health
 from clients.addresses import Address
-from scripts import authkey, processes
-from scripts.stack import ROOT, LabError, Service, clients_environment, project
+from lab import ROOT, LabError, authkey, processes
+from lab.description import Service, clients_environment, project
 
 HEALTHY_SECONDS = 20.0
 
@@ -54,6 +56,12 @@ class Local:
             if here:
                 found[name] = " ".join(here)
         return found
+
+    def run_clients(self, *arguments: str) -> int:
+        """Run the clients against the servers that run here; return their exit status."""
+        command = [sys.executable, "-m", "clients", *arguments]
+        environment = {**os.environ, **self.environment()}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
     def log(self, service: str) -> Path:
         """Return the file that a server logs to."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from clients.addresses import Address
-from scripts.stack import ROOT, LabError
+from lab import ROOT, LabError
 from services import addresses
 
 LISTENING = re.compile(r"[Ll]istening (?:on|at:) (?:http://)?((?:[\w.]+|\[\S+\]):\d+)")

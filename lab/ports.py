@@ -5,7 +5,9 @@ import socket
 
 import psutil
 
-from scripts.stack import LabError, Service, docker, port_variable
+from lab import LabError
+from lab.description import Service, port_variable
+from lab.engine import docker
 
 
 def check(services: list[Service]) -> None:

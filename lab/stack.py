@@ -1,135 +1,19 @@
-"""The stack that compose.yaml describes: read from there, and run by `docker compose`."""
+"""The stack of compose.yaml, run by `docker compose`."""
 
-import ipaddress
 import json
 import os
-import re
 import subprocess
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-from dotenv import dotenv_values
+from clients.addresses import Address
+from lab import ROOT, LabError
+from lab.description import project, services
+from lab.engine import docker
 
-from clients.addresses import Address, variable
-
-ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ROOT / "scripts"
-REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
-
-
-class LabError(Exception):
-    """Something that the person at the keyboard has to know; the message is the whole of it."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """Where a service listens on the host: 0 is for a port that the engine picks."""
-
-    host: str
-    published: int
-    target: int
-    protocol: str
-
-
-@dataclass(frozen=True)
-class Service:
-    """One server of compose.yaml, with its variables filled in.
-
-    `speaks` is the service whose protocol it speaks: for a variant, the one that it is one of.
-    """
-
-    name: str
-    speaks: str
-    profiles: list[str]
-    command: list[str]
-    environment: dict[str, str]
-    port: Port
-    volumes: dict[str, str]
-    ephemeral: set[str]
-    variable: str
-
-
-def project(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the lab: `COMPOSE_PROJECT_NAME`, or else the one in compose.yaml."""
-    name = environ.get("COMPOSE_PROJECT_NAME") or str(_document(environ={})["name"])
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
-        raise LabError(
-            f"COMPOSE_PROJECT_NAME has value {name!r}. Not a name of lower-case letters, digits,"
-            " hyphens and underscores"
-        )
-    return name
-
-
-def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list[Service]:
-    """Return the servers that run by default, and those of `profile` too ("*": of any).
-
-    Raises LabError for a profile that no server has, and for a port that is none.
-    """
-    document = _document(environ)
-    servers = {name: block for name, block in document["services"].items() if "ports" in block}
-    known = {word for block in servers.values() for word in block.get("profiles", ())}
-    if profile and profile not in {"*", *known}:
-        raise LabError(
-            f"PROFILE has value {profile!r}. Not a profile of servers, which are:"
-            f" {', '.join(sorted(known))}"
-        )
-    labels = {
-        name: (volume or {}).get("labels", {}) for name, volume in document["volumes"].items()
-    }
-    ephemeral = {name for name in labels if "wirelab.ephemeral" in labels[name]}
-    return [
-        Service(
-            name=name,
-            speaks=block["healthcheck"]["test"][-1],
-            profiles=block.get("profiles", []),
-            command=[str(word) for word in block["command"]],
-            environment={key: str(value) for key, value in block.get("environment", {}).items()},
-            port=_port(name, block["ports"][0]),
-            volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
-            ephemeral=ephemeral,
-            variable=port_variable(name),
-        )
-        for name, block in servers.items()
-        if "profiles" not in block or profile in ("*", *block["profiles"])
-    ]
-
-
-def clients_environment() -> dict[str, str]:
-    """Return what the clients' container is told: where the servers are, and the key."""
-    return dict(_document(environ={})["services"]["clients"]["environment"])
-
-
-def port_variable(service: str) -> str:
-    """Return the name of the setting for the port that `service` is published on."""
-    return variable(service).replace("_ADDRESS", "_PORT")
-
-
-def _port(service: str, text: str) -> Port:
-    host, published, target = text.rsplit(":", 2)
-    number, _, protocol = target.partition("/")
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        raise LabError(f"WIRELAB_BIND has value {host!r}. Not an IPv4 address") from None
-    if not published.isdigit() or int(published) > 65535:
-        raise LabError(
-            f"{port_variable(service)} has value {published!r}. Not a port number (0 to 65535)"
-        )
-    return Port(host, int(published), int(number), protocol)
-
-
-def _document(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return compose.yaml with `${NAME}` and `${NAME:-default}` replaced as Compose does."""
-    text = (ROOT / "compose.yaml").read_text()
-    document: dict[str, Any] = yaml.safe_load(
-        REFERENCE.sub(lambda found: environ.get(found[1]) or found[2] or "", text)
-    )
-    return document
 
 
 @dataclass
@@ -151,7 +35,7 @@ class Stack:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a `docker compose` call."""
-        # No .env: what it sets is in the environment already (scripts/lab.py), or not wanted.
+        # No .env: what it sets is in the environment already (lab/__main__.py), or not wanted.
         files = ["--env-file", os.devnull, "--file", str(ROOT / "compose.yaml")]
         return ["docker", "compose", *files, *arguments]
 
@@ -183,9 +67,21 @@ class Stack:
             done.stdout = done.stdout.replace("\x1b[2K", "")
         return done
 
+    def run_clients(self, *arguments: str) -> int:
+        """Run the clients in a container of their own; return their exit status."""
+        return self.run("run", "--rm", *no_terminal(), "clients", *arguments).returncode
+
     def running(self) -> list[str]:
         """Return the names of the services that have a running container."""
         return self.compose("ps", "--services", "--status", "running").stdout.split()
+
+    def check_own(self) -> None:
+        """Raise LabError if there is a lab of this name that was started from another folder."""
+        if others := self.folders() - {str(ROOT)}:
+            raise LabError(
+                f"the lab named {self.project} is that of {', '.join(others)}: for another one set"
+                " COMPOSE_PROJECT_NAME, and the ports (0: any free ones)"
+            )
 
     def folders(self) -> set[str]:
         """Return the folders whose compose.yaml the containers of this project were made from."""
@@ -252,28 +148,6 @@ class Stack:
             docker("image", "prune", "--force", "--filter", f"label={labels[0]}")
 
 
-def docker(*arguments: str) -> str:
-    """Run `docker` and return its output; raises LabError with what it said when it fails."""
-    done = subprocess.run(["docker", *arguments], check=False, text=True, capture_output=True)
-    if done.returncode:
-        raise LabError(f"docker {arguments[0]} failed:\n{done.stderr.strip()}")
-    return done.stdout
-
-
-def script(name: str, *arguments: str) -> int:
-    """Run one of the shell scripts beside this file on this terminal; return its exit status."""
-    return subprocess.run([str(SCRIPTS / name), *arguments], check=False).returncode
-
-
-def base_image() -> str:
-    """Return the name of the Python image to build from, made here where there is none."""
-    done = subprocess.run(
-        [str(SCRIPTS / "base_image.sh")],
-        env={**{k: v or "" for k, v in dotenv_values(ROOT / ".env").items()}, **os.environ},
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    if done.returncode:
-        raise LabError("there is no Python image to build from")
-    return done.stdout.strip()
+def no_terminal() -> list[str]:
+    """Return the option that `docker compose run` and `exec` need where there is no terminal."""
+    return [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]

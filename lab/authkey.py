@@ -5,7 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from scripts.stack import ROOT, LabError
+from lab import ROOT, LabError
 from services.connection.authkey import authkey
 from services.runtime import SettingError
 

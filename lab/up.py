@@ -1,0 +1,83 @@
+"""The lab from nothing to running: `up`, `up-local`, and what the tests need before they start."""
+
+from contextlib import suppress
+
+from rich.table import Table
+
+from clients.addresses import Address
+from lab import LabError, authkey, engine, ports
+from lab.console import console, step
+from lab.description import services
+from lab.local import Local
+from lab.stack import Stack
+
+WEB = {"rest", "httpbin", "kv"}  # what a browser or an HTTP client can be pointed at
+
+
+def prepare() -> int:
+    """Set up an engine and the image to build from, where that is possible."""
+    status = engine.set_up()
+    if status == 0:
+        engine.base_image()
+    return 0 if status == engine.NONE_POSSIBLE else status
+
+
+def up(profile: str) -> int:
+    """Set up what is missing, start the stack, run the clients, say where everything listens."""
+    wanted = services(profile=profile)
+    if Local().running():
+        return up_local(profile)
+    status = engine.set_up()
+    if status == engine.NONE_POSSIBLE:
+        console.print("No engine: the same servers run as processes of this machine instead.")
+        return up_local(profile)
+    if status:
+        return status
+    stack = Stack()
+    stack.check_own()
+    authkey.ensure(authkey.path())
+    authkey.check_readable(authkey.path())
+    stack.settings["PYTHON_IMAGE"] = engine.base_image()
+    was_running = stack.running()
+    ports.check([service for service in wanted if service.name not in was_running])
+    with step("building the images"):
+        stack.build()
+    try:
+        with step("starting the containers, until all are healthy"):
+            stack.start(profile)
+    except BaseException:
+        if not was_running:
+            with suppress(LabError):  # the first error is the one to show
+                stack.down()
+        raise
+    status = stack.run_clients()
+    show_addresses(stack.addresses())
+    return status
+
+
+def up_local(profile: str) -> int:
+    """Start the servers as processes of this machine, and run the clients."""
+    wanted = services(profile=profile)
+    local = Local()
+    running = local.running()
+    if not running and engine.answers() and Stack().running():
+        raise LabError("the lab runs as containers: `make down` first")
+    authkey.ensure(authkey.path())
+    ports.check([service for service in wanted if service.name not in running])
+    with step("starting the servers, until all are healthy"):
+        local.up(wanted)
+    status = local.run_clients()
+    show_addresses(local.addresses())
+    return status
+
+
+def show_addresses(addresses: dict[str, Address]) -> None:
+    """Print where each service listens, and how to go on."""
+    speaks = {service.name: service.speaks for service in services(profile="*")}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, where in addresses.items():
+        table.add_row(f"[bold]{name}[/]", f"http://{where}/" if speaks[name] in WEB else str(where))
+    console.print(table)
+    console.print(
+        "make demo: the clients again   make logs: what the servers say   make down: stop"
+    )
