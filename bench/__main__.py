@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from bench import BUILD, http_requests, report, results
 from bench.runs import Sample, measure
 from bench.workloads import Workload, commands, workloads
-from clients.options import number_from, parsed, seconds
+from clients.cli.options import number_from, parsed, seconds
 from lab import ROOT, LabError, processes
 
 EXAMPLES = """\

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import rpc
-from clients.options import parsed
+from clients.cli.options import parsed
 
 WARM_UP_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # for the calls under way when the time is up

@@ -1,10 +1,14 @@
-"""Where each service is: `WIRELAB_<SERVICE>_ADDRESS` as `host:port`, by default on loopback.
+"""Where each service is.
 
-An IPv6 address stands in brackets, `[::1]:20000`.
+`WIRELAB_<SERVICE>_ADDRESS` says so as `host:port`, with an IPv6 address in brackets: `[::1]:20000`.
+Otherwise a service listens on its port, in the table below: with `WIRELAB_DISCOVERY=dns` on the
+host of its name, as in the network of compose.yaml, and without on loopback. A variant is a name
+of its own, as `tcp-echo-forked`, on the port of its service.
 """
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from services import addresses
@@ -18,6 +22,7 @@ PORTS = {
     "rpc": 17000,
     "httpbin": 8081,
 }
+DISCOVERY = "WIRELAB_DISCOVERY"
 
 
 class Address(NamedTuple):
@@ -30,15 +35,41 @@ class Address(NamedTuple):
         return addresses.join(*self)
 
 
-def variable(service: str) -> str:
-    """Return the name of the environment variable that holds the address of `service`."""
-    return f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
+def variable(server: str) -> str:
+    """Return the name of the environment variable that holds the address of `server`."""
+    return f"WIRELAB_{server.upper().replace('-', '_')}_ADDRESS"
 
 
 def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
-    """Return where `service` is; ValueError for a variable that is not `host:port`."""
-    value = environ.get(variable(service)) or f"127.0.0.1:{PORTS[service]}"
-    return host_and_port(value, variable(service))
+    """Return where `service` is; ValueError for a variable that does not say it."""
+    return known(service, service, environ) or Address("127.0.0.1", PORTS[service])
+
+
+def known(server: str, service: str, environ: Mapping[str, str] = os.environ) -> Address | None:
+    """Return where a server is that speaks as `service`, or None if nothing says it.
+
+    Raises ValueError for a variable with another value than it can have.
+    """
+    if value := environ.get(variable(server)):
+        return host_and_port(value, variable(server))
+    if discovered_by_dns(environ):
+        return Address(server, PORTS[service])
+    return None
+
+
+def discovered_by_dns(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a server is the host of its name; ValueError for another way to find it."""
+    value = environ.get(DISCOVERY, "")
+    if value not in ("", "dns"):
+        raise ValueError(f"{DISCOVERY} has value {value!r}. Not 'dns', nor empty")
+    return bool(value)
+
+
+def unix_socket(server: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the UNIX socket of a server, in the folder `WIRELAB_SOCKETS`, if it is there."""
+    folder = environ.get("WIRELAB_SOCKETS")
+    path = Path(folder) / f"{server}.sock" if folder else None
+    return path if path and path.is_socket() else None
 
 
 def host_and_port(value: str, name: str) -> Address:

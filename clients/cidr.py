@@ -6,7 +6,6 @@ and is only ever walked as far as someone reads.
 
 import errno
 import fcntl
-import importlib
 import ipaddress
 import os
 import socket
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from clients.addresses import PORTS, Address, address
 from clients.checks import Check, expect
+from clients.client import client
 
 if TYPE_CHECKING:
     import argparse
@@ -126,11 +126,10 @@ def services_at(ip: str) -> list[Found]:
     """Return the services that answer at an address."""
     found = []
     for service in PORTS if is_up(ip) else ():
-        client = importlib.import_module(f"clients.{service.replace('-', '_')}")
         where = Address(ip, address(service).port)
         started = time.perf_counter()
         try:
-            client.health(where, SERVICE_TIMEOUT)
+            client(service).health(where, SERVICE_TIMEOUT)
         except (Exception, SystemExit):  # noqa: BLE001, S112 - so this one is not there
             continue
         found.append(Found(service, where, time.perf_counter() - started))
@@ -182,7 +181,7 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
-    from clients.options import number_from
+    from clients.cli.options import number_from
 
     parser.epilog = (
         "try:\n"

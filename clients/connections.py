@@ -7,7 +7,7 @@ import struct
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-from clients.addresses import Address
+from clients.addresses import Address, unix_socket
 from services import safe_pickle
 from services.connection import frames
 from services.connection.protocol import Limits
@@ -56,6 +56,14 @@ def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
         stream.close()
         raise
     return stream
+
+
+def socket_of(service: str) -> str:
+    """Return the path of the UNIX socket of a service; LookupError where there is none."""
+    if not (path := unix_socket(service)):
+        folder = os.environ.get("WIRELAB_SOCKETS")
+        raise LookupError(f"WIRELAB_SOCKETS has value {folder!r}. No folder with {service}.sock")
+    return str(path)
 
 
 def exchange(stream: socket.socket, value: object) -> Any:

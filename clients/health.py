@@ -4,19 +4,18 @@ It runs in the server's own container every few seconds, so it imports the stand
 and of that as little as it can.
 """
 
-import importlib
 import sys
 
 from clients.addresses import PORTS, Address
+from clients.client import client
 
 TIMEOUT = 3.0  # seconds
 
 
 def problem(service: str, address: Address) -> str:
     """Return what is wrong with a service, or nothing where it answers as it should."""
-    client = importlib.import_module(f"clients.{service.replace('-', '_')}")
     try:
-        client.health(address, TIMEOUT)
+        client(service).health(address, TIMEOUT)
     except Exception as error:  # noqa: BLE001 - whatever it is, the service is not healthy
         return f"{service}: {type(error).__name__}: {error}"
     return ""

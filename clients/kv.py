@@ -3,7 +3,7 @@
 import http.client
 import os
 import xmlrpc.client
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from clients.checks import Check, expect
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "kv"
 NO_SUCH_KEY = 1
@@ -77,26 +79,32 @@ def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) 
 
 
 @contextmanager
-def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
-    """Connect; lend a function that asks about a name, on that connection while it stays open.
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Connect; lend a function that sets and gets a word, on that connection while it stays open.
 
     A server of HTTP/1.0 closes it after each answer, and the next question opens another.
     """
     transport = CarefulTransport(timeout)
     with xmlrpc.client.ServerProxy(f"http://{address}", transport, allow_none=True) as store:
         transport.make_connection(str(address)).connect()
-        yield lambda: ask(store)
+        name = f"check-{os.urandom(8).hex()}"
+        used = False
+
+        def ask(word: str) -> None:
+            nonlocal used
+            used = True
+            store.set(name, word)
+            expect("the value", store.get(name), word)
+
+        yield ask
+        if used:  # and the store still answers: after an error nothing more is asked of it
+            store.delete(name)
 
 
 def health(address: Address, timeout: float) -> None:
-    """Ask whether there is a value."""
-    with proxy(address, timeout) as store:
-        ask(store)
-
-
-def ask(store: xmlrpc.client.ServerProxy) -> None:
     """Hold the store to an answer, whichever it is: any name may have a value."""
-    expect("the type of exists('')", type(store.exists("")), bool)
+    with proxy(address, timeout) as store:
+        expect("the type of exists('')", type(store.exists("")), bool)
 
 
 @contextmanager
@@ -207,7 +215,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
 
 def print_result(store: xmlrpc.client.ServerProxy, options: "argparse.Namespace") -> None:
     """Carry out the action and print what it returns."""
-    from clients.options import literal
+    from clients.cli.options import literal
 
     match options.action:
         case "keys":

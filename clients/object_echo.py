@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -11,11 +11,13 @@ from uuid import UUID
 
 from clients.addresses import Address
 from clients.checks import Check, expect
-from clients.connections import connect, exchange
+from clients.connections import connect, exchange, socket_of
 from services.connection.authkey import authkey
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "object-echo"
 
@@ -34,10 +36,15 @@ def echo(where: Address | str, value: object, timeout: float = 5.0) -> Any:
 
 
 @contextmanager
-def conversation(where: Address | str, timeout: float) -> Iterator[Callable[[], object]]:
-    """Connect and authenticate; lend a function that has a small object echoed."""
+def conversation(where: Address | str, timeout: float) -> "Iterator[Ask]":
+    """Connect and authenticate; lend a function that has a small object with a word echoed."""
     with connect(where, authkey(), timeout) as connection:
-        yield lambda: expect("the echo", exchange(connection, ["hello", 42]), ["hello", 42])
+
+        def ask(word: str) -> None:
+            value = {"word": word, "list": [1, (2.5, None)], "bytes": b"\0"}
+            expect("the echo", exchange(connection, value), value)
+
+        yield ask
 
 
 def health(address: Address, timeout: float) -> None:
@@ -74,10 +81,7 @@ def check_large(address: Address) -> None:
 
 def check_unix(_address: Address) -> None:
     """Hold the server to the same over its UNIX socket."""
-    path = os.environ.get("WIRELAB_UNIX_SOCKET")
-    if not path:
-        raise LookupError("WIRELAB_UNIX_SOCKET is not set: it names the server's UNIX socket")
-    expect("the echo", echo(path, {"over": "UNIX"}), {"over": "UNIX"})
+    expect("the echo", echo(socket_of(SERVICE), {"over": "UNIX"}), {"over": "UNIX"})
 
 
 CHECKS = (
@@ -90,16 +94,17 @@ CHECKS = (
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
     parser.epilog = (
-        "try:\n"
-        "  clients object-echo \"{'a': [1, (2, None)]}\"\n"
-        '  clients object-echo --unix "$WIRELAB_UNIX_SOCKET" hello'
+        "try:\n  clients object-echo \"{'a': [1, (2, None)]}\"\n  clients object-echo --unix hello"
     )
     parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
-    parser.add_argument("--unix", metavar="PATH", help="the UNIX socket to use instead of TCP")
+    parser.add_argument(
+        "--unix", action="store_true", help="over its UNIX socket, in the folder WIRELAB_SOCKETS"
+    )
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Send one object and print what comes back."""
-    from clients.options import literal
+    from clients.cli.options import literal
 
-    print(repr(echo(options.unix or address, literal(options.value), options.timeout)))
+    where = socket_of(SERVICE) if options.unix else address
+    print(repr(echo(where, literal(options.value), options.timeout)))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +12,12 @@ from urllib.parse import quote, urlencode
 
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer, expect
+from clients.http.multipart import multipart
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "rest"
 TYPES = {
@@ -102,38 +105,27 @@ def upload(
     accept: str = TYPES["json"],
     timeout: float = 5.0,
 ) -> Response:
-    """Send files (name and content of each) as one form and return the answer (RFC 7578).
-
-    A name is written as browsers do it (WHATWG HTML, 4.10.21.8).
-    """
-    # No file can contain a line that depends on the content of all of them.
-    boundary = hashlib.sha256(b"".join(content for _, content in files)).hexdigest()
-    body = b""
-    for name, content in files:
-        written = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        body += (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{written}"'
-            f"\r\nContent-Type: application/octet-stream\r\n\r\n"
-        ).encode()
-        body += content + b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Accept": accept}
+    """Send files (name and content of each) as one form and return the answer (RFC 7578)."""
+    content_type, body = multipart([], [("file", name, content) for name, content in files])
+    headers = {"Content-Type": content_type, "Accept": accept}
     return request(address, "POST", "/files", body, headers, timeout)
 
 
 @contextmanager
-def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
-    """Connect; lend a function that asks for a greeting, on that connection while it stays open.
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Connect; lend a function that has a word greeted, on that connection while it stays open.
 
     A server of HTTP/1.0 closes it after each answer, and the next question opens another.
     """
     with closing(HTTPConnection(address.host, address.port, timeout=timeout)) as connection:
         connection.connect()
 
-        def ask() -> None:
-            connection.request("GET", "/hello?name=you")
+        def ask(word: str) -> None:
+            connection.request("GET", f"/hello?name={quote(word)}")
             response = connection.getresponse()
-            expect("the greeting", b"Hello you!" in response.read(), True)
+            page = response.read().decode()
+            expect("the status", response.status, 200)
+            expect(f"the greeting of {word!r}", f"<h1>Hello {word}!</h1>" in page, True)
 
         yield ask
 
@@ -246,7 +238,7 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
-    from clients.options import existing_file
+    from clients.cli.options import existing_file
 
     parser.description = (
         "Use the REST service. Shown are the status, the headers that matter here, and the body."

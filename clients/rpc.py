@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
 from clients.checks import Check, expect
-from clients.connections import connect, exchange
+from clients.connections import connect, exchange, socket_of
 from services.connection.authkey import authkey
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "rpc"
 
@@ -99,10 +101,15 @@ def rebuilt(name: str, args: tuple[Any, ...], trace: str) -> Exception:
 
 
 @contextmanager
-def conversation(where: Address | str, timeout: float) -> Iterator[Callable[[], object]]:
-    """Connect and authenticate; lend a function that has two numbers added."""
+def conversation(where: Address | str, timeout: float) -> "Iterator[Ask]":
+    """Connect and authenticate; lend a function that has the server put two words together."""
     with connect(where, authkey(), timeout) as connection:
-        yield lambda: expect("add(2, 3)", exchange(connection, ("add", (2, 3), {})), (True, 5))
+
+        def ask(word: str) -> None:
+            answer = exchange(connection, ("add", (word, "!"), {}))
+            expect(f"add({word!r}, '!')", answer, (True, f"{word}!"))
+
+        yield ask
 
 
 def health(address: Address, timeout: float) -> None:
@@ -134,6 +141,12 @@ def check_exceptions(address: Address) -> None:
         expect("add(2, 3) after that", proxy.add(2, 3), 5)
 
 
+def check_unix(_address: Address) -> None:
+    """Hold the server to the same over its UNIX socket."""
+    with RPCProxy(socket_of(SERVICE), authkey()) as proxy:
+        expect("add(2, 3)", proxy.add(2, 3), 5)
+
+
 def check_threads(address: Address) -> None:
     """Hold the proxy to answers that reach the thread that asked."""
     from concurrent.futures import ThreadPoolExecutor
@@ -147,6 +160,7 @@ CHECKS = (
     Check("add and sub, by position and by keyword", check_calls),
     Check("exceptions are raised at the client", check_exceptions),
     Check("one proxy, eight threads", check_threads),
+    Check("the same over the UNIX socket", check_unix, by_address=False),
 )
 
 
@@ -159,6 +173,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
         "  clients rpc sub y=2 x=3\n"
         "  clients rpc sub [1,2] 4        an exception, raised on the server"
     )
+    parser.add_argument(
+        "--unix", action="store_true", help="over its UNIX socket, in the folder WIRELAB_SOCKETS"
+    )
     parser.add_argument("function", nargs="?", default="help", help="without it: what there is")
     parser.add_argument(
         "arguments", nargs="*", help="Python literals, or text; name=value for keywords"
@@ -167,7 +184,7 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Call one function and print what it returns."""
-    from clients.options import literal
+    from clients.cli.options import literal
 
     args, kwargs = [], {}
     for argument in options.arguments:
@@ -177,7 +194,8 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         else:
             args.append(literal(argument))
     try:
-        with RPCProxy(address, authkey(), options.timeout) as proxy:
+        where = socket_of(SERVICE) if options.unix else address
+        with RPCProxy(where, authkey(), options.timeout) as proxy:
             result = proxy.call(options.function, *args, **kwargs)
     except Exception as error:
         if not getattr(error, "__notes__", ()):

@@ -4,7 +4,7 @@ import os
 import selectors
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from clients.checks import Check, expect
 if TYPE_CHECKING:
     import argparse
 
+    from clients.client import Ask
+
 SERVICE = "tcp-echo"
-LINE = b"0123456789" * 6 + b"012\n"  # 64 bytes that no `ECHO_TRANSFORM` changes
 
 
 def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
@@ -70,10 +71,15 @@ def returned(connection: socket.socket, data: bytes) -> bytes:
 
 
 @contextmanager
-def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
-    """Connect; lend a function that has 64 bytes echoed."""
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Connect; lend a function that has a word echoed, as a line, in either case of letters."""
     with socket.create_connection(address, timeout) as connection:
-        yield lambda: expect("the echo", returned(connection, LINE), LINE)
+
+        def ask(word: str) -> None:
+            line = f"{word}\n".encode()
+            expect("the echo", returned(connection, line).lower(), line.lower())
+
+        yield ask
 
 
 def health(address: Address, timeout: float) -> None:

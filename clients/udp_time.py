@@ -5,7 +5,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +14,8 @@ from clients.checks import Check, expect
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "udp-time"
 CTIME = "%a %b %d %H:%M:%S %Y"
@@ -204,10 +206,18 @@ def clock_offset(replies: list[Reply]) -> tuple[float, float]:
 
 
 @contextmanager
-def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
-    """Open a socket, which is nothing that the server learns of; lend a function that asks."""
-    with TimeClient(address, timeout / 3, attempts=2) as client:
-        yield client.ask
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Open a socket, which is nothing that the server learns of; lend a function that asks.
+
+    Each attempt has an ID of its own instead of the word, and what is lost is asked for again.
+    """
+    with TimeClient(address, 0.1, attempts=max(1, int(4 * timeout)), ceiling=0.25) as client:
+
+        def ask(_word: str) -> None:
+            client.ask()
+            expect("replies that are not ours", client.statistics.forged, 0)
+
+        yield ask
 
 
 def health(address: Address, timeout: float) -> None:
@@ -254,7 +264,7 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
-    from clients.options import number_from, seconds
+    from clients.cli.options import number_from, seconds
 
     parser.epilog = (
         "try:\n"

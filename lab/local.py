@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from clients import health
-from clients.addresses import Address
+from clients.addresses import Address, variable
 from lab import ROOT, LabError, authkey, processes
 from lab.description import Service, clients_environment, project
 
@@ -47,15 +47,10 @@ class Local:
         }
 
     def environment(self) -> dict[str, str]:
-        """Return what clients are told in compose.yaml, with the places here, as far as there."""
-        found = {}
-        for name, value in clients_environment().items():
-            # `tcp-echo:20000`, a path, or of the variants of a service `model=place` for each.
-            words = [word.rpartition("=") for word in value.split()]
-            here = [model + sign + at for model, sign, place in words if (at := self._place(place))]
-            if here:
-                found[name] = " ".join(here)
-        return found
+        """Return what clients are told: where each server is, and compose.yaml's paths as here."""
+        told = clients_environment().items()
+        paths = {name: self._here(value) for name, value in told if value.startswith("/")}
+        return paths | {variable(name): str(where) for name, where in self.addresses().items()}
 
     def run_clients(self, *arguments: str) -> int:
         """Run the clients against the servers that run here; return their exit status."""
@@ -150,13 +145,6 @@ class Local:
         mounts: dict[str, str] = self._state["mounts"]
         target = next((target for target in mounts if value.startswith(target)), "")
         return mounts[target] + value.removeprefix(target) if target else value
-
-    def _place(self, place: str) -> str:
-        """Return what an address or path in the containers' network is here; "" for none."""
-        if place.startswith("/"):
-            return path if Path(path := self._here(place)).exists() else ""
-        address = self.addresses().get(place.partition(":")[0])
-        return str(address) if address else ""
 
 
 def is_that(entry: dict[str, Any]) -> bool:

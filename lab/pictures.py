@@ -6,9 +6,9 @@ from html import escape
 
 import yaml
 
-from clients import report
 from clients.addresses import Address
-from clients.exercise import Result
+from clients.cli import report
+from clients.cli.exercise import Result
 from lab import ROOT, LabError
 from lab.description import Service, services
 from lab.running import need_lab

@@ -21,10 +21,11 @@ from urllib import parse, request
 import pytest
 import requests
 
-from clients import http_requests, http_urllib, httpbin
+from clients import httpbin
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer
-from clients.http_messages import CHUNK, LONGEST_WAIT, Answer, Wanted
+from clients.http import command, with_requests, with_urllib
+from clients.http.messages import CHUNK, LONGEST_WAIT, Answer, Wanted
 from tests.support.drivers import DRIVERS, serving
 from tests.support.pace import FAR, until, within
 from tests.support.processes import Server
@@ -52,7 +53,7 @@ def base(server: Server) -> str:
 
 
 @pytest.fixture(
-    params=[pytest.param(http_urllib, id="urllib"), pytest.param(http_requests, id="requests")]
+    params=[pytest.param(with_urllib, id="urllib"), pytest.param(with_requests, id="requests")]
 )
 def library(request: pytest.FixtureRequest) -> ModuleType:
     """Return one of the two modules of recipes."""
@@ -410,7 +411,7 @@ def test_a_download_asks_for_no_compression(library: ModuleType) -> None:
 def test_both_libraries_download_the_same(base: str) -> None:
     """The same bytes end in the sink, in the same order."""
     sinks = io.BytesIO(), io.BytesIO()
-    for library, sink in zip((http_urllib, http_requests), sinks, strict=True):
+    for library, sink in zip((with_urllib, with_requests), sinks, strict=True):
         library.download(base, "/range/100000", sink, TIMEOUT, lambda *_: None)
 
     assert sinks[0].getvalue() == sinks[1].getvalue()
@@ -473,7 +474,7 @@ def test_a_server_that_is_not_there_is_an_error(library: ModuleType) -> None:
     with pytest.raises(OSError, match="refused") as failed:
         library.get(f"http://127.0.0.1:{port}", "/", {}, TIMEOUT)
 
-    wanted = ConnectionRefusedError if library is http_urllib else requests.ConnectionError
+    wanted = ConnectionRefusedError if library is with_urllib else requests.ConnectionError
     assert failed.type is wanted
 
 
@@ -526,8 +527,8 @@ def run(arguments: list[str], address: Address) -> None:
     """Do what `python -m clients http ARGUMENTS` does."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--timeout", type=float, default=TIMEOUT)
-    httpbin.configure(parser)
-    httpbin.command(parser.parse_args(arguments), address)
+    command.configure(parser)
+    command.command(parser.parse_args(arguments), address)
 
 
 @pytest.fixture(params=["urllib", "requests"])
@@ -744,7 +745,7 @@ def test_a_body_in_chunks_arrives_whole(server: Server) -> None:
 
 def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
     """A MiB is as much as is taken, whatever the path; the sender gets to read why."""
-    answer: Answer = http_requests.post_form(
+    answer: Answer = with_requests.post_form(
         f"http://{server.address}", "/post", {"a": "x" * 1024 * 1024}, TIMEOUT
     )
 

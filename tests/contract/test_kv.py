@@ -356,7 +356,7 @@ def test_its_health_does_not_depend_on_what_is_stored(
     store.set("", value)
     kv.health(address, FAR)
     with kv.conversation(address, FAR) as ask:
-        ask()
+        ask("word")
     for check in kv.CHECKS[:1]:
         check.run(address)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clients import exercise
+from clients.cli import exercise
 from lab import ROOT, processes
 from lab.description import port_variable, services
 from tests.support.processes import SILENCE_TIMEOUT

@@ -134,7 +134,7 @@ def test_what_the_client_checks_holds(
     server: Server, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every check of the client passes, and the health check."""
-    monkeypatch.setenv("WIRELAB_UNIX_SOCKET", path)
+    monkeypatch.setenv("WIRELAB_SOCKETS", str(Path(path).parent))
     checks: tuple[Check, ...] = object_echo.CHECKS
     for check in checks:
         check.run(server.address)

@@ -26,9 +26,9 @@ from services import safe_pickle
 from services.connection.protocol import Limits
 from tests.hostile import pickles
 from tests.support.clients import stock
-from tests.support.drivers import Driver, safe
+from tests.support.drivers import Driver, safe, serving
 from tests.support.pace import FAR, within
-from tests.support.processes import running
+from tests.support.processes import Server, running
 from tests.support.sockets import LOOPBACK, connect, rest_of
 
 NOT_PLAIN = "UnpicklingError"  # the error of a request that is not plain data
@@ -39,6 +39,19 @@ def driver(request: pytest.FixtureRequest) -> Driver:
     """Name each safe driver, one after the other; `classic` is in test_classic.py."""
     found: Driver = request.param
     return found
+
+
+@pytest.fixture(scope="module")
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lend a folder for UNIX sockets."""
+    return tmp_path_factory.mktemp("sockets")
+
+
+@pytest.fixture(scope="module")
+def server(driver: Driver, sockets: Path) -> Iterator[Server]:
+    """Run the driver, on its UNIX socket too."""
+    with serving(driver, WIRELAB_UNIX_SOCKET=str(sockets / "rpc.sock")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -84,7 +97,7 @@ def test_the_transcript_of_the_recipe_comes_out_as_printed(
     assert str(caught.value) == "unsupported operand type(s) for -: 'list' and 'int'"
 
 
-def test_the_proxy_of_the_seed_gets_every_exception(connection: "Connection[Any, Any]") -> None:
+def test_the_proxy_of_the_recipe_gets_every_exception(connection: "Connection[Any, Any]") -> None:
     """And its connection stays usable."""
     proxy = TwiceProxy(connection)
     with pytest.raises(NameError, match="no function 'mul' is registered"):
@@ -95,8 +108,11 @@ def test_the_proxy_of_the_seed_gets_every_exception(connection: "Connection[Any,
 
 
 @pytest.mark.parametrize("check", rpc.CHECKS, ids=[check.what for check in rpc.CHECKS])
-def test_what_the_client_checks_holds(address: Address, check: Check) -> None:
+def test_what_the_client_checks_holds(
+    address: Address, sockets: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every check of the client passes."""
+    monkeypatch.setenv("WIRELAB_SOCKETS", str(sockets))
     check.run(address)
 
 

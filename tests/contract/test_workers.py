@@ -10,8 +10,9 @@ from threading import Event
 import psutil
 import pytest
 
+from clients.client import Ask
 from lab.processes import alive
-from tests.support.clients import Ask, connected
+from tests.support.clients import connected
 from tests.support.drivers import DRIVERS, Driver, in_processes, named
 from tests.support.pace import until
 from tests.support.processes import Server, refuses_to_start, running

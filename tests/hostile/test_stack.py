@@ -26,7 +26,6 @@ from lab.stack import Stack
 from tests.hostile.faults import CRASH, FAULTS, Ended, compose
 from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import PAUSE, Client
-from tests.support.clients import CLIENTS
 from tests.support.engine import SERVICES, container_of, left, new_stack, up
 from tests.support.pace import slowness, until, within
 from tests.support.sockets import LOOPBACK
@@ -35,6 +34,9 @@ EACH = 3  # clients of a service
 LATE = 2.0  # seconds after which such a client gives a request up, on a machine that is fast enough
 AGAIN = 5.0  # seconds within which all of them are served again
 CALM = 0.5  # seconds between two faults
+# Nobody promises that a datagram arrives, and those of host and container pass the engine's UDP
+# proxy: once in some hundred thousand requests all attempts of one were lost, with no fault there.
+LOST = Counter({"udp-time": 1})  # requests, around a fault of another service
 WRITES = 20  # to a store in memory
 
 
@@ -137,7 +139,7 @@ class Everybody:
             service: [
                 Client(number, service, addresses[service], self._late) for number in range(EACH)
             ]
-            for service in CLIENTS
+            for service in SERVICES
         }
         self.all = [client for some in self.clients.values() for client in some]
         self.writer = Writer(addresses["kv"], self._late)
@@ -168,7 +170,7 @@ class Everybody:
             {name: sum(len(one.failures) for one in some) for name, some in self.clients.items()}
         )
 
-    def last_failures(self, services: Iterable[str] = CLIENTS) -> list[str]:
+    def last_failures(self, services: Iterable[str] = SERVICES) -> list[str]:
         """Return how the last request of some services failed."""
         return [
             f"{name}: {client.failures[-1]}"
@@ -250,9 +252,11 @@ def test_served_again_after_every_fault(
             assert lost == []
             assert everybody.wrong == []
             assert within(took, AGAIN)
-            assert set(after - before) <= set(names), everybody.last_failures(after - before)
             time.sleep(CALM)
-            assert everybody.failures() == after, everybody.last_failures()
+            meanwhile = everybody.failures() - before
+            elsewhere = Counter({name: meanwhile[name] for name in meanwhile if name not in names})
+            unexpected = (elsewhere - LOST) + (everybody.failures() - after - LOST)
+            assert not unexpected, everybody.last_failures(unexpected)
             worst[kind] = max(worst[kind], took)
             times[kind] += 1
             enough = times.total() >= len(SERVICES) + len(FAULTS)

@@ -10,9 +10,10 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from clients import exercise, udp_time
+from clients import udp_time
 from clients.addresses import PORTS, Address
 from clients.checks import Check
+from clients.cli import exercise
 from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, Find
 from tests.support.clients import stock

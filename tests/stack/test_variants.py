@@ -37,7 +37,7 @@ NATURES: dict[str, dict[str, Nature]] = {
         "tcp-echo-prethreaded:20000": ([MANY], 16, True),
     },
     "udp-time": {
-        "udp-time-raw-loop:20000": ALL,
+        "udp-time:20000": ALL,
         "udp-time-preforked:20000": ALL,
         "udp-time-callbacks:20000": ALL,
         "udp-time-single:20000": ALL,
@@ -58,6 +58,7 @@ NATURES: dict[str, dict[str, Nature]] = {
     },
     "rpc": {
         "rpc:17000": ALL,
+        "/run/wirelab/rpc.sock": ALL,
         "rpc-coroutines:17000": ALL,
         "/run/wirelab/rpc-coroutines.sock": ALL,
         "rpc-threaded:17000": ALL,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clients.addresses import PORTS, Address, address, variable
+from clients.addresses import DISCOVERY, PORTS, Address, address, known, variable
 
 
 @pytest.mark.parametrize("service", PORTS)
@@ -10,6 +10,21 @@ def test_a_service_is_on_loopback_unless_said_otherwise(service: str) -> None:
     """Unset and empty both mean that."""
     for environ in ({}, {variable(service): ""}):
         assert address(service, environ) == Address("127.0.0.1", PORTS[service])
+
+
+@pytest.mark.parametrize("service", PORTS)
+def test_with_dns_a_service_is_the_host_of_its_name(service: str) -> None:
+    """A variable of its own goes first."""
+    environ = {DISCOVERY: "dns"}
+    assert address(service, environ) == Address(service, PORTS[service])
+    assert known(f"{service}-single", service, environ) == (f"{service}-single", PORTS[service])
+    assert address(service, {**environ, variable(service): "there:1"}) == Address("there", 1)
+
+
+def test_another_way_to_find_servers_is_an_error_that_names_it() -> None:
+    """The message has variable and value."""
+    with pytest.raises(ValueError, match=r"WIRELAB_DISCOVERY has value 'mdns'\. Not 'dns'"):
+        address("kv", {DISCOVERY: "mdns"})
 
 
 def test_the_variable_is_named_after_the_service() -> None:

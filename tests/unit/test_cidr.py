@@ -5,7 +5,6 @@ import ipaddress
 import tracemalloc
 from collections.abc import Callable
 from itertools import islice
-from types import SimpleNamespace
 
 import pytest
 
@@ -147,9 +146,7 @@ def test_a_service_is_found_only_if_it_answers_as_it_should(
     outcomes |= {"rest": None, "kv": WrongAnswer("x"), "rpc": EOFError(), "httpbin": TimeoutError()}
     outcomes |= {"udp-time": None}
 
-    def module(name: str) -> object:
-        service = name.removeprefix("clients.").replace("_", "-")
-
+    def client(service: str) -> object:
         class Client:
             @staticmethod
             def health(where: Address, timeout: float) -> None:
@@ -159,7 +156,7 @@ def test_a_service_is_found_only_if_it_answers_as_it_should(
 
         return Client
 
-    monkeypatch.setattr("clients.cidr.importlib", SimpleNamespace(import_module=module))
+    monkeypatch.setattr(cidr, "client", client)
     monkeypatch.setattr(cidr, "is_up", lambda _: True)
     for service in PORTS:
         monkeypatch.delenv(variable(service), raising=False)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.__main__ import SUBCOMMANDS
-from clients.addresses import PORTS, Address, variable
+from clients.addresses import DISCOVERY, PORTS, Address, variable
+from clients.cli.main import SUBCOMMANDS
+from clients.cli.variants import DRIVERS
 from tests.support.processes import run
 from tests.support.sockets import LOOPBACK, closed_port
 
@@ -191,18 +192,12 @@ def test_a_comparison_of_what_does_not_run_says_how_to_start_it(
     subcommand: str, down: Address, environment: dict[str, str]
 ) -> None:
     """Whether nothing is known of variants, or none answers: one line, and status 1."""
-    name = f"WIRELAB_{subcommand.upper().replace('-', '_')}_VARIANTS"
-    unset = run([*CLIENTS, subcommand, "--all"], **environment)
+    silent = variable(f"{subcommand}-{DRIVERS[subcommand][1].replace('_', '-')}")
     how = "`make up PROFILE=variants` starts them"
-    message = f"{name} is not set, which says where the variants of {subcommand} are: {how}"
-    assert (unset.returncode, unset.stdout, unset.stderr) == (1, "", f"clients: {message}\n")
-    silent = run(
-        [*CLIENTS, subcommand, "--all", "--json"],
-        **environment,
-        **{name: f"single={down} threaded={down}"},
-    )
     message = f"of the variants of {subcommand} none answers: {how}"
-    assert (silent.returncode, silent.stdout, silent.stderr) == (1, "", f"clients: {message}\n")
+    for more in ({}, {silent: str(down)}, {DISCOVERY: "dns"}):
+        result = run([*CLIENTS, subcommand, "--all", "--json"], **environment, **more)
+        assert (result.returncode, result.stdout, result.stderr) == (1, "", f"clients: {message}\n")
 
 
 @pytest.mark.parametrize("subcommand", WITH_VARIANTS)
@@ -224,8 +219,8 @@ def test_what_follows_two_hyphens_is_text(environment: dict[str, str]) -> None:
 
 def test_a_bad_address_of_a_variant_names_its_variable() -> None:
     """As that of a service does."""
-    result = run([*CLIENTS, "kv", "--all"], WIRELAB_KV_VARIANTS="gunicorn=kv:15000 single=kv")
-    message = "clients: WIRELAB_KV_VARIANTS has value 'kv'. Not a host:port\n"
+    result = run([*CLIENTS, "kv", "--all"], WIRELAB_KV_SINGLE_ADDRESS="kv")
+    message = "clients: WIRELAB_KV_SINGLE_ADDRESS has value 'kv'. Not a host:port\n"
     assert (result.returncode, result.stderr) == (2, message)
 
 
@@ -244,12 +239,16 @@ def test_without_an_authkey_it_says_so(subcommand: str, tmp_path: Path) -> None:
     )
 
 
-def test_a_unix_socket_that_is_not_there_is_an_error(environment: dict[str, str]) -> None:
-    """As an address that is down."""
-    result = run([*CLIENTS, "object-echo", "--unix", "/nowhere", "x"], **environment)
-    assert result.returncode == 1
-    assert "No such file or directory" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+@pytest.mark.parametrize("subcommand", ["object-echo", "rpc"])
+@pytest.mark.parametrize("more", [{}, {"WIRELAB_SOCKETS": "/nowhere"}], ids=["unset", "nowhere"])
+def test_a_unix_socket_that_is_not_there_is_an_error(
+    subcommand: str, more: dict[str, str], environment: dict[str, str]
+) -> None:
+    """It is named, and the setting that says where it would be."""
+    result = run([*CLIENTS, subcommand, "--unix", "help"], **environment, **more)
+    value = repr(more.get("WIRELAB_SOCKETS"))
+    message = f"clients: WIRELAB_SOCKETS has value {value}. No folder with {subcommand}.sock\n"
+    assert (result.returncode, result.stderr) == (2, message)
 
 
 def test_a_network_is_described() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-import clients.variants
-from clients.addresses import PORTS
+import clients.cli.variants
+from clients.addresses import PORTS, Address, known
 from lab import ROOT
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
@@ -97,12 +97,13 @@ def test_compose_publishes_the_port_of_a_service(service: str) -> None:
     assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
 
 
-@pytest.mark.parametrize("service", DEFAULTS)
-def test_the_clients_container_is_told_where_a_service_is(service: str) -> None:
-    """By the name of its container, on its own port."""
+def test_the_clients_container_finds_servers_by_their_names() -> None:
+    """Nothing in compose.yaml says where one is: it is the host of its name."""
     environment = COMPOSE["services"]["clients"]["environment"]
-    variable = f"WIRELAB_{service.upper().replace('-', '_')}_ADDRESS"
-    assert environment[variable] == f"{service}:{PORTS[service]}"
+    assert environment["WIRELAB_DISCOVERY"] == "dns"
+    assert [name for name in environment if name.endswith("_ADDRESS")] == []
+    for server in SERVERS:
+        assert known(server, spoken(server), environment) == Address(server, PORTS[spoken(server)])
 
 
 @pytest.mark.parametrize("service", SERVERS)
@@ -142,20 +143,22 @@ def test_every_variant_is_a_container(module: str) -> None:
     assert by_gunicorn in commands or by_python in commands
 
 
-def places(server: str) -> list[str]:
-    """Return where a server is in the compose network: its port, and its UNIX socket if any."""
-    unix = SERVERS[server].get("environment", {}).get("WIRELAB_UNIX_SOCKET")
-    return [f"{server}:{PORTS[spoken(server)]}", *([unix] if unix else [])]
-
-
 @pytest.mark.parametrize("service", {spoken(variant): None for variant in VARIANTS})
-def test_the_clients_container_is_told_where_all_variants_are(service: str) -> None:
-    """Of each model one: the default server counts as one unless its model is a variant too."""
-    told = COMPOSE["services"]["clients"]["environment"][clients.variants.variable(service)]
+def test_the_clients_know_all_variants(service: str) -> None:
+    """Of each model there is one server, and the default one is one of them."""
     servers = {model(name): name for name in SERVERS if spoken(name) == service}
-    assert sorted(told.split()) == sorted(
-        f"{name}={place}" for name, server in servers.items() for place in places(server)
-    )
+    assert clients.cli.variants.servers(service) == servers
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_unix_socket_is_named_after_its_server(server: str) -> None:
+    """In the folder where the clients look for it."""
+    folder = COMPOSE["services"]["clients"]["environment"]["WIRELAB_SOCKETS"]
+    socket = SERVERS[server].get("environment", {}).get("WIRELAB_UNIX_SOCKET")
+    assert socket in (None, f"{folder}/{server}.sock")
+    assert (f"sockets:{folder}" in SERVERS[server].get("volumes", ())) == bool(socket)
+    if spoken(server) in ("object-echo", "rpc"):
+        assert bool(socket) == (model(server) != "classic")
 
 
 @pytest.mark.parametrize("service", ["rest", "kv"])

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from clients import http_requests, http_urllib, httpbin
 from clients.addresses import Address
-from clients.http_messages import Answer, same_server
+from clients.http import command, with_requests, with_urllib
+from clients.http.messages import Answer, same_server
+from clients.http.multipart import multipart
 
 RECIPES = [
     "get",
@@ -37,14 +38,14 @@ RECIPES = [
 def test_both_libraries_have_the_same_recipe(name: str) -> None:
     """The same name has the same arguments and result in both files."""
     signatures = [
-        inspect.signature(getattr(module, name)) for module in (http_urllib, http_requests)
+        inspect.signature(getattr(module, name)) for module in (with_urllib, with_requests)
     ]
     assert signatures[0] == signatures[1]
 
 
 def test_both_libraries_have_them_in_the_same_order() -> None:
     """The two files can be read side by side."""
-    for module in (http_urllib, http_requests):
+    for module in (with_urllib, with_requests):
         own = [
             name
             for name, value in vars(module).items()
@@ -80,7 +81,9 @@ def test_a_multipart_body_is_what_the_standard_library_reads(tmp_path: Path) -> 
     file = tmp_path / 'a "quoted"\r\nname.txt'
     file.write_bytes(b"\r\n--\xff\x00\r\n")
 
-    content_type, body = http_urllib.multipart([("näme", "one\r\ntwo"), ("näme", "")], file)
+    content_type, body = multipart(
+        [("näme", "one\r\ntwo"), ("näme", "")], [("file", file.name, file.read_bytes())]
+    )
 
     message = BytesParser(policy=HTTP).parsebytes(
         f"Content-Type: {content_type}\r\n\r\n".encode() + body
@@ -100,12 +103,9 @@ def test_a_multipart_body_is_what_the_standard_library_reads(tmp_path: Path) -> 
     assert body.count('form-data; name="näme"\r\n'.encode()) == 2
 
 
-def test_no_two_boundaries_are_the_same(tmp_path: Path) -> None:
+def test_no_two_boundaries_are_the_same() -> None:
     """Who makes a file cannot know the boundary that it will be sent with."""
-    file = tmp_path / "file"
-    file.touch()
-
-    types = {http_urllib.multipart([], file)[0] for _ in range(100)}
+    types = {multipart([], [("file", "name", b"")])[0] for _ in range(100)}
 
     assert len(types) == 100
     assert {len(content_type) for content_type in types} == {
@@ -129,7 +129,7 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     headers = HTTPMessage()
     headers["Retry-After"] = value
 
-    assert http_urllib.retry_after(headers) == seconds
+    assert with_urllib.retry_after(headers) == seconds
 
 
 def test_retry_after_counts_from_now_to_a_date() -> None:
@@ -137,7 +137,7 @@ def test_retry_after_counts_from_now_to_a_date() -> None:
     headers = HTTPMessage()
     headers["Retry-After"] = formatdate(time.time() + 3600, usegmt=True)
 
-    assert http_urllib.retry_after(headers) == pytest.approx(3600, abs=60)
+    assert with_urllib.retry_after(headers) == pytest.approx(3600, abs=60)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_bad_option_is_named_with_its_value(
 ) -> None:
     """A mistake ends with one line that says where and what it is."""
     parser = argparse.ArgumentParser()
-    httpbin.configure(parser)
+    command.configure(parser)
 
     with pytest.raises(SystemExit):
         parser.parse_args(arguments)
@@ -182,8 +182,8 @@ def test_a_bad_option_is_named_with_its_value(
 def test_options_that_do_not_go_together_are_refused(arguments: list[str], message: str) -> None:
     """Before anything is sent, the option is named that cannot be followed."""
     parser = argparse.ArgumentParser()
-    httpbin.configure(parser)
+    command.configure(parser)
     parser.set_defaults(timeout=1.0)
 
     with pytest.raises(ValueError, match=message):
-        httpbin.command(parser.parse_args(arguments), Address("127.0.0.1", 1))
+        command.command(parser.parse_args(arguments), Address("127.0.0.1", 1))

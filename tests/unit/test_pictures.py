@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from clients import report
 from clients.addresses import Address
-from clients.exercise import Result
+from clients.cli import report
+from clients.cli.exercise import Result
 from lab import pictures
 from lab.description import Service, services
 
@@ -50,7 +50,7 @@ def test_the_stack_shows_clients_volumes_and_secrets() -> None:
     shown = words(pictures.stack_picture())
     assert "clients" in shown
     assert shown.count("volume kv") == 1
-    assert shown.count("volume sockets") == 1
+    assert shown.count("volume sockets") == 2
     assert shown.count("secret authkey") == 3
 
 

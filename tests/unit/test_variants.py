@@ -1,13 +1,15 @@
 """The comparison of variants: where they are, and how what came of them is shown."""
 
 import json
+import socket
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from clients import comparison, variants
 from clients.addresses import Address
-from clients.variants import NotRunning, Outcome, Variant
+from clients.cli import comparison, variants
+from clients.cli.variants import Outcome, Variant
 
 EVENTED = Outcome(
     Variant("evented", Address("kv", 1)),
@@ -39,27 +41,50 @@ def shown(*outcomes: Outcome) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
 
 
-def test_variants_are_named_with_their_places() -> None:
-    """Addresses, and paths of UNIX sockets."""
-    value = "evented=kv:15000 threaded=/run/x.sock"
-    assert variants.variants("object-echo", {"WIRELAB_OBJECT_ECHO_VARIANTS": value}) == [
-        Variant("evented", Address("kv", 15000)),
-        Variant("threaded", "/run/x.sock"),
+def test_variants_are_found_where_their_settings_say(tmp_path: Path) -> None:
+    """Addresses of those that have one, and the UNIX sockets that are there."""
+    environ = {
+        "WIRELAB_OBJECT_ECHO_ADDRESS": "127.0.0.1:1",
+        "WIRELAB_OBJECT_ECHO_THREADED_ADDRESS": "127.0.0.1:2",
+        "WIRELAB_SOCKETS": str(tmp_path),
+    }
+    path = tmp_path / "object-echo-threaded.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert variants.variants("object-echo", environ) == [
+            Variant("evented", Address("127.0.0.1", 1)),
+            Variant("threaded", Address("127.0.0.1", 2)),
+            Variant("threaded", str(path)),
+        ]
+
+
+def test_variants_are_found_by_the_names_of_their_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those in the network that run, which are those that have an address there."""
+    monkeypatch.setattr(variants, "resolves", lambda host: host in ("kv", "tcp-echo-raw-loop"))
+    environ = {"WIRELAB_DISCOVERY": "dns"}
+    assert variants.variants("kv", environ) == [Variant("gunicorn", Address("kv", 15000))]
+    assert variants.variants("tcp-echo", environ) == [
+        Variant("raw_loop", Address("tcp-echo-raw-loop", 20000))
     ]
 
 
-@pytest.mark.parametrize("environ", [{}, {"WIRELAB_KV_VARIANTS": ""}], ids=["unset", "empty"])
-def test_without_the_variable_nothing_runs(environ: dict[str, str]) -> None:
-    """The message names it."""
-    with pytest.raises(NotRunning, match="WIRELAB_KV_VARIANTS is not set"):
-        variants.variants("kv", environ)
+def test_nothing_is_known_where_nothing_is_set() -> None:
+    """The default server would be on loopback; it is compared with those that somebody started."""
+    assert variants.variants("kv", {}) == []
 
 
-@pytest.mark.parametrize("value", ["kv:15000", "single=kv", "single="])
+def test_a_name_without_an_address_does_not_resolve() -> None:
+    """The domain is one that never has hosts (RFC 6761, 6.4)."""
+    assert variants.resolves("localhost")
+    assert not variants.resolves("nobody.invalid")
+
+
+@pytest.mark.parametrize("value", ["kv", "single="])
 def test_anything_else_is_an_error_that_names_it(value: str) -> None:
-    """Of a name without a place, and of a place that is none."""
-    with pytest.raises(ValueError, match=r"WIRELAB_KV_VARIANTS has value '.*'. Not a host:port"):
-        variants.variants("kv", {"WIRELAB_KV_VARIANTS": value})
+    """As that of a service is."""
+    name = "WIRELAB_KV_SINGLE_ADDRESS"
+    with pytest.raises(ValueError, match=rf"{name} has value '.*'. Not a host:port"):
+        variants.variants("kv", {name: value})
 
 
 def test_percentiles_are_of_what_was_measured() -> None:

@@ -1,4 +1,4 @@
-"""HTTP recipes with requests; http_urllib.py has the same ones with the standard library.
+"""HTTP recipes with requests; http/with_urllib.py has the same ones with the standard library.
 
 Every function takes the base URL of the server, such as "http://127.0.0.1:8081", a path on it, and
 a timeout in seconds. The timeout is for each wait on the socket (connecting, the next bytes), not
@@ -21,7 +21,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3 import Retry
 from urllib3.exceptions import ReadTimeoutError
 
-from clients.http_messages import (
+from clients.http.messages import (
     CHUNK,
     IDEMPOTENT,
     LONGEST_WAIT,

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from clients import exercise
-from clients.exercise import Result
+from clients.cli import exercise
+from clients.cli.exercise import Result
 
 WIDTH = 100  # columns, where there is no terminal to ask
 

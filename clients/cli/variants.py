@@ -1,6 +1,5 @@
 """All variants of a server side by side: what each one promises and keeps, who waits, how long."""
 
-import importlib
 import os
 import socket
 import time
@@ -10,12 +9,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median, quantiles
-from types import ModuleType
 from typing import Any
 
-from clients.addresses import Address, host_and_port
+from clients.addresses import Address, discovered_by_dns, known, unix_socket
+from clients.client import Client
+from clients.client import client as client_of
 
 TOGETHER = 20  # connections, open at the same time
+WORD = "0123456789" * 6  # what each exchange is about
 PATIENCE = 1.5  # seconds that one of them waits
 CONNECTIONS = 10  # one after the other, for the time to the first answer
 EXCHANGES = 500  # on one connection, at the most
@@ -23,6 +24,20 @@ LONGEST = 1.0  # seconds for them, at the most
 # So many variants are checked at the same time. Most of that time their checks wait, for a server
 # that is not made for them; in the rest each needs memory, and the processor.
 CHECKED_TOGETHER = 4
+
+
+# The concurrency models of each service, as the drivers in its folder are named; its default first.
+DRIVERS = {
+    "tcp-echo": (
+        "evented", "preforked", "coroutines", "callbacks", "raw_loop", "single", "stream_handler",
+        "threaded", "forked", "prethreaded",
+    ),
+    "udp-time": ("raw_loop", "preforked", "callbacks", "single", "threaded", "forked", "evented"),
+    "rest": ("gunicorn", "single"),
+    "kv": ("gunicorn", "single"),
+    "object-echo": ("evented", "coroutines", "threaded", "classic"),
+    "rpc": ("evented", "coroutines", "threaded", "classic"),
+}  # fmt: skip
 
 
 class NotRunning(Exception):
@@ -64,24 +79,34 @@ class Outcome:
         return quantiles(self.round_trips, n=100, method="inclusive")[percent - 1]
 
 
-def variable(service: str) -> str:
-    """Return the name of the environment variable that says where the variants of `service` are."""
-    return f"WIRELAB_{service.upper().replace('-', '_')}_VARIANTS"
-
-
 def variants(service: str, environ: Mapping[str, str] = os.environ) -> list[Variant]:
-    """Return the variants that the variable names, each as `model=host:port` or `model=/path`.
+    """Return the servers of a service that are known: of each model one, and its UNIX socket.
 
-    Raises NotRunning where it is not set, and ValueError for what is neither.
+    Raises ValueError for the address of one that is none.
     """
-    name = variable(service)
-    if not environ.get(name):
-        raise NotRunning(f"{name} is not set, which says where the variants of {service} are")
-    words = [word.partition("=") for word in environ[name].split()]
-    return [
-        Variant(model, place if place.startswith("/") else host_and_port(place, name))
-        for model, _, place in words
-    ]
+    found = []
+    for model, server in servers(service).items():
+        where = known(server, service, environ)
+        if where and (not discovered_by_dns(environ) or resolves(server)):
+            found.append(Variant(model, where))
+        if socket := unix_socket(server, environ):
+            found.append(Variant(model, str(socket)))
+    return found
+
+
+def servers(service: str) -> dict[str, str]:
+    """Return the name of the server of each model, as compose.yaml has it; the default first."""
+    default, *others = DRIVERS[service]
+    return {default: service} | {model: f"{service}-{model.replace('_', '-')}" for model in others}
+
+
+def resolves(host: str) -> bool:
+    """Whether a name has an address; that of a container which does not run has none."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
 
 
 def compare(service: str, say: Callable[[str], object]) -> list[Outcome]:
@@ -91,7 +116,7 @@ def compare(service: str, say: Callable[[str], object]) -> list[Outcome]:
     Raises NotRunning where there are not two of them to compare.
     """
     found = variants(service)
-    client = importlib.import_module(f"clients.{service.replace('-', '_')}")
+    client = client_of(service)
     say(f"{service}: checking what each one promises")
     with ThreadPoolExecutor(CHECKED_TOGETHER) as threads:
         outcomes = list(threads.map(partial(check, client), found))
@@ -106,7 +131,7 @@ def compare(service: str, say: Callable[[str], object]) -> list[Outcome]:
     return outcomes
 
 
-def check(client: ModuleType, variant: Variant) -> Outcome:
+def check(client: Client, variant: Variant) -> Outcome:
     """Hold a variant to what the default server promises, if it answers at all."""
     try:
         client.health(variant.where, PATIENCE)
@@ -122,21 +147,22 @@ def check(client: ModuleType, variant: Variant) -> Outcome:
     return Outcome(variant, checks=len(checks), failed=tuple(failed))
 
 
-def measure(client: ModuleType, outcome: Outcome) -> Outcome:
+def measure(client: Client, outcome: Outcome) -> Outcome:
     """Return the outcome with how long answers take, and who gets one."""
     where = outcome.variant.where
 
     def one() -> None:
         with client.conversation(where, PATIENCE) as ask:
-            ask()
+            ask(WORD)
 
     try:
         firsts = [duration(one) for _ in range(CONNECTIONS)]
         with client.conversation(where, PATIENCE) as ask:
             end = time.perf_counter() + LONGEST
-            round_trips = [duration(ask), duration(ask)]
+            exchange = partial(ask, WORD)
+            round_trips = [duration(exchange), duration(exchange)]
             while len(round_trips) < EXCHANGES and time.perf_counter() < end:
-                round_trips.append(duration(ask))
+                round_trips.append(duration(exchange))
         return replace(
             outcome,
             first_answer=median(firsts),
@@ -155,13 +181,13 @@ def duration(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def served(client: ModuleType, where: Any) -> int:
+def served(client: Client, where: Any) -> int:
     """Ask on TOGETHER connections, and return how many get an answer while all stay open."""
     with ExitStack() as opened, ThreadPoolExecutor(TOGETHER) as threads:
 
         def answered(_: int) -> bool:
             try:
-                opened.enter_context(client.conversation(where, PATIENCE))()
+                opened.enter_context(client.conversation(where, PATIENCE))(WORD)
             except Exception:  # noqa: BLE001 - refused, or not in time: it is not served
                 return False
             return True
@@ -169,7 +195,7 @@ def served(client: ModuleType, where: Any) -> int:
         return sum(threads.map(answered, range(TOGETHER)))
 
 
-def beside_silent(client: ModuleType, where: Any) -> bool:
+def beside_silent(client: Client, where: Any) -> bool:
     """Whether there is an answer while another connection is open on which nothing is said."""
     with ExitStack() as silent:
         # Who serves datagrams refuses it, and so has nobody to wait for.

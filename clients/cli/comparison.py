@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from clients.report import WIDTH, escaped
-from clients.variants import TOGETHER, Outcome, compare, variants
+from clients.cli.report import WIDTH, escaped
+from clients.cli.variants import TOGETHER, Outcome, compare, variants
 
 MODELS = {
     "raw_loop": "a bare loop",
@@ -28,7 +28,7 @@ MODELS = {
 EXPLANATION = (
     f"at once: of {TOGETHER} connections that are open together, how many get an answer; a silent"
     " one sends nothing. Times are in ms. first: from connecting to the first answer."
-    " p50, p99: round trips on one connection, one after the other."
+    " p50, p99: exchanges on one connection, one after the other; one with kv is a set and a get."
 )
 
 

@@ -1,12 +1,12 @@
 """The full exercise: every promise of every service, one after the other."""
 
-import importlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clients.addresses import PORTS, Address, address
 from clients.checks import Check
+from clients.client import checked
 
 SUBJECTS = (*PORTS, "cidr")
 LOOPBACK = Address("127.0.0.1", 0)
@@ -30,11 +30,7 @@ class Result:
 
 def checks() -> list[tuple[str, Check]]:
     """Return all checks, each with the service it is of."""
-    return [
-        (subject, check)
-        for subject in SUBJECTS
-        for check in importlib.import_module(f"clients.{subject.replace('-', '_')}").CHECKS
-    ]
+    return [(subject, check) for subject in SUBJECTS for check in checked(subject).CHECKS]
 
 
 def run() -> Iterator[Result]:

@@ -1,4 +1,4 @@
-"""HTTP recipes with urllib, from the standard library; http_requests.py has the same ones.
+"""HTTP recipes with urllib, from the standard library; http/with_requests.py has the same ones.
 
 Every function takes the base URL of the server, such as "http://127.0.0.1:8081", a path on it, and
 a timeout in seconds. The timeout is for each wait on the socket (connecting, the next bytes), not
@@ -10,9 +10,8 @@ Where no answer comes, OSError is raised; TimeoutError is one.
 import base64
 import json
 import random
-import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPMessage, HTTPResponse
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib import error, parse, request
 
-from clients.http_messages import (
+from clients.http.messages import (
     CHUNK,
     IDEMPOTENT,
     LONGEST_WAIT,
@@ -32,6 +31,7 @@ from clients.http_messages import (
     Wanted,
     same_server,
 )
+from clients.http.multipart import multipart
 
 # ---- the recipes ----
 
@@ -121,7 +121,7 @@ def upload(base: str, path: str, file: Path, fields: Mapping[str, str], timeout:
 
     urllib leaves the body to the caller: see multipart(). It is built in memory, file and all.
     """
-    content_type, body = multipart(fields.items(), file)
+    content_type, body = multipart(fields.items(), [("file", file.name, file.read_bytes())])
     wanted = request.Request(f"{base}{path}", body, {"Content-Type": content_type})
     with exchange(wanted, timeout) as response:
         return answer(response)
@@ -200,7 +200,8 @@ def send(
         url += ("&" if "?" in url else "?") + parse.urlencode(wanted.params)
     asked = request.Request(url, method=wanted.method)
     if wanted.file:
-        content_type, asked.data = multipart(wanted.form, wanted.file)
+        file = ("file", wanted.file.name, wanted.file.read_bytes())
+        content_type, asked.data = multipart(wanted.form, [file])
         asked.add_header("Content-Type", content_type)
     elif wanted.form:
         asked.data = parse.urlencode(wanted.form).encode("ascii")
@@ -311,37 +312,6 @@ def save(response: HTTPResponse, sink: BinaryIO, progress: Progress) -> None:
 def basic_credentials(user: str, password: str) -> str:
     """Return the value of Authorization (RFC 7617, 2); a colon ends the name."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-
-
-def multipart(fields: Iterable[tuple[str, str]], file: Path) -> tuple[str, bytes]:
-    """Return the Content-Type and the body of a form with a file in it (RFC 7578).
-
-    The parts stand between lines with the boundary, which must occur in none of them (RFC 2046,
-    5.1.1). 128 random bits do not; and as nobody can guess them, no file can be made that ends
-    its own part and begins another.
-    """
-    boundary = secrets.token_hex(16)
-    body = b""
-    for name, value in fields:
-        body += (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="{quoted(name)}"\r\n'
-            f"\r\n"
-            f"{value}\r\n"
-        ).encode()
-    body += (
-        f"--{boundary}\r\n"
-        f'Content-Disposition: form-data; name="file"; filename="{quoted(file.name)}"\r\n'
-        f"Content-Type: application/octet-stream\r\n"
-        f"\r\n"
-    ).encode()
-    body += file.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    return f"multipart/form-data; boundary={boundary}", body
-
-
-def quoted(name: str) -> str:
-    """Escape what would end a quoted name or its line, as browsers do (RFC 7578, 4.2)."""
-    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def retry_after(headers: HTTPMessage) -> float | None:
