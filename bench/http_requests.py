@@ -12,11 +12,15 @@ from clients.addresses import Address
 NAMES = [f"name-{number:03}" for number in range(100)]
 VALUE = "a value of about forty characters"
 ROUNDS = 10  # with each name
+LARGE = "x" * 1_040_000 + " and the end"  # almost as large as a value may be, and an answer
+LONG_NAME = '"' * 65_536  # the longest that a form may have; each becomes `&quot;` twice
 
 
 def write() -> None:
     """Write a file for each kind of request: requests and what their answers contain, in turn."""
-    pairs: dict[str, list[str]] = {"set": [], "get": [], "hello": []}
+    pairs: dict[str, list[str]] = {
+        kind: [] for kind in ("set", "get", "hello", "get_large", "hello_large")
+    }
     for number in range(ROUNDS * len(NAMES)):
         name = NAMES[number % len(NAMES)]
         # Another value each time: a store need not write what does not change.
@@ -25,6 +29,9 @@ def write() -> None:
         who = f"Guido-{number}"
         path = f"/hello?name={who}" if number % 2 else f"/hello/{who}"
         pairs["hello"] += [f"GET {path} HTTP/1.1\r\n{headers(number)}\r\n", f"Hello {who}!"]
+        pairs["get_large"] += [post(number, dumps(("large",), "get")), LARGE[-20:]]
+    for number in range(ROUNDS):
+        pairs["hello_large"] += [form(number, f"name={LONG_NAME}"), "&quot;!</h1>"]
     for kind, texts in pairs.items():
         (BUILD / kind).write_text("".join(f"{text}\0" for text in texts), newline="")
 
@@ -34,6 +41,14 @@ def post(number: int, body: str) -> str:
     return (
         f"POST /RPC2 HTTP/1.1\r\n{headers(number)}"
         f"Content-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+
+
+def form(number: int, body: str) -> str:
+    """Return a form as an HTTP request to rest."""
+    return (
+        f"POST /hello HTTP/1.1\r\n{headers(number)}Content-Type: application/x-www-form-urlencoded"
+        f"\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
 
 
@@ -51,6 +66,12 @@ def fill(address: Address) -> None:
     with ServerProxy(f"http://{address}", allow_none=True) as store:
         for name in NAMES:
             store.set(name, f"{VALUE} of {name}")
+
+
+def fill_large(address: Address) -> None:
+    """Set the large value."""
+    with ServerProxy(f"http://{address}", allow_none=True) as store:
+        store.set("large", LARGE)
 
 
 def forget(address: Address, count: int) -> None:

@@ -370,7 +370,7 @@ int main(int count, char **arguments) {
     client_count = atol(arguments[4]);
     double seconds = atof(arguments[6]), rate = atof(arguments[7]), patience = atof(arguments[8]);
     bursts = atoi(arguments[9]);
-    answer_limit = 64 * 1024;
+    answer_limit = 2 * 1024 * 1024; /* what is not touched takes no memory */
     if (protocol == HTTP)
         read_requests(arguments[5]);
     else

@@ -18,6 +18,7 @@ BARE = "a bare WSGI function"
 RECIPE = "the printed recipe"
 GRANIAN = "ours under granian"
 MIB = 1024 * 1024
+READERS = 200  # clients that read answers as large as they may be
 # They serve fewer than 64 connections at a time, so a burst on 64 would never be answered.
 WITHOUT_BURSTS = ("raw_loop", "single", "stream_handler", "prethreaded")
 
@@ -248,7 +249,11 @@ def rest() -> list[Workload]:
                 Goal("rate", 0.9, (BARE,)),
                 Goal("rate", 0.9, (GRANIAN,)),
             ),
-        )
+        ),
+        Workload(
+            "rest", f"POST /hello, an answer of 768 KiB, {count(READERS)}", "http", READERS,
+            "hello_large", ours("rest"),
+        ),
     ]  # fmt: skip
 
 
@@ -265,6 +270,12 @@ def kv() -> list[Workload]:
         )
         for method in ("set", "get")
         for clients in (1, 16)
+    ] + [
+        Workload(
+            "kv", f"get of 1 MB, {count(READERS, 'client')}", "http", READERS, "get_large",
+            targets[:1],  # the other one answers none of them within a second
+            prepare=http_requests.fill_large,
+        )
     ]  # fmt: skip
 
 
@@ -290,7 +301,7 @@ def object_echo() -> list[Workload]:
     return [
         Workload("object-echo", f"{what}, 1 client", "rpc", 1, call, (*models, *stock), goals)
         for call, what in titles.items()
-    ]
+    ] + [Workload("object-echo", f"4 MiB, {count(16, 'client')}", "rpc", 16, str(4 * MIB), models)]
 
 
 def stock_client(name: str) -> str:

@@ -4,7 +4,7 @@ import http.client
 import os
 import xmlrpc.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +97,9 @@ def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
             expect("the value", store.get(name), word)
 
         yield ask
-        if used:  # and the store still answers: after an error nothing more is asked of it
-            store.delete(name)
+        if used:
+            with suppress(OSError):  # it has been stopped meanwhile
+                store.delete(name)
 
 
 def health(address: Address, timeout: float) -> None:

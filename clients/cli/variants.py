@@ -11,7 +11,7 @@ from functools import partial
 from statistics import median, quantiles
 from typing import Any
 
-from clients.addresses import Address, discovered_by_dns, known, unix_socket
+from clients.addresses import Address, known, unix_socket
 from clients.client import Client
 from clients.client import client as client_of
 
@@ -86,8 +86,7 @@ def variants(service: str, environ: Mapping[str, str] = os.environ) -> list[Vari
     """
     found = []
     for model, server in servers(service).items():
-        where = known(server, service, environ)
-        if where and (not discovered_by_dns(environ) or resolves(server)):
+        if where := known(server, service, environ):
             found.append(Variant(model, where))
         if socket := unix_socket(server, environ):
             found.append(Variant(model, str(socket)))
@@ -98,15 +97,6 @@ def servers(service: str) -> dict[str, str]:
     """Return the name of the server of each model, as compose.yaml has it; the default first."""
     default, *others = DRIVERS[service]
     return {default: service} | {model: f"{service}-{model.replace('_', '-')}" for model in others}
-
-
-def resolves(host: str) -> bool:
-    """Whether a name has an address; that of a container which does not run has none."""
-    try:
-        socket.getaddrinfo(host, None)
-    except OSError:
-        return False
-    return True
 
 
 def compare(service: str, say: Callable[[str], object]) -> list[Outcome]:

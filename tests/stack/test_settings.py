@@ -142,7 +142,7 @@ def test_clients_publish_nothing(one_off: Container) -> None:
 
 SOCKETS = (
     "object-echo", "object-echo-coroutines", "object-echo-threaded",
-    "rpc-coroutines", "rpc-threaded", "clients",
+    "rpc", "rpc-coroutines", "rpc-threaded", "clients",
 )  # fmt: skip
 VOLUMES = {"kv": ["/data"], **{service: ["/run/wirelab"] for service in SOCKETS}}
 
