@@ -1,4 +1,4 @@
-"""What the README shows, run as it is written but for the ports and the key of this stack."""
+"""What README and docs show, run as it is written but for the ports and the key of this stack."""
 
 import re
 import shlex
@@ -16,7 +16,8 @@ from tests.stack.conftest import Find
 from tests.support.engine import lab
 
 ONE_LINER = re.compile(r'^# ([a-z-]+): (.*)\n(python3 -c ".*")$', re.MULTILINE)
-ONE_LINERS = ONE_LINER.findall((ROOT / "README.md").read_text())
+ONE_LINERS = ONE_LINER.findall((ROOT / "docs/by-hand.md").read_text())
+PAGES = "".join(page.read_text() for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")])
 
 
 @pytest.mark.parametrize(
@@ -47,12 +48,12 @@ def test_one_liner_works(
 
 
 DEMO = re.compile(r'^make demo ARGS="(.*)"$', re.MULTILINE)
-DEMOS = DEMO.findall((ROOT / "README.md").read_text())
+DEMOS = list(dict.fromkeys(DEMO.findall(PAGES)))
 
 
 @pytest.mark.parametrize("arguments", DEMOS)
 def test_demo_works(stack: Stack, find: Find, arguments: str) -> None:
-    """Each `make demo` of the README ends well; the comparisons find the variants running."""
+    """Each `make demo` that is shown ends well; the comparisons find the variants running."""
     if "--all" in arguments:
         assert find("kv-single").status == "running"
     done = lab(stack, "demo", "--", *shlex.split(arguments))
@@ -60,5 +61,5 @@ def test_demo_works(stack: Stack, find: Find, arguments: str) -> None:
 
 
 def test_every_service_has_a_one_liner() -> None:
-    """The README shows how to talk to each of the servers."""
+    """The page shows how to talk to each of the servers."""
     assert [service for service, _, _ in ONE_LINERS] == list(PORTS)
