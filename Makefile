@@ -6,10 +6,15 @@ PROFILE ?=
 SERVICE ?=
 MINUTES ?= 10
 SEED ?=
+N ?=
+WATCH ?=
+AT ?=
+RUN ?=
+YES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability interop bench bench-test lint format lock audit pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
@@ -82,6 +87,27 @@ audit: .venv/ready ## report known vulnerabilities of all locked packages, as Py
 
 pictures: .venv/ready ## draw the pictures of the README from compose.yaml and the running lab
 	@$(LAB) pictures
+
+lessons: .venv/ready ## list the lessons of the workshop, and how far you are
+	@$(LAB) lessons
+
+lesson: .venv/ready ## begin a lesson (N=3): its file in workshop/mine, its text here
+	@$(LAB) lesson $(N)
+
+check: .venv/ready ## check your file of the lesson (WATCH=1: on every save; AT=host:port: one elsewhere; RUN="node mine.js")
+	@$(LAB) check $(N) $(if $(WATCH),--watch) $(if $(AT),--at=$(AT)) $(if $(RUN),--run="$(RUN)")
+
+hint: .venv/ready ## show the next hint for the check that fails
+	@$(LAB) hint $(N)
+
+solution: .venv/ready ## show the difference between your file and ours (YES=1: before it passes)
+	@$(LAB) solution $(N) $(if $(YES),--yes)
+
+reset: .venv/ready ## begin the file of a lesson anew (N=3); what you had is kept
+	@$(LAB) reset $(N)
+
+catch-up: .venv/ready ## go on with a lesson (N=5), with our solutions of those before
+	@$(LAB) catch-up $(N)
 
 clean: ## remove what the checks left behind
 	@find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +

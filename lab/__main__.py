@@ -13,6 +13,7 @@ from dotenv import load_dotenv
 
 from lab import ROOT, LabError, down, pictures, running, up
 from lab.console import console
+from lab.workshop import commands as workshop
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     shell.add_argument("--service", default="", help="in the container of this server instead")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
+    workshop.add(command)
     return main_parser
 
 
