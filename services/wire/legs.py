@@ -64,7 +64,7 @@ def packets_of(records: Iterable[Record]) -> tuple[list[Packet], dict[Address, s
     """
     ordered = sorted(records, key=lambda record: record.number)
     network = Network()
-    legs = Legs(network, ordered)
+    legs = Legs(network)
     found = [packet for event in sorted(_events(ordered)) for packet in legs.packets(event)]
     return found, network.names
 
@@ -128,16 +128,10 @@ def _meaning(record: Record) -> Iterator[tuple[float, Leg, bool, str]]:
 class Legs:
     """Makes the packets of events, one after the other."""
 
-    def __init__(self, network: "Network", records: Iterable[Record]) -> None:
+    def __init__(self, network: "Network") -> None:
         self._network = network
         self._connections: dict[tuple[Connection, int], Tcp] = {}
         self._described: dict[int, Leg] = {}
-        # Older records may be gone: then a stream does not begin at 0.
-        self._begins: dict[tuple[Connection, str], int] = {}
-        for record in records:
-            if record.kind in ("data", "fin"):
-                key = (record.proxy, record.connection), record.stream
-                self._begins.setdefault(key, record.offset)
 
     def packets(self, event: Event) -> Iterator[Packet]:
         """Yield the packets that an event is on the wire: none if the connection is over."""
@@ -168,8 +162,6 @@ class Legs:
                 return iter(())  # this side was never connected
             connection = self._connections[of, event.leg] = Tcp(
                 self._network.ends(record, event.leg),
-                self._begins.get((of, "upstream"), 0),
-                self._begins.get((of, "downstream"), 0),
                 zlib.crc32(f"{of} {event.leg}".encode()),
             )
         match event.what:
@@ -188,15 +180,14 @@ class Tcp:
     """One TCP connection: what was sent so far, and so what the next packet says (RFC 9293, 3).
 
     `forward` is from the one who connects to the one who listens. After a reset nothing is sent,
-    after a FIN nothing in this direction.
+    after a FIN nothing in this direction. A connection whose beginning is not known (its records
+    are gone) has no handshake.
     """
 
-    def __init__(
-        self, ends: tuple[Endpoint, Endpoint], forward: int, backward: int, first: int
-    ) -> None:
+    def __init__(self, ends: tuple[Endpoint, Endpoint], first: int) -> None:
         self._ends = {True: ends[0], False: ends[1]}
-        # The next byte's sequence number; a SYN takes one, so that of the first byte is 1 more.
-        self._next = {True: first + 1 + forward, False: ~first % 2**32 + 1 + backward}
+        # The sequence number of the next byte; that of a SYN is the one before the first byte's.
+        self._next = {True: first, False: ~first % 2**32}
         self._acknowledged = {True: self._next[True], False: self._next[False]}
         self._open = {True, False}
 

@@ -158,7 +158,7 @@ def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):
         kind, size = HEADER.unpack_from(data, at)
-        if size < HEADER.size + 4 or size % 4 or size > len(data) - at:
+        if size < HEADER.size + 4 or size > len(data) - at:
             raise ValueError(f"the block at {at} has a size of {size} bytes")
         yield kind, data[at + HEADER.size : at + size - 4]
         at += size
