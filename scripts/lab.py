@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clients.addresses import Address
+from lab.capture import capture
 from scripts import authkey, ports
 from scripts.local import Local
 from scripts.stack import (
@@ -31,7 +32,10 @@ from scripts.stack import (
     services,
 )
 
-OWN_IMAGES = ("wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie")
+OWN_IMAGES = (
+    "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
+    "wirelab-tshark:trixie",
+)  # fmt: skip
 NO_ENGINE = 3  # engine.sh: none answers, and none can be installed here
 
 console = Console(stderr=True, highlight=False)
@@ -233,6 +237,16 @@ def shell(options: argparse.Namespace) -> int:
     return Stack().run("run", "--rm", *no_terminal(), "--entrypoint", "sh", "clients").returncode
 
 
+def capture_packets(options: argparse.Namespace) -> int:
+    """Write the packets of a server to a file."""
+    if options.service not in (known := known_services(options.service)):
+        raise LabError(f"SERVICE has no value: packets of which server? {', '.join(known)}")
+    if Local().running():
+        raise LabError("the servers run without containers: their packets are on loopback")
+    need_lab()
+    return capture(options.service, options.seconds)
+
+
 def known_services(asked: str) -> list[str]:
     """Return the names of all servers; raises LabError unless the one asked for is among them."""
     known = [service.name for service in services(profile="*")]
@@ -275,6 +289,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "logs": logs,
     "demo": demo,
     "shell": shell,
+    "capture": capture_packets,
     "distclean": distclean,
 }
 
@@ -287,7 +302,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab")
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("arguments", nargs="*", help="demo: what to give the clients")
-    parser.add_argument("--service", default="", help="logs, shell: of which one")
+    parser.add_argument("--service", default="", help="logs, shell, capture: of which one")
+    parser.add_argument("--seconds", type=float, default=30, help="capture: for how long")
     parser.add_argument("--profile", default="", help="up, up-local: more servers, as variants")
     options = parser.parse_args()
     try:
