@@ -64,9 +64,7 @@ def pair(service: str) -> tuple[Stream, Stream]:
 
 def begins(data: bytes) -> bool:
     """Whether a frame with a pickle may begin with these bytes."""
-    if len(data) <= HEADER.size:
-        return False
-    return HEADER.unpack_from(data)[0] >= len(data) - 4 and data[4:5] == PROTO
+    return len(data) > HEADER.size and data[:1] < b"\x80" and data[4:5] == PROTO
 
 
 def decode(stream: Stream, steps: tuple[str, ...], describe: Describe) -> Reading[None]:
@@ -126,7 +124,7 @@ def described(data: bytes, size: int, describe: Describe) -> Message:
     if pickled.problem:
         if not pickled.opcodes or (pickled.broken and data[:1] != PROTO):
             return bytes_of(data)
-        summary = f"a pickle that safe_pickle refuses: {pickled.problem}"
+        summary = f"safe_pickle refuses this: {pickled.problem}"
         return Message(cut(summary, MAX_SUMMARY), pickled.lines)
     inner = ""
     if type(pickled.value) is bytes and pickled.value[:1] == PROTO:

@@ -94,10 +94,10 @@ class Conversation:
     @property
     def ending(self) -> str:
         """How it ended, as a sentence."""
+        if self.protocol == "udp":
+            return "UDP has no connection that would end."
         if not self._ends:
-            if not self.closed:
-                return "Still open."
-            return "Nothing has passed for a while." if self.protocol == "udp" else "Closed."
+            return "Closed." if self.closed else "Still open."
         (stream, how), *others = self._ends
         who, other = SENDERS[stream], RECEIVERS[stream]
         if how == "refused":
@@ -161,7 +161,7 @@ class Conversation:
         note = ""
         if self.service == "udp-time":
             note = (
-                "the same datagram once more" if again and upstream
+                "the same datagram once more" if again
                 else self._names.request(named.name, record.arrived) if upstream
                 else self._names.reply(named.name, record.arrived)
             )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Literal
 
 from services.wire.conversation import RECEIVERS, SENDERS, Conversation, Event
 from services.wire.record import Action
-from services.wire.visible import counted, line
+from services.wire.visible import counted, cut, line
 
 MAX_ARROWS = 100
 MAX_TEXT = 200  # columns of a text
@@ -194,15 +194,17 @@ def legend(rows: Sequence[Row]) -> list[tuple[str, str]]:
     if any(arrow.style == "control" for arrow in arrows):
         found.append(("╌", "no data"))
     if any(row.time is None for row in rows):
-        found.append(("┊", "nothing, for as long as it says"))
+        found.append(("┊", "a pause, or what is left out"))
     return found
 
 
 def number(milliseconds: float | None) -> str:
-    """Return a time as it stands beside a row."""
+    """Return a time as it stands beside a row, in at most 8 columns."""
     if milliseconds is None:
         return ""
-    return f"{milliseconds:.1f}" if abs(milliseconds) < 100_000 else f"{milliseconds:.0f}"[:12]
+    if milliseconds < 100_000:
+        return f"{milliseconds:.1f}"
+    return cut(f"{milliseconds / 1000:.0f} s", 8)
 
 
 def finite(time: float) -> float:

@@ -91,9 +91,8 @@ def ladder(diagram: Diagram, size: int = 80) -> str:
             str(Line("", lanes)),
             *map(str, lines),
             f"{blank}╵{' ' * lanes}╵",
-            *wrapped(
-                "   ".join([diagram.ending, *(" ".join(each) for each in diagram.legend)]), size
-            ),
+            *wrapped(diagram.ending, size),
+            *wrapped("   ".join(map(" ".join, diagram.legend)), size),
         ]
     )
 
@@ -101,13 +100,13 @@ def ladder(diagram: Diagram, size: int = 80) -> str:
 def leaves(line: Line, arrow: Arrow) -> list[Line]:
     """Draw an arrow in the line where it leaves; return the lines that its notes take below it."""
     label, notes = arrow.label, list(arrow.notes)
-    room = line.size - 8
+    room = line.size - (9 if arrow.slow or arrow.lost else 5)
     if arrow.remark:
         if width(label) + width(arrow.remark) + 3 <= room:
             label = f"{label} ({arrow.remark})"
         else:
             notes.insert(0, arrow.remark)
-    label = cut(label, room - 4 if arrow.lost else room)
+    label = cut(label, room)
     line.busy = True
     style = DOUBLE if arrow.style == "duplicate" else DASHED if arrow.style == "control" else 0
     if arrow.to_server:

@@ -21,11 +21,12 @@ STYLE = """
   --paper: #0d1117; --up: #79b8ff; --down: #7ee787; --fault: #ff8b82; } }
 .wire .paper { fill: var(--paper); }
 .wire text { fill: var(--ink); white-space: pre; }
-.wire .label { stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round;
+.wire .label { stroke: var(--paper); stroke-width: 6px; stroke-linejoin: round;
   paint-order: stroke; }
 .wire .title, .wire .side { font-weight: 600; }
 .wire .soft, .wire .time, .wire .remark { fill: var(--soft); }
 .wire .fault, .wire .cross { fill: var(--fault); }
+.wire .cross { font-size: 20px; font-weight: 600; }
 .wire .lane { stroke: var(--lane); stroke-width: 2px; }
 .wire .pause { stroke-dasharray: 2 5; }
 .wire .up { stroke: var(--up); }
@@ -51,8 +52,8 @@ class Drawing:
         self.lanes = ET.SubElement(root, "g", {"class": "lanes"})
         self.arrows = ET.SubElement(root, "g")
         self.texts = ET.SubElement(root, "g")  # over the arrows
-        self.y = 0.0
-        self._lane = 0.0
+        self.y: float = 0
+        self._lane: float = 0
 
     def text(self, x: float, text: str, kind: str, anchor: str = "start") -> ET.Element:
         """Write a text whose base line is at `y`."""
@@ -114,7 +115,7 @@ def top(drawing: Drawing, shown: Diagram) -> None:
         drawing.y += LINE
         drawing.text(20, cut(text, int((SIZE - 40) / CELL)), "soft")
     drawing.y += 2 * LINE
-    drawing.text(LEFT - 16, "ms", "time", "end")
+    drawing.text(LEFT - 40, "ms", "time", "end")
     drawing.text(LEFT, "client", "side", "middle")
     drawing.text(RIGHT, "server", "side", "middle")
     drawing.y += 8
@@ -135,7 +136,7 @@ def rows(drawing: Drawing, shown: Diagram) -> None:
             if not row.leaves.slow:
                 draw(drawing, row.leaves, drawing.y)
         elif row.arrives:
-            drawing.y += LINE + 14
+            drawing.y += 2 * LINE
             draw(drawing, row.arrives, leaving[row.arrives])
         else:
             drawing.lanes_to(drawing.y + 12)
@@ -193,16 +194,14 @@ def draw(drawing: Drawing, arrow: Arrow, start: float) -> None:
     kind = f"{way} {arrow.style}{' lost' if arrow.lost else ''}"
     from_x, to_x = (LEFT, RIGHT) if arrow.to_server else (RIGHT, LEFT)
     if arrow.lost:
-        to_x = (LEFT + RIGHT) / 2
+        to_x = (LEFT + RIGHT) // 2
     angle = math.atan2(drawing.y - start, to_x - from_x)
     ahead, aside = math.cos(angle), math.sin(angle)
     end = to_x - 2 * ahead, drawing.y - 2 * aside  # not into the lane
     if arrow.lost:
-        drawing.y += 5
-        cross = drawing.text(to_x + 4 * ahead, CROSS, "cross", "middle")
-        cross.attrib |= {"font-size": "18", "style": "", "font-weight": "bold"}
-        del cross.attrib["style"]
-        drawing.y -= 5
+        drawing.y += 4
+        drawing.text(to_x + 4 * ahead, CROSS, "cross", "middle")
+        drawing.y -= 4
     offsets = (-2.5, 2.5) if arrow.style == "duplicate" else (0.0,)
     for offset in offsets:
         x, y = -aside * offset, ahead * offset

@@ -77,7 +77,8 @@ def decode(body: bytes) -> Document:
         fault = value(root.child("fault").child("value"))
         if isinstance(fault, dict):
             code, text = fault.get("faultCode"), fault.get("faultString")
-            shown = f"fault {brief(code, 20)}: {brief(text, MAX_SHOWN)}"
+            said = line(text, MAX_SHOWN) if isinstance(text, str) else brief(text, MAX_SHOWN)
+            shown = f"fault {brief(code, 20)}: {said}"
         else:
             shown = f"fault: {brief(fault, MAX_SHOWN)}"
         return Document(shown, (shown,))
