@@ -2,61 +2,25 @@
 
     records -> streams -> messages -> events of a conversation
 
-An event is what a diagram draws as one arrow: a message, from its first byte to its last, whatever
-pieces it came in; a connection that is opened, ended or reset. Its times are the relay's: when it
-received the first byte from the sender, and when it passed the last one on to the receiver.
+What has to be known of a message is what it says, when it was sent and when it arrived, in how many
+pieces, and what was done to them. The times are the relay's.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator
 
-from services.wire import connection, http, text
-from services.wire.record import Action, Record
+from services.wire import connection, datagrams, http, text
+from services.wire.event import RECEIVERS, SENDERS, Event, departure, simple
+from services.wire.pieces import Way
+from services.wire.record import Record
 from services.wire.record import Stream as Direction
-from services.wire.stream import Message, Stream, bytes_of
-from services.wire.visible import counted
+from services.wire.stream import Stream
 
 MAX_EVENTS = 500  # of a conversation: the first half of them, and the latest
 MAX_CONVERSATIONS = 1000
 MAX_SIZE = 32 * 1024 * 1024  # characters of all conversations, and bytes that they buffer
-MAX_ACTIONS = 10  # of an event
-MAX_REQUESTS = 1000  # of a UDP client, of which the replies are recognised
+ENDS = ("refused", "reset")  # with which a connection may also begin
 SERVICES = ("tcp-echo", "udp-time", "rest", "kv", "object-echo", "rpc", "httpbin")
-
-Kind = Literal["connect", "refused", "message", "fin", "reset", "gap"]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One arrow. Times in seconds since the epoch, sizes in bytes.
-
-    `departed` is when the relay received its first byte, `arrived` when the relay passed on the
-    last, or None if it did not: then the whole event was lost.
-    """
-
-    kind: Kind
-    stream: Direction
-    summary: str
-    departed: float
-    arrived: float | None
-    details: tuple[str, ...] = ()
-    note: str = ""  # what it is to the events before it: a late reply, the same request again
-    actions: tuple[Action, ...] = ()
-    size: int = 0
-    lost: int = 0  # of `size`: what was not passed on
-    pieces: int = 1
-    duplicate: bool = False
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request of a UDP client, by its ID."""
-
-    at: float
-    times: int = 1
-    replies: int = 0
 
 
 class Conversation:
@@ -72,10 +36,8 @@ class Conversation:
         self._size = 0
         self._first: list[Event] = []
         self._last: deque[Event] = deque()
-        self._ends: list[tuple[Direction, str]] = []
+        self._ends: list[Event] = []  # at most one of each kind and direction
         self._directions = directions(self.service)
-        self._names = Names()
-        self._offsets: dict[tuple[Direction, int], None] = {}
 
     @property
     def events(self) -> list[Event]:
@@ -84,6 +46,8 @@ class Conversation:
         Where `left_out` is not 0, they are missing after the first MAX_EVENTS / 2.
         """
         found = sorted(self._first, key=departure) + sorted(self._last, key=departure)
+        if self.protocol == "udp":
+            return list(datagrams.paired(found, complete=not self.left_out))
         return found + [each for way in self._directions.values() for each in way.incomplete()]
 
     @property
@@ -96,242 +60,77 @@ class Conversation:
         """How it ended, as a sentence."""
         if self.protocol == "udp":
             return "UDP has no connection that would end."
-        if not self._ends:
-            return "Closed." if self.closed else "Still open."
-        (stream, how), *others = self._ends
-        who, other = SENDERS[stream], RECEIVERS[stream]
-        if how == "refused":
-            return "Refused: the relay could not connect to the server."
-        if how == "reset":
-            return f"The {who} reset the connection (RST)."
-        if any(each == (OTHER[stream], "fin") for each in others):
-            return f"The {who} closed first (FIN), then the {other}."
-        if reset := [SENDERS[each] for each, kind in others if kind == "reset"]:
-            return f"The {who} closed first (FIN); then the {reset[0]} reset the connection (RST)."
-        return f"The {who} has closed its direction (FIN), the {other} has not."
+        ends = sorted(self._ends, key=departure)
+        cut = next((each for each in ends if each.kind != "fin"), None)
+        fins = [each for each in ends if each.kind == "fin"]
+        first = f"The {SENDERS[fins[0].stream]} closed first (FIN)" if fins else ""
+        if cut:
+            who = "relay" if cut.actions or cut.kind == "close" else SENDERS[cut.stream]
+            last = {
+                "refused": "The connection was refused: the relay could not reach the server.",
+                "reset": f"The {who} reset the connection (RST).",
+                "close": "The relay closed the connection.",
+            }[cut.kind]
+            return f"{first}. {last}" if first else last
+        if len(fins) > 1:
+            return f"{first}, then the {SENDERS[fins[1].stream]}."
+        if fins:
+            way = fins[0].stream
+            return f"The {SENDERS[way]} has sent its FIN, the {RECEIVERS[way]} has not."
+        return "Closed." if self.closed else "Still open."
 
     def add(self, record: Record) -> None:
         """Add the next record of this connection."""
         self.latest = max(self.latest, record.arrived, record.left or 0)
-        if record.kind == "data" and self.protocol == "udp":
-            self._note(self._datagram(record))
+        if self.protocol == "udp":
+            self._add_of_udp(record)
             return
         way = self._directions[record.stream]
-        if record.kind == "data":
-            for event in way.receive(record):
-                self._note(event)
-        elif record.kind == "open":
-            if self.protocol == "tcp":
+        match record.kind:
+            case "data":
+                self._note(*way.receive(record))
+            case "open":
                 self._note(simple("connect", record, "connects"))
-        elif record.kind == "refused":
-            self._end("downstream", "refused")
-            self._note(simple("refused", record, "connection refused"))
-        elif record.kind == "fin":
-            for event in way.end():
-                self._note(event)
-            self._end(record.stream, "fin")
-            self._note(simple("fin", record, "FIN: nothing more to send"))
-        elif record.kind == "reset":
-            self._flush()
-            self._end(record.stream, "reset")
-            self._note(simple("reset", record, "RST: the connection is reset"))
-        else:
-            self._flush()
-            self.closed = True
+            case "refused":
+                self._end(simple("refused", record, "connects"))
+            case "fin":
+                self._note(*way.end())
+                self._end(simple("fin", record, "FIN: nothing more to send"))
+            case "reset":
+                self._flush()
+                self._end(simple("reset", record, "RST: the connection is reset"))
+            case "close":
+                self._flush()
+                if record.actions:
+                    self._end(simple("close", record, "the relay closes"))
+        self.closed = self.closed or record.kind in ("refused", "reset", "close")
 
-    def _end(self, stream: Direction, how: str) -> None:
-        if (stream, how) not in self._ends:
-            self._ends.append((stream, how))
+    def _add_of_udp(self, record: Record) -> None:
+        if record.kind == "data":
+            self._note(datagrams.event(record, self.service))
+        elif record.kind == "refused":
+            self._note(simple("refused", record, "the server cannot be reached"))
+        self.closed = record.kind == "close"
+
+    def _end(self, event: Event) -> None:
+        self._note(event)
+        if all((each.kind, each.stream) != (event.kind, event.stream) for each in self._ends):
+            self._ends.append(event)
 
     def _flush(self) -> None:
         for way in self._directions.values():
-            for event in way.end():
-                self._note(event)
+            self._note(*way.end())
 
-    def _datagram(self, record: Record) -> Event:
-        upstream = record.stream == "upstream"
-        named = text.request(record.data) if upstream else text.reply(record.data)
-        if self.service != "udp-time":
-            named = named._replace(name="", summary=bytes_of(record.data).summary)
-        key = record.stream, record.offset
-        again = key in self._offsets
-        self._offsets[key] = None
-        if len(self._offsets) > MAX_REQUESTS:
-            del self._offsets[next(iter(self._offsets))]
-        note = ""
-        if self.service == "udp-time":
-            note = (
-                "the same datagram once more" if again
-                else self._names.request(named.name, record.arrived) if upstream
-                else self._names.reply(named.name, record.arrived)
-            )  # fmt: skip
-        return Event(
-            "message", record.stream, named.summary, record.arrived, record.left, named.details,
-            note, record.actions[:MAX_ACTIONS], len(record.data),
-            lost=len(record.data) if record.left is None else 0,
-            duplicate=again or any(action.type == "duplicate" for action in record.actions),
-        )  # fmt: skip
-
-    def _note(self, event: Event) -> None:
-        self._size += weight(event)
-        if len(self._first) < MAX_EVENTS // 2:
-            self._first.append(event)
-            return
-        self._last.append(event)
-        if len(self._last) > MAX_EVENTS // 2:
-            self._size -= weight(self._last.popleft())
-            self.left_out += 1
-
-
-def departure(event: Event) -> float:
-    """Return when an event began."""
-    return event.departed
-
-
-def weight(event: Event) -> int:
-    """Return how many characters an event has, and some for the event itself."""
-    return 500 + len(event.summary) + sum(map(len, event.details))
-
-
-SENDERS = {"upstream": "client", "downstream": "server"}
-RECEIVERS = {"upstream": "server", "downstream": "client"}
-OTHER: dict[str, Direction] = {"upstream": "downstream", "downstream": "upstream"}
-
-
-class Names:
-    """The IDs of a UDP client's requests: which reply answers which, and what was asked again."""
-
-    def __init__(self) -> None:
-        self._asked: OrderedDict[str, Asked] = OrderedDict()
-        self._latest = ""
-
-    def request(self, name: str, now: float) -> str:
-        """Note a request; return what it is to those before it, "" if it is the first."""
-        before, self._latest = self._latest, name
-        if not name:
-            return ""
-        if asked := self._asked.get(name):
-            asked.times += 1
-            return f"the same ID again, after {milliseconds(now - asked.at)}"
-        self._asked[name] = Asked(now)
-        if len(self._asked) > MAX_REQUESTS:
-            self._asked.popitem(last=False)
-        # Our client gives each attempt an ID of its own: PREFIX-1, PREFIX-2.
-        same = before.rpartition("-")[0] and before.rpartition("-")[0] == name.rpartition("-")[0]
-        if same and (asked := self._asked.get(before)) and not asked.replies:
-            return f"no reply to the one before, after {milliseconds(now - asked.at)}"
-        return ""
-
-    def reply(self, name: str, now: float) -> str:
-        """Note a reply, and return which request it answers."""
-        if not name:
-            return ""
-        if not (asked := self._asked.get(name)):
-            return "answers no request that was seen"
-        asked.replies += 1
-        after = milliseconds(now - asked.at)
-        if asked.replies > 1:
-            return f"duplicate: reply {asked.replies} to this ID, after {after}"
-        if name != self._latest:
-            return f"late, after {after}: the next request was sent before"
-        return f"after {after}"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Consecutive pieces of a stream, without their bytes; `end` is the position after them."""
-
-    end: int
-    departed: float
-    arrived: float | None
-    lost: int
-    pieces: int
-    actions: tuple[Action, ...]
-
-
-def span(record: Record) -> Span:
-    """Return the span of one record."""
-    lost = 0 if record.left is not None else len(record.data)
-    end = record.offset + len(record.data)
-    return Span(end, record.arrived, record.left, lost, 1, record.actions[:MAX_ACTIONS])
-
-
-def joined(spans: Sequence[Span]) -> Span:
-    """Return several spans as one."""
-    if len(spans) == 1:
-        return spans[0]
-    arrived = [each.arrived for each in spans if each.arrived is not None]
-    actions = dict.fromkeys(action for each in spans for action in each.actions)
-    return Span(
-        spans[-1].end,
-        spans[0].departed,
-        max(arrived) if arrived else None,
-        sum(each.lost for each in spans),
-        sum(each.pieces for each in spans),
-        tuple(actions)[:MAX_ACTIONS],
-    )
-
-
-class Way:
-    """One direction of a TCP connection: records in, events out."""
-
-    def __init__(self, direction: Direction, stream: Stream) -> None:
-        self._direction, self._stream = direction, stream
-        self._position = 0  # in the stream, of the first byte that is in no message yet
-        self._received = 0  # in the stream, of the next byte
-        self._spans: deque[Span] = deque()  # of what is in no message yet
-
-    @property
-    def buffered(self) -> int:
-        """How many bytes are kept."""
-        return self._stream.buffered
-
-    def receive(self, record: Record) -> Iterator[Event]:
-        """Add a piece of the stream."""
-        missing = record.offset - self._received
-        if missing:
-            yield from map(self._event, self._stream.skip())
-            if missing > 0:
-                yield simple("gap", record, f"{counted(missing, 'byte')} not recorded")
-            self._position = record.offset
-            self._spans.clear()
-        if not record.data:
-            return
-        if len(self._spans) > 1:  # all of them belong to the message that is incomplete
-            self._spans = deque([joined(self._spans)])
-        self._received = record.offset + len(record.data)
-        self._spans.append(span(record))
-        yield from map(self._event, self._stream.receive_data(record.data))
-
-    def end(self) -> Iterator[Event]:
-        """Yield what the end of the stream makes complete."""
-        yield from map(self._event, self._stream.end())
-
-    def incomplete(self) -> Iterator[Event]:
-        """Yield the message that is incomplete so far, if there is one."""
-        if message := self._stream.pending:
-            yield self._made(message, joined(self._spans))
-
-    def _event(self, message: Message) -> Event:
-        end = self._position + message.size
-        spans = []
-        while self._spans:
-            spans.append(self._spans[0])
-            if spans[-1].end > end:  # it has the beginning of the next message too
-                break
-            self._spans.popleft()
-        self._position = end
-        return self._made(message, joined(spans))
-
-    def _made(self, message: Message, pieces: Span) -> Event:
-        lost = min(pieces.lost, message.size)
-        return Event(
-            "message", self._direction, message.summary, pieces.departed, pieces.arrived,
-            message.details,
-            f"{lost:,} of {counted(message.size, 'byte')} not passed on"
-            if lost and pieces.arrived is not None else "",
-            pieces.actions, message.size, lost, pieces.pieces,
-        )  # fmt: skip
+    def _note(self, *events: Event) -> None:
+        for event in events:
+            self._size += event.weight
+            if len(self._first) < MAX_EVENTS // 2:
+                self._first.append(event)
+                continue
+            self._last.append(event)
+            if len(self._last) > MAX_EVENTS // 2:
+                self._size -= self._last.popleft().weight
+                self.left_out += 1
 
 
 class Conversations:
@@ -352,7 +151,8 @@ class Conversations:
         """Add a record, and return the conversation that it belongs to."""
         key = record.proxy, record.connection
         found = self._found.get(key)
-        if found is None or (found.closed and record.kind == "open"):  # a relay that was restarted
+        # A relay that was restarted counts from 1 again.
+        if found is None or record.kind == "open" or (found.closed and record.kind in ENDS):
             self._forget(key)
             found = self._found[key] = Conversation(record)
         self._size -= found.size
@@ -390,16 +190,3 @@ def directions(service: str) -> dict[Direction, Way]:
     else:
         up, down = (Stream(text.decode, text.begins) for _ in range(2))
     return {"upstream": Way("upstream", up), "downstream": Way("downstream", down)}
-
-
-def simple(kind: Kind, record: Record, summary: str) -> Event:
-    """Return an event that carries no data."""
-    actions = record.actions[:MAX_ACTIONS]
-    arrived = None if kind == "refused" else record.left
-    return Event(kind, record.stream, summary, record.arrived, arrived, actions=actions)
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a time as people write it: 0.6 ms, 250 ms."""
-    value = 1000 * seconds
-    return f"{value:,.1f} ms" if abs(value) < 10 else f"{value:,.0f} ms"

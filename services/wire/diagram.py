@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from services.wire.conversation import RECEIVERS, SENDERS, Conversation, Event
+from services.wire.conversation import Conversation
+from services.wire.event import RECEIVERS, SENDERS, Event
 from services.wire.record import Action
 from services.wire.visible import counted, cut, line
 
@@ -42,8 +43,9 @@ class Arrow:
 class Row:
     """A moment: in milliseconds from the start; None for what has no time.
 
-    Either an arrow leaves (and arrives, if it is not slow), or a slow one arrives, or nothing
-    happens and `text` says for how long, or how much is left out.
+    Either an arrow leaves (and arrives, if it is not slow), or a slow one arrives, or there is
+    `text`: what the relay does; or, without a time, for how long nothing happens, or how much is
+    left out.
     """
 
     time: float | None
@@ -118,9 +120,13 @@ def drawn(events: Sequence[Event], started: float) -> list[Row]:
         departed = finite(event.departed)
         arrived = departed if event.arrived is None else finite(event.arrived)
         late = arrived - departed >= SLOW or arrived > overtaken[event.stream]
+        time = 1000 * (departed - started)
+        if event.kind in ("gap", "close"):
+            text = ": ".join((event.summary, *notes_of(event)))
+            moments.append((time, number, Row(time, text=line(text, MAX_TEXT))))
+            continue
         arrow = arrow_of(event, slow=late and event.arrived is not None)
         overtaken[event.stream] = min(overtaken[event.stream], arrived)
-        time = 1000 * (departed - started)
         moments.append((time, number, Row(time, leaves=arrow)))
         if arrow.slow:
             time = max(time, 1000 * (arrived - started))
@@ -140,12 +146,11 @@ def arrow_of(event: Event, slow: bool) -> Arrow:
     label = event.summary
     if event.pieces > 1:
         label += f" (in {event.pieces:,} pieces)"
-    notes = [note_of(action) for action in event.actions[:MAX_NOTES]]
-    if len(event.actions) > MAX_NOTES:
-        notes[-1] = f"… {counted(len(event.actions) - MAX_NOTES + 1, 'more toxic')}"
-    lost = event.arrived is None and event.kind != "gap"
+    lost = event.arrived is None
+    notes = notes_of(event)
     if lost and not notes:
-        notes = LOST.get(event.kind, ["not passed on"])
+        refused = event.kind == "refused"
+        notes = ["refused: the relay could not reach the server" if refused else "not passed on"]
     return Arrow(
         to_server=event.stream == "upstream",
         label=line(label, MAX_TEXT),
@@ -157,11 +162,12 @@ def arrow_of(event: Event, slow: bool) -> Arrow:
     )
 
 
-LOST = {
-    "refused": ["the relay could not connect"],
-    "fin": ["it ends at the relay"],
-    "reset": ["it ends at the relay"],
-}
+def notes_of(event: Event) -> list[str]:
+    """Return what toxics did, the first of them if there are many."""
+    notes = [note_of(action) for action in event.actions]
+    if len(notes) > MAX_NOTES:
+        notes[MAX_NOTES - 1 :] = [f"… and {len(notes) - MAX_NOTES + 1} more"]
+    return notes
 
 
 def note_of(action: Action) -> str:
@@ -190,7 +196,7 @@ def legend(rows: Sequence[Row]) -> list[tuple[str, str]]:
     if any(arrow.lost for arrow in arrows):
         found.append((CROSS, "not passed on"))
     if any(arrow.style == "duplicate" for arrow in arrows):
-        found.append(("═", "more than once"))
+        found.append(("═", "a duplicate"))
     if any(arrow.style == "control" for arrow in arrows):
         found.append(("╌", "no data"))
     if any(row.time is None for row in rows):

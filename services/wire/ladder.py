@@ -205,9 +205,10 @@ def free(arrow: Arrow, lines: list[Line], least: int, ideal: int) -> int:
 
 
 def between(line: Line, row: Row) -> None:
-    """Draw a row in which nothing happens."""
-    line.left |= BROKEN
-    line.right |= BROKEN
+    """Draw a row without an arrow."""
+    if row.time is None:
+        line.left |= BROKEN
+        line.right |= BROKEN
     text = cut(f" {row.text} ", line.size - 2)
     line.write((line.size - width(text)) // 2, text)
 

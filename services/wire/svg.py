@@ -141,9 +141,10 @@ def rows(drawing: Drawing, shown: Diagram) -> None:
         else:
             drawing.lanes_to(drawing.y + 12)
             drawing.y += LINE + 14
-            drawing.text((LEFT + RIGHT) / 2, row.text, "label soft", "middle")
-            drawing.lanes_to(drawing.y + 8, pause=True)
+            drawing.text((LEFT + RIGHT) / 2, cut(row.text, COLUMNS), "label soft", "middle")
+            drawing.lanes_to(drawing.y + 8, pause=row.time is None)
             drawing.y += 4
+        if row.time is None:
             continue
         drawing.y += 4
         drawing.text(LEFT - 16, number(row.time), "time", "end")

@@ -80,6 +80,13 @@ def test_connections_do_not_mix() -> None:
     assert [each.events[1].summary for each in found] == ["GET /a", "GET /b", "GET /c"]
 
 
+def test_a_restarted_relay_begins_new_conversations() -> None:
+    """It counts from 1 again, whether it has closed the old ones or was killed."""
+    first, second = (tcp("rest", (1.0, UP, GET % path)) for path in (b"/a", b"/b"))
+    for before in (first, first[:-1]):
+        assert said([*before, *second])[1:] == ["GET /b"]
+
+
 @pytest.mark.parametrize(
     ("proxy", "service"),
     [
@@ -126,6 +133,10 @@ def test_bytes_that_the_relay_has_dropped_are_lost() -> None:
     assert (event.lost, event.note) == (49, "49 of 69 bytes not passed on")
 
 
+FAILS = Action("fail_first_upstream", "fail_first", 7, None, "reset")
+TIMEOUT = Action("timeout_downstream", "timeout", 7, None, "closed after 100 ms")
+
+
 @pytest.mark.parametrize(
     ("records", "ending"),
     [
@@ -136,7 +147,7 @@ def test_bytes_that_the_relay_has_dropped_are_lost() -> None:
         ),
         (
             tcp("rest", (1.0, UP, END)),
-            "The client has closed its direction (FIN), the server has not.",
+            "The client has sent its FIN, the server has not.",
         ),
         (
             [record("rest", "tcp", "reset", DOWN, 0, b"", 1, 1)],
@@ -147,14 +158,19 @@ def test_bytes_that_the_relay_has_dropped_are_lost() -> None:
                 *tcp("rest", (1.0, UP, END))[:-1],
                 record("rest", "tcp", "reset", DOWN, 0, b"", 2, 2),
             ],
-            "The client closed first (FIN); then the server reset the connection (RST).",
+            "The client closed first (FIN). The server reset the connection (RST).",
         ),
         (
-            [
-                record("rest", "tcp", "open", UP, 0, b"", 0, None),
-                record("rest", "tcp", "refused", DOWN, 0, b"", 1, None),
-            ],
-            "Refused: the relay could not connect to the server.",
+            [record("rest", "tcp", "refused", UP, 0, b"", 0, None)],
+            "The connection was refused: the relay could not reach the server.",
+        ),
+        (
+            [record("rest", "tcp", "reset", UP, 0, b"", 0, 0, 1, FAILS)],
+            "The relay reset the connection (RST).",
+        ),
+        (
+            [record("rest", "tcp", "close", UP, 0, b"", 0, 0, 1, TIMEOUT)],
+            "The relay closed the connection.",
         ),
         (tcp("rest"), "Closed."),
         (BAD_NETWORK, "UDP has no connection that would end."),
@@ -178,7 +194,20 @@ def test_datagrams_are_paired_by_their_ids() -> None:
         "late, after 6.4 ms: the next request was sent before",
         "the same ID again, after 8.0 ms",
     ]
-    assert [event.duplicate for event in only(BAD_NETWORK).events].count(True) == 2
+    assert [event.duplicate for event in only(BAD_NETWORK).events].count(True) == 1
+
+
+def test_a_reply_that_is_lost_is_none() -> None:
+    """The client asks again."""
+    loss = Action("packet_loss_downstream", "packet_loss", 7, 0.1, "dropped")
+    records = [
+        udp(UP, 0, b"a-1", 0, 0.1),
+        udp(DOWN, 0, b"a-1 " + NOW, 1, None, loss),
+        udp(UP, 1, b"a-2", 250, 250.1),
+    ]
+    assert [event.note for event in only(records).events] == [
+        "", "after 1.0 ms", "no reply to the one before, after 250 ms",
+    ]  # fmt: skip
 
 
 def test_a_second_reply_and_one_to_nobody_are_told_apart() -> None:

@@ -8,7 +8,7 @@ import pytest
 from services.wire.conversation import conversations
 from services.wire.diagram import Diagram, diagram
 from services.wire.ladder import ladder
-from services.wire.record import Record
+from services.wire.record import Action, Record
 from services.wire.svg import STYLE, svg
 from services.wire.visible import width
 from tests.unit import wire_records
@@ -153,17 +153,17 @@ it on.
           │   reorder_upstream: held back (draw 0.210, seed 7) │               │
     52.0  ├─ asks for the time, ID a-3 ────────────────────────┼──────────────▶│
           │   no reply to the one before, after 2.0 ms         │               │
-    52.4  │◀═════════════════ Thu Nov 26 06:03:20 2026, ID a-3 (after 0.4 ms) ═╡
-          │            duplicate_downstream: sent twice (draw 0.070, seed 7)   │
+    52.4  │◀───────────────── Thu Nov 26 06:03:20 2026, ID a-3 (after 0.4 ms) ─┤
+          │            duplicate_downstream: duplicated (draw 0.070, seed 7)   │
     52.4  │◀══ Thu Nov 26 06:03:20 2026, ID a-3 (the same datagram once more) ═╡
-          │            duplicate_downstream: sent twice (draw 0.070, seed 7)   │
+          │         duplicate_downstream: the duplicate (draw 0.070, seed 7)   │
     56.0  │                                                    ╰──────────────▶│
     56.4  │◀──────────────────────────────── Thu Nov 26 06:03:20 2026, ID a-2 ─┤
           │             late, after 6.4 ms: the next request was sent before   │
     60.0  ├─ asks for the time, ID a-3 (the same ID again, after 8.0 ms) ─────▶│
           ╵                                                                    ╵
 UDP has no connection that would end.
-═ more than once
+═ a duplicate
 """
 
 LADDERS = {
@@ -235,13 +235,12 @@ def test_what_is_left_out_is_said() -> None:
 
 def test_a_refused_connection_and_a_reset_are_shown() -> None:
     """What did not get through ends at the relay."""
-    records = [
-        record("rpc", "tcp", "open", UP, 0, b"", 0, None),
-        record("rpc", "tcp", "refused", DOWN, 0, b"", 1, None),
-    ]
-    text = ladder(drawn(records))
+    text = ladder(drawn([record("rpc", "tcp", "refused", UP, 0, b"", 0, None)]))
     assert "├╌ connects ╌╌╌╌" in text
-    assert "the relay could not connect" in text
+    assert "refused: the relay could not reach the server" in text
+    timeout = Action("timeout_downstream", "timeout", 7, None, "closed after 100 ms")
+    text = ladder(drawn([record("rpc", "tcp", "close", UP, 0, b"", 0, 0, 1, timeout)]))
+    assert "the relay closes: timeout_downstream: closed after 100 ms" in text
     text = ladder(drawn([record("rpc", "tcp", "reset", DOWN, 0, b"", 1, 1.1)]))
     assert "╌ RST: the connection is reset ╌┤" in text
 

@@ -91,14 +91,15 @@ ASKED_AGAIN = [
 
 LATENCY = Action("latency_upstream", "latency", seed=7, draw=None, what="delayed by 40 ms")
 REORDER = Action("reorder_upstream", "reorder", seed=7, draw=0.21, what="held back")
-DUPLICATE = Action("duplicate_downstream", "duplicate", seed=7, draw=0.07, what="sent twice")
-BAD_NETWORK = [
+DUPLICATED = Action("duplicate_downstream", "duplicate", seed=7, draw=0.07, what="duplicated")
+COPY = Action("duplicate_downstream", "duplicate", seed=7, draw=0.07, what="the duplicate")
+BAD_NETWORK = [  # in the order of the journal: that in which they have left
     udp(UP, 0, b"a-1", 0, 40, LATENCY),
     udp(DOWN, 0, b"a-1 " + NOW, 40.4, 40.5),
-    udp(UP, 1, b"a-2", 50, 56, REORDER),
     udp(UP, 2, b"a-3", 52, 52.1),
-    udp(DOWN, 1, b"a-3 " + NOW, 52.4, 52.5, DUPLICATE),
-    udp(DOWN, 1, b"a-3 " + NOW, 52.4, 52.6, DUPLICATE),
+    udp(DOWN, 1, b"a-3 " + NOW, 52.4, 52.5, DUPLICATED),
+    udp(DOWN, 1, b"a-3 " + NOW, 52.4, 52.6, COPY),
+    udp(UP, 1, b"a-2", 50, 56, REORDER),
     udp(DOWN, 2, b"a-2 " + NOW, 56.4, 56.5),
     udp(UP, 3, b"a-3", 60, 60.1),
 ]
