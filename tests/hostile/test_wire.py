@@ -14,7 +14,7 @@ import pytest
 
 from services.connection import frames
 from services.wire import pickle_opcodes, xml_rpc
-from services.wire.conversation import Conversations, conversations
+from services.wire.conversation import MAX_SIZE, Conversations, conversations
 from services.wire.diagram import diagram
 from services.wire.ladder import ladder
 from services.wire.record import Action, Kind, Record, Stream
@@ -288,6 +288,31 @@ def test_many_conversations_take_a_bounded_memory() -> None:
             found.add(each)
     assert len(found) == 50
     assert [each.connection for each in found] == list(range(150, 200))
+    found = Conversations()
+    for number in range(700):
+        for each in tcp("rest", (1.0, UP, CALL % 100_000 + body), number=number)[:-1]:
+            found.add(each)
+    assert sum(each.size for each in found) <= MAX_SIZE
+    assert MAX_SIZE // 100_000 < len(found) < 700
+
+
+def test_a_message_without_an_end_takes_a_bounded_memory(measured: Row) -> None:
+    """Of 80 MB in 20,000 pieces, which are one message, less than 1 MiB is kept."""
+    measured.limit("1 MiB")
+    data = b"x" * 4096
+    found = Conversations()
+    found.add(record("rest", "tcp", "data", UP, 0, CALL % 10**9, 0, 0))
+    offset = len(CALL % 10**9)
+    tracemalloc.start()
+    for number in range(20_000):
+        found.add(record("rest", "tcp", "data", UP, offset, data, number, number))
+        offset += len(data)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1024 * 1024
+    (event,) = next(iter(found)).events
+    assert (event.size, event.pieces) == (offset, 20_001)
+    measured.safe(f"{kept / 1024:.0f} KiB")
 
 
 def test_one_conversation_takes_a_bounded_memory() -> None:
