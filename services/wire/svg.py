@@ -16,6 +16,7 @@ from services.wire.visible import cut, width
 STYLE = """
 .wire { --ink: #1b1f24; --soft: #59636e; --lane: #b7bec7; --paper: #ffffff; --up: #0a58ca;
   --down: #1a7f37; --fault: #c62828;
+  max-width: 100%; height: auto;
   font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 @media (prefers-color-scheme: dark) { .wire { --ink: #e6edf3; --soft: #9aa4af; --lane: #47505a;
   --paper: #0d1117; --up: #79b8ff; --down: #7ee787; --fault: #ff8b82; } }
@@ -55,9 +56,11 @@ class Drawing:
         self.y: float = 0
         self._lane: float = 0
 
-    def text(self, x: float, text: str, kind: str, anchor: str = "start") -> ET.Element:
-        """Write a text whose base line is at `y`."""
-        where = {"x": f"{x:g}", "y": f"{self.y:g}", "class": kind}
+    def text(
+        self, x: float, text: str, kind: str, anchor: str = "start", below: float = 0
+    ) -> ET.Element:
+        """Write a text whose base line is at `y`, or below it."""
+        where = {"x": f"{x:g}", "y": f"{self.y + below:g}", "class": kind}
         if anchor != "start":
             where["text-anchor"] = anchor
         element = ET.SubElement(self.texts, "text", where)
@@ -143,12 +146,11 @@ def rows(drawing: Drawing, shown: Diagram) -> None:
             drawing.y += LINE + 14
             drawing.text((LEFT + RIGHT) / 2, cut(row.text, COLUMNS), "label soft", "middle")
             drawing.lanes_to(drawing.y + 8, pause=row.time is None)
+        if row.time is not None:
+            below = 0 if row.text else 4  # a line of text is in the middle of its height
+            drawing.text(LEFT - 16, number(row.time), "time", "end", below)
+        if row.text:
             drawing.y += 4
-        if row.time is None:
-            continue
-        drawing.y += 4
-        drawing.text(LEFT - 16, number(row.time), "time", "end")
-        drawing.y -= 4
     drawing.lanes_to(drawing.y + LINE)
     drawing.y += LINE
 
@@ -200,9 +202,7 @@ def draw(drawing: Drawing, arrow: Arrow, start: float) -> None:
     ahead, aside = math.cos(angle), math.sin(angle)
     end = to_x - 2 * ahead, drawing.y - 2 * aside  # not into the lane
     if arrow.lost:
-        drawing.y += 4
-        drawing.text(to_x + 4 * ahead, CROSS, "cross", "middle")
-        drawing.y -= 4
+        drawing.text(to_x + 4 * ahead, CROSS, "cross", "middle", 4)
     offsets = (-2.5, 2.5) if arrow.style == "duplicate" else (0.0,)
     for offset in offsets:
         x, y = -aside * offset, ahead * offset
