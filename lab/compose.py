@@ -29,7 +29,7 @@ class Project:
     """A project: its name, the environment that its files are read with, and the files."""
 
     project: str
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict, repr=False)  # they may be secret
     files: Sequence[Path] = (Path("compose.yaml"),)
 
     def environment(self) -> dict[str, str]:
@@ -168,9 +168,9 @@ class Project:
             return f"docker compose up failed:\n{said}"
         states = [f"{found['Service']}: {found['Status']}" for found in containers]
         checks = [
-            f"{found['Service']}, its last health check:\n{said}"
+            f"{found['Service']}, its last health check:\n{output}"
             for found in failed
-            if (said := last_check(str(found["ID"])))
+            if (output := last_check(str(found["ID"])))
         ]
         names = sorted({str(found["Service"]) for found in failed})
         logs = self.logs(*names, tail=50)
@@ -181,11 +181,15 @@ class Project:
     def remove(self) -> None:
         """Remove containers, networks, volumes, and the images built for this project alone.
 
-        Raises LabError for what cannot be removed.
+        They are found by their labels: whatever the files say by now, or wherever they are. Raises
+        LabError for what cannot be removed.
         """
-        self.compose(
-            "down", "--remove-orphans", "--volumes", "--rmi", "local", "--timeout", "5"
-        )  # fmt: skip
+        command = ["docker", "compose", "--project-name", self.project, "down", "--remove-orphans",
+                   "--volumes", "--rmi", "local", "--timeout", "5"]  # fmt: skip
+        # In a folder with a compose file, or in one below it, it would read that.
+        done = run_quietly(command, Path("/"), {**os.environ, "COMPOSE_FILE": ""})
+        if done.returncode:
+            raise LabError(f"docker compose down failed:\n{done.stderr.strip()}")
 
     def left(self) -> list[str]:
         """Return what the engine has of this project: containers, networks, volumes."""
