@@ -11,6 +11,7 @@ from shutil import copytree
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from lab import ROOT
 from lab.compose import PROJECT_LABEL, Project
@@ -62,11 +63,21 @@ class Foreign:
         (self.folder / "override.json").write_text(json.dumps({"services": services}))
         return ["--stack-file=compose.yaml", "--stack-file=override.json"]
 
+    def containers(self, *, everything: bool = True) -> list[Container]:
+        """Return the containers of this folder's projects, also those that do not run."""
+        folder = f"com.docker.compose.project.working_dir={self.folder}"
+        # One that goes while it is asked for is none.
+        return self.engine.containers.list(
+            all=everything, filters={"label": folder}, ignore_removed=True
+        )
+
+    def running(self) -> list[Container]:
+        """Return those that run."""
+        return self.containers(everything=False)
+
     def projects(self) -> set[str]:
         """Return the names of this folder's projects that the engine has containers of."""
-        folder = f"com.docker.compose.project.working_dir={self.folder}"
-        found = self.engine.containers.list(all=True, filters={"label": folder})
-        return {container.labels[PROJECT_LABEL] for container in found}
+        return {container.labels[PROJECT_LABEL] for container in self.containers()}
 
     def file(self, name: str) -> Path:
         """Wait for a file, which a test writes into the folder, and return it."""

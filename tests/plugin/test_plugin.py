@@ -9,7 +9,8 @@ import pytest
 
 from lab.compose import Project
 from lab.testing.sharing import Sharing
-from tests.plugin.conftest import EXAMPLE, Foreign, ended
+from tests.plugin.conftest import EXAMPLE, SECONDS, Foreign, ended
+from tests.support.pace import until
 
 SLOW = """
 import pathlib, time
@@ -103,6 +104,18 @@ def test_interrupted_run_leaves_nothing(foreign: Foreign, number: signal.Signals
     assert foreign.left() == []
 
 
+def test_second_interrupt_does_not_stop_the_removal(foreign: Foreign) -> None:
+    """Whoever presses Ctrl-C again while containers are removed leaves nothing either."""
+    process = foreign.start(foreign.test(SLOW))
+    foreign.file("started")
+    process.send_signal(signal.SIGINT)
+    until(lambda: len(foreign.running()) < 2, "the first container is stopped", SECONDS)
+    process.send_signal(signal.SIGINT)
+    status, _ = ended(process)
+    assert status == pytest.ExitCode.INTERRUPTED
+    assert foreign.left() == []
+
+
 def test_interrupted_start_leaves_nothing(foreign: Foreign) -> None:
     """Not even what Compose would have started after that."""
     options = foreign.override(
@@ -162,13 +175,17 @@ def test_kept_stack_is_used_again_and_never_removed(foreign: Foreign) -> None:
 
 
 WORKER = """
-import pathlib, time
+import os, pathlib, time
+
+def wait_for(name):
+    while not pathlib.Path(name).exists():
+        time.sleep(0.05)
 
 def test_shared(stack, service):
-    mine = pathlib.Path(f"worker-{time.time_ns()}")
-    mine.write_text(f"{stack.project} {service('web').container.id}")
-    while len(list(pathlib.Path().glob("worker-*"))) < 2:
-        time.sleep(0.05)
+    me = os.environ["PYTEST_XDIST_WORKER"]
+    pathlib.Path(f"seen-{me}").write_text(f"{stack.project} {service('web').container.id}")
+    wait_for("seen-gw1" if me == "gw0" else "gw0-has-ended")
+    assert service("web").container.status == "running"
 """
 
 
@@ -176,7 +193,7 @@ def test_workers_share_one_stack_and_the_last_removes_it(foreign: Foreign, tmp_p
     """As those of pytest-xdist do, whose environment and folders the two processes have."""
     name = foreign.test(WORKER)
     (tmp_path / "run").mkdir()
-    workers = [
+    first, last = [
         foreign.start(
             name,
             f"--basetemp={tmp_path}/run/popen-{worker}",
@@ -185,11 +202,12 @@ def test_workers_share_one_stack_and_the_last_removes_it(foreign: Foreign, tmp_p
         )
         for worker in ("gw0", "gw1")
     ]
-    for worker in workers:
-        status, output = ended(worker)
-        assert status == 0, output
-    seen = {path.read_text() for path in foreign.folder.glob("worker-*")}
-    assert len(seen) == 1
+    status, output = ended(first)
+    assert status == 0, output
+    (foreign.folder / "gw0-has-ended").touch()
+    status, output = ended(last)
+    assert status == 0, output
+    assert len({path.read_text() for path in foreign.folder.glob("seen-*")}) == 1
     assert foreign.left() == []
 
 
