@@ -14,7 +14,7 @@ import re
 import secrets
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,8 @@ from lab.compose import START_SECONDS, Project
 if TYPE_CHECKING:
     import docker
 
-    from lab.testing.service import Service
+    from lab.testing.service import FindService
     from lab.testing.sharing import Sharing
-
-    FindService = Callable[[str], Service]
 
 # The names that Compose itself looks for, in its order.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")

@@ -57,7 +57,9 @@ class Service:
             f"com.docker.compose.service={self.name}",
             "com.docker.compose.oneoff=False",
         ]
-        found = self._engine.containers.list(all=True, filters={"label": labels})
+        found = self._engine.containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
         return sorted(found, key=lambda container: str(container.name))
 
     @property
@@ -145,6 +147,9 @@ class Service:
                     f" {', '.join(states)}\n{self.stack.logs(self.name, tail=50)}".rstrip()
                 )
             time.sleep(EVERY)
+
+
+FindService = Callable[[str], Service]
 
 
 def state_of(container: Container) -> str:

@@ -94,7 +94,11 @@ class Foreign:
                 str(found.name)
                 for found in self.engine.volumes.list(filters={"name": prefix})
             ),
-            *(tag for image in self.engine.images.list() for tag in image.tags if prefix in tag),
+            *(
+                tag
+                for image in self.engine.images.list(filters={"reference": f"{prefix}*"})
+                for tag in image.tags
+            ),
         ]  # fmt: skip
 
 

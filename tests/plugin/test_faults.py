@@ -4,6 +4,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import docker
 import pytest
@@ -118,6 +119,41 @@ def test_container_that_the_body_has_replaced_is_no_error(fault: str, cache: Ser
     assert cache.container.id != before
     assert cache.container.health == "healthy"
     assert len(settings(cache)) == 1
+
+
+def test_fault_happens_to_all_containers_of_a_service(stack: Project, web: Service) -> None:
+    """And each of them is waited for; one alone cannot be meant."""
+    stack.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "web=2", "web")
+    try:
+        with web.killed():
+            assert [container.status for container in web.containers] == ["exited", "exited"]
+        assert [container.health for container in web.containers] == ["healthy", "healthy"]
+        with pytest.raises(LabError, match="service 'web' has 2 containers: "):
+            web.exec("true")
+    finally:
+        stack.start()
+    assert len(web.containers) == 1
+
+
+def test_service_on_the_network_of_another_cannot_be_cut_off(
+    stack: Project, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    """It has none of its own: that is said, and nothing happens."""
+    override = tmp_path / "override.yaml"
+    override.write_text("""
+services:
+  sidecar:
+    image: ${PYTHON_IMAGE}
+    command: [sleep, infinity]
+    init: true
+    network_mode: service:cache
+""")
+    more = Project(stack.project, stack.settings, [*stack.files, override])
+    more.compose("up", "--detach", "sidecar")
+    sidecar = Service(more, engine, "sidecar")
+    with pytest.raises(LabError, match="has no network to be cut off from"), sidecar.cut_off():
+        pytest.fail("it has been")
+    sidecar.container.remove(force=True)
 
 
 def test_exit_signal_tells_a_stop_from_a_kill(cache: Service) -> None:

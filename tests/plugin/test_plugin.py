@@ -81,6 +81,25 @@ def test_service_that_does_not_get_healthy_is_shown_and_nothing_is_left(foreign:
     assert foreign.left() == []
 
 
+def test_compose_file_gets_the_environment_of_the_project(foreign: Foreign) -> None:
+    """From a fixture that a conftest.py overrides; what it asks for is there until the end."""
+    (foreign.folder / "conftest.py").write_text("""
+import pytest
+
+@pytest.fixture(scope="session")
+def stack_environment():
+    return {"GREETING": "hello"}
+""")
+    name = foreign.test("""
+def test_greeting(service):
+    assert service("web").exec("printenv", "GREETING") == (0, "hello\\n")
+""")
+    options = foreign.override(web={"environment": {"GREETING": "${GREETING:?}"}})
+    status, output = foreign.run(name, *options)
+    assert status == 0, output
+    assert foreign.left() == []
+
+
 def test_image_that_cannot_be_built_is_shown(foreign: Foreign) -> None:
     """The step that failed, and what it printed."""
     dockerfile = f"FROM {foreign.environment['PYTHON_IMAGE']}\nRUN echo a slip; exit 3"
