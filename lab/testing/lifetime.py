@@ -44,6 +44,7 @@ def bring_up(stack: Project, seconds: float = START_SECONDS) -> None:
 
     Raises LabError with states and logs where that fails, and then nothing of it is left.
     """
+    clean_up_on_sigterm()
     try:
         stack.build()
         stack.start(seconds=seconds)
@@ -63,6 +64,13 @@ def take_down(stack: Project) -> None:
             reason = f"\n{error}"
         if left := stack.left():
             raise LabError(f"left of {stack.project}: {', '.join(left)}{reason}")
+
+
+def clean_up_on_sigterm() -> None:
+    """Have SIGTERM, with which CI systems end a run, do what Ctrl-C does, where it ends us only."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager

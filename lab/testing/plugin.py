@@ -12,7 +12,6 @@ docs/testing.md is the manual.
 import os
 import re
 import secrets
-import signal
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -179,15 +178,15 @@ def share(config: pytest.Config, folder: Path, run: str) -> "Sharing":
 
     if SHARING not in config.stash:
         config.stash[SHARING] = Sharing(folder, run)
-        # What CI systems end a run with: clean up as after Ctrl-C.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
     return config.stash[SHARING]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Take part as the controller of pytest-xdist, which leaves after its workers."""
+    from lab.testing.lifetime import clean_up_on_sigterm
+
+    clean_up_on_sigterm()
     folder: Path = node.config._tmp_path_factory.getbasetemp()  # noqa: SLF001 - as pytest-xdist does
     share(node.config, folder, node.workerinput["testrunuid"])
 

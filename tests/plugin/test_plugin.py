@@ -135,9 +135,9 @@ def test_second_interrupt_does_not_stop_the_removal(foreign: Foreign) -> None:
     assert foreign.left() == []
 
 
-def test_interrupted_start_leaves_nothing(foreign: Foreign) -> None:
-    """Not even what Compose would have started after that."""
-    options = foreign.override(
+def never_healthy(foreign: Foreign) -> list[str]:
+    """Return options with which the start waits for a service, whose check writes a file."""
+    return foreign.override(
         cache={
             "command": ["sleep", "600"],
             "volumes": [f"{foreign.folder}:/shared"],
@@ -145,6 +145,11 @@ def test_interrupted_start_leaves_nothing(foreign: Foreign) -> None:
         },
         web={"depends_on": {"cache": {"condition": "service_healthy"}}},
     )
+
+
+def test_interrupted_start_leaves_nothing(foreign: Foreign) -> None:
+    """Not even what Compose would have started after that."""
+    options = never_healthy(foreign)
     process = foreign.start(*options)
     foreign.file("started")
     process.send_signal(signal.SIGINT)
@@ -230,12 +235,17 @@ def test_workers_share_one_stack_and_the_last_removes_it(foreign: Foreign, tmp_p
     assert foreign.left() == []
 
 
-def test_stack_of_a_killed_worker_is_removed_by_the_last(foreign: Foreign, tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["while it starts", "while a test runs"])
+def test_stack_of_a_killed_worker_is_removed_by_the_last(
+    foreign: Foreign, tmp_path: Path, moment: str
+) -> None:
     """As by the controller of pytest-xdist, which leaves after its workers."""
     (tmp_path / "run").mkdir()
     controller = Sharing(tmp_path / "run", "5eed")
+    options = never_healthy(foreign) if moment == "while it starts" else []
     worker = foreign.start(
-        foreign.test(SLOW), f"--basetemp={tmp_path}/run/popen-gw0",
+        foreign.test(SLOW),
+        *options, f"--basetemp={tmp_path}/run/popen-gw0",
         PYTEST_XDIST_WORKER="gw0", PYTEST_XDIST_TESTRUNUID="5eed",
     )  # fmt: skip
     foreign.file("started")
