@@ -210,6 +210,23 @@ def test_clients_share_no_more_than_the_protocol(module: str) -> None:
     assert [name for name in of_ours if not within(name, *WITHOUT_IO)] == []
 
 
+PLUGIN = modules("lab/testing") | {"lab/compose.py": ROOT / "lab/compose.py"}
+
+
+@pytest.mark.parametrize("module", PLUGIN)
+def test_the_pytest_plugin_knows_nothing_of_the_lab(module: str) -> None:
+    """It is for any project: what an address is, is all that it has of the servers and clients."""
+    ours = ("lab.LabError", "lab.compose", "lab.testing", "clients.addresses.Address")
+    allowed = (*STANDARD_LIBRARY, "docker", "pytest", *ours)
+    assert [name for name in imports(PLUGIN[module]) if not within(name, *allowed)] == []
+
+
+def test_the_pytest_plugin_costs_nothing_where_it_is_not_used() -> None:
+    """Whoever has it installed imports it in each run of pytest: without Docker's SDK."""
+    code = "import sys, lab.testing.plugin; sys.exit('docker' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_every_folder_of_services_is_a_service_or_shared() -> None:
     """A folder is named as the compose service, with underscores."""
     folders = {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
