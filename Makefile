@@ -4,6 +4,7 @@ PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m lab
 PROFILE ?=
 SERVICE ?=
+SECONDS ?= 30
 MINUTES ?= 10
 SEED ?=
 N ?=
@@ -14,7 +15,7 @@ YES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
+.PHONY: help up up-local down ps logs demo shell capture doctor engine test soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
@@ -39,6 +40,9 @@ demo: .venv/ready ## run the clients again (ARGS="udp-time -c 3": one of them)
 
 shell: .venv/ready ## open a shell in the clients container (SERVICE=rest: in a server's)
 	@$(LAB) shell --service=$(SERVICE)
+
+capture: .venv/ready ## write the packets of a server to captures/ (SERVICE=rest, SECONDS=30)
+	@$(LAB) capture --service=$(SERVICE) --seconds=$(SECONDS)
 
 doctor: ## say what is there and what is missing
 	@scripts/doctor.sh

@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
     shell = command("shell", lambda options: running.shell(options.service),
                     "open a shell in the clients container")  # fmt: skip
     shell.add_argument("--service", default="", help="in the container of this server instead")
+    packets = command(
+        "capture", lambda options: running.capture_packets(options.service, options.seconds),
+        "write the packets of a server, as they are on its interface, to a file in captures/",
+    )  # fmt: skip
+    packets.add_argument("--service", default="", help="which one")
+    packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)

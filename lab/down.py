@@ -8,7 +8,10 @@ from lab.console import console, step
 from lab.local import Local
 from lab.stack import Stack
 
-OWN_IMAGES = ("wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie")
+OWN_IMAGES = (
+    "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
+    "wirelab-tshark:trixie",
+)  # fmt: skip
 
 
 def down() -> int:

@@ -6,6 +6,7 @@ import subprocess
 from dotenv import dotenv_values
 
 from lab import ROOT, SCRIPTS, LabError
+from lab.compose import docker as docker
 
 NONE_POSSIBLE = 3  # exit status of engine.sh: none answers, and none can be installed here
 
@@ -31,14 +32,6 @@ def need() -> None:
     """Raise LabError where there is no engine; engine.sh says what is missing."""
     if script("engine.sh", "check"):
         raise LabError("nothing runs: `make up` starts the lab")
-
-
-def docker(*arguments: str) -> str:
-    """Run `docker` and return its output; raises LabError with what it said when it fails."""
-    done = subprocess.run(["docker", *arguments], check=False, text=True, capture_output=True)
-    if done.returncode:
-        raise LabError(f"docker {arguments[0]} failed:\n{done.stderr.strip()}")
-    return done.stdout
 
 
 def script(name: str, *arguments: str) -> int:

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 from lab import LabError, engine
+from lab.capture import capture
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
@@ -64,6 +65,16 @@ def shell(service: str) -> int:
     if service:
         return Stack().run("exec", *no_terminal(), service, "sh").returncode
     return Stack().run("run", "--rm", *no_terminal(), "--entrypoint", "sh", "clients").returncode
+
+
+def capture_packets(service: str, seconds: float) -> int:
+    """Write the packets of a server to a file."""
+    if service not in (known := known_services(service)):
+        raise LabError(f"SERVICE has no value: packets of which server? {', '.join(known)}")
+    if Local().running():
+        raise LabError("the servers run without containers: their packets are on loopback")
+    need_lab()
+    return capture(service, seconds)
 
 
 def known_services(asked: str) -> list[str]:

@@ -1,17 +1,19 @@
 """What all tests share."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-import lab.engine
 from lab import authkey
 from lab.stack import Stack
-from tests.support.engine import new_stack, up
+from lab.testing.lifetime import running
+from tests.support.engine import new_stack
 from tests.support.pace import slowness
+
+pytest_plugins = ["lab.testing.plugin"]
 
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 
@@ -39,22 +41,10 @@ def pytest_report_header() -> str:
     return f"pace: {slowness():.1f} times as slow as where the promises were measured"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs an engine where there is none; with CI=true that is a failure."""
-    if os.environ.get("CI") != "true" and not lab.engine.answers():
-        for item in items:
-            if "engine" in getattr(item, "fixturenames", ()):
-                item.add_marker(
-                    pytest.mark.skip(reason="no Docker engine: scripts/engine.sh check")
-                )
-
-
 @pytest.fixture(scope="session")
-def engine() -> Iterator[docker.DockerClient]:
-    """Connect to the engine."""
-    client = docker.from_env()
-    yield client
-    client.close()
+def engine(docker_engine: docker.DockerClient) -> docker.DockerClient:
+    """Connect to the engine; without one the test is skipped, and with CI=true it fails."""
+    return docker_engine
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +62,10 @@ def key(key_file: Path) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
-    """Build and start the stack; remove all of it at the end, also when the start fails."""
+def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:  # noqa: ARG001 - or skip
+    """Build and start the lab's stack; remove all of it at the end, also when the start fails."""
     made = new_stack(key_file)
-    with up(made, engine):
+    with running(made):
         yield made
 
 
@@ -85,16 +75,3 @@ def key_in_environment(key_file: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WIRELAB_AUTHKEY_FILE", str(key_file))
         yield
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the containers' logs below a failure."""
-    report = yield
-    made = getattr(item, "funcargs", {}).get("stack")
-    if report.failed and made:
-        logs = made.run("logs", "--tail", "15", capture=True).stdout
-        report.sections.append(("containers", logs))
-    return report

@@ -5,95 +5,90 @@ started the container, or when the command to resume was given.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 
-import docker
-
-from lab.stack import Stack
-from tests.support.engine import container_of, run_in
+from lab.testing.service import Service
 from tests.support.pace import until
 
 PAUSED = 5.0  # seconds
 DISCONNECTED = 1.0
 
 Ended = dict[str, float]
-Fault = Callable[[Stack, docker.DockerClient, list[str]], Ended]
+Fault = Callable[[Sequence[Service]], Ended]
 
 
-def compose(stack: Stack, *arguments: str) -> None:
-    """Run `docker compose`, and fail if it does."""
-    done = stack.run(*arguments, capture=True)
-    assert done.returncode == 0, done.stderr
+def all_at_once(
+    fault: Callable[[Service], AbstractContextManager[None]], services: Sequence[Service]
+) -> ExitStack:
+    """Have a fault happen to all services; it is over for all of them when the body ends."""
+    with ExitStack() as begun:
+        for service in services:
+            begun.enter_context(fault(service))
+        return begun.pop_all()
 
 
-def stop(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+# None waits for health: when a service is served again is what the test measures.
+def stop(services: Sequence[Service]) -> Ended:
     """Stop the servers with SIGTERM, and start them again."""
-    compose(stack, "stop", *names)
-    compose(stack, "start", *names)
-    return {name: started(engine, stack, name) for name in names}
+    with all_at_once(lambda service: service.stopped(wait=False), services):
+        pass
+    return started(services)
 
 
-def restart(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
-    """Have the engine stop and start them."""
-    compose(stack, "restart", *names)
-    return {name: started(engine, stack, name) for name in names}
-
-
-def kill(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+def kill(services: Sequence[Service]) -> Ended:
     """Kill the containers: to the engine they are stopped by hand then, and stay so until asked."""
-    compose(stack, "kill", *names)
-    compose(stack, "start", *names)
-    return {name: started(engine, stack, name) for name in names}
+    with all_at_once(lambda service: service.killed(wait=False), services):
+        pass
+    return started(services)
 
 
-def crash(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+def restart(services: Sequence[Service]) -> Ended:
+    """Have the engine stop and start them."""
+    services[0].stack.compose("restart", *(service.name for service in services))
+    return started(services)
+
+
+def crash(services: Sequence[Service]) -> Ended:
     """Kill the server processes with SIGKILL: the restart policy has to bring them back."""
 
-    def crashed(name: str) -> float:
-        container = container_of(engine, stack, name)
-        before = container.attrs
+    def crashed(service: Service) -> None:
+        before = service.container.attrs
         # Process 1 is the init; the server is its child, the oldest.
-        run_in(container, "sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
+        service.exec("sh", "-c", "kill -9 $(cut -d' ' -f1 /proc/1/task/1/children)")
 
         def restarted() -> bool:
-            container.reload()
+            now = service.container.attrs
             # The engine counts the restart first, and then starts the container.
             return bool(
-                container.attrs["RestartCount"] == before["RestartCount"] + 1
-                and container.attrs["State"]["StartedAt"] != before["State"]["StartedAt"]
+                now["RestartCount"] == before["RestartCount"] + 1
+                and now["State"]["StartedAt"] != before["State"]["StartedAt"]
             )
 
         # An engine that is asked all the time takes longer to restart anything.
-        until(restarted, f"{name} is restarted", every=0.2)
-        return started(engine, stack, name)
+        until(restarted, f"{service.name} is restarted", every=0.2)
 
-    with ThreadPoolExecutor(len(names)) as each:
-        return dict(zip(names, each.map(crashed, names), strict=True))
+    with ThreadPoolExecutor(len(services)) as each:
+        list(each.map(crashed, services))
+    return started(services)
 
 
-def pause(stack: Stack, _engine: docker.DockerClient, names: list[str]) -> Ended:
+def pause(services: Sequence[Service]) -> Ended:
     """Stop all their processes where they are, and resume them after a while."""
-    compose(stack, "pause", *names)
-    time.sleep(PAUSED)
-    over = time.monotonic()
-    compose(stack, "unpause", *names)
-    return dict.fromkeys(names, over)
+    with all_at_once(lambda service: service.paused(wait=False), services):
+        time.sleep(PAUSED)
+        over = time.monotonic()
+    return {service.name: over for service in services}
 
 
-def disconnect(stack: Stack, engine: docker.DockerClient, names: list[str]) -> Ended:
+def disconnect(services: Sequence[Service]) -> Ended:
     """Disconnect them from their network, and connect them again under their names."""
-    network = engine.networks.get(f"{stack.project}_default")
-    containers = {name: container_of(engine, stack, name) for name in names}
-    for container in containers.values():
-        network.disconnect(container)
-    time.sleep(DISCONNECTED)
-    ended = {}
-    for name, container in containers.items():
-        ended[name] = time.monotonic()
-        network.connect(container, aliases=[name])
-    return ended
+    with all_at_once(lambda service: service.cut_off(wait=False), services):
+        time.sleep(DISCONNECTED)
+        over = time.monotonic()
+    return {service.name: over for service in services}
 
 
 CRASH = "kill -9 of the server"
@@ -107,7 +102,8 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def started(engine: docker.DockerClient, stack: Stack, name: str) -> float:
-    """Return when the container of a service was last started, by the engine's clock."""
-    state = container_of(engine, stack, name).attrs["State"]
-    return datetime.fromisoformat(state["StartedAt"]).timestamp() - time.time() + time.monotonic()
+def started(services: Sequence[Service]) -> Ended:
+    """Return when the containers of services were last started, by the engine's clock."""
+    now = time.monotonic() - time.time()
+    times = {service.name: service.container.attrs["State"]["StartedAt"] for service in services}
+    return {name: datetime.fromisoformat(at).timestamp() + now for name, at in times.items()}

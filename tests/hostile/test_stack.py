@@ -23,10 +23,12 @@ from clients.addresses import Address
 from lab import LabError
 from lab.description import port_variable
 from lab.stack import Stack
-from tests.hostile.faults import CRASH, FAULTS, Ended, compose
+from lab.testing.lifetime import running
+from lab.testing.service import Service
+from tests.hostile.faults import CRASH, FAULTS, Ended
 from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import PAUSE, Client
-from tests.support.engine import SERVICES, container_of, left, new_stack, up
+from tests.support.engine import SERVICES, container_of, new_stack
 from tests.support.pace import slowness, until, within
 from tests.support.sockets import LOOPBACK
 
@@ -64,13 +66,13 @@ def bind(probe: socket.socket, port: int) -> OSError | None:
 
 
 @pytest.fixture(scope="module")
-def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
+def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:  # noqa: ARG001 - or skip
     """Start a stack whose ports stay the same, and remove all of it at the end."""
     numbers = free_ports(len(SERVICES))
     ports = {port_variable(name): str(n) for name, n in zip(SERVICES, numbers, strict=True)}
     made = new_stack(key_file, **ports)
     try:
-        with up(made, engine):
+        with running(made):
             yield made
     except LabError as error:
         # When containers are killed and cut off again and again, the engine loses count now and
@@ -78,7 +80,7 @@ def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:
         # (moby/moby#17217): here once in some hundreds of faults.
         if "has active endpoints" not in str(error):
             raise
-        assert left(engine, made) == [f"{made.project}_default"]
+        assert made.left() == [f"network {made.project}_default"]
 
 
 class Writer(threading.Thread):
@@ -203,12 +205,13 @@ def faults(random: Random) -> Iterator[tuple[str, list[str]]]:
 
 def forgotten(stack: Stack) -> int:
     """Return how many of some acknowledged writes a store in memory forgets when it restarts."""
-    compose(stack, "up", "--detach", "--no-build", "--wait", "kv-single")
+    wanted = ("up", "--detach", "--no-build", "--wait", "kv-single")
+    stack.compose(*wanted)
     with clients.kv.proxy(stack.address("kv-single")) as store:
         for number in range(WRITES):
             store.set(f"written-{number}", number)
-    compose(stack, "restart", "kv-single")
-    compose(stack, "up", "--detach", "--no-build", "--wait", "kv-single")
+    stack.compose("restart", "kv-single")
+    stack.compose(*wanted)
     with clients.kv.proxy(stack.address("kv-single")) as store:
         return sum(value(store, f"written-{number}") is None for number in range(WRITES))
 
@@ -237,7 +240,7 @@ def test_served_again_after_every_fault(
         for kind, names in faults(Random(seed)):  # noqa: S311 - to be repeated
             before = everybody.failures()
             start = time.monotonic()
-            ended = FAULTS[kind](stack, engine, names)
+            ended = FAULTS[kind]([Service(stack, engine, name) for name in names])
             if kind == CRASH:
                 restarting = max(restarting, max(ended.values()) - start)
             took = everybody.served_again(ended)

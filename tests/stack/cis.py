@@ -1,4 +1,4 @@
-"""The controls of the CIS Docker Benchmark, and what a web page may try: how the lab meets both.
+"""The controls of the CIS Docker Benchmark, what captures packets, and what a web page may try.
 
 `python -m tests.stack.cis > docs/security.md` writes the page; a test holds the two together.
 """
@@ -21,8 +21,8 @@ container and image, variants included; the others say why they are not.
 
 What the protocols themselves lack is another matter: [what none of them can give
 you](../services/object_echo/README.md#what-none-of-them-can-give-you). What the servers withstand
-is measured: [reliability.md](reliability.md). What a browser may be made to do to them is [at the
-end](#what-a-web-page-may-do).
+is measured: [reliability.md](reliability.md). Below are also [the one container that is
+root](#what-captures-packets), and [what a browser may be made to do](#what-a-web-page-may-do).
 """
 
 
@@ -36,7 +36,8 @@ class Control(NamedTuple):
 
 
 CONTROLS = [
-    Control("4.1", "a user of its own", "the user 10001, who is nobody on the host",
+    Control("4.1", "a user of its own",
+            "the user 10001, who is nobody on the host; root where packets are captured, see below",
             "test_runs_as_nobody_in_particular"),
     Control("4.2", "trusted base images",
             "not asserted: which base is the choice of whoever builds. It is the official image of"
@@ -69,7 +70,8 @@ CONTROLS = [
             "the engine's own, never unconfined", "test_is_confined"),
     Control("5.3", "SELinux options, where there is SELinux",
             "the engine's own, never disabled", "test_is_confined"),
-    Control("5.4", "few capabilities", "none at all", "test_has_no_capabilities"),
+    Control("5.4", "few capabilities", "none at all; one to capture packets, see below",
+            "test_has_no_capabilities"),
     Control("5.5", "not privileged", "not privileged", "test_has_no_capabilities"),
     Control("5.6", "no folders of the host", "none; of its files the key, read-only",
             "test_shares_nothing_with_the_host"),
@@ -116,6 +118,21 @@ CONTROLS = [
             "test_shares_nothing_with_the_host"),
     Control("5.32", "no socket of the engine", "not mounted", "test_shares_nothing_with_the_host"),
 ]  # fmt: skip
+
+
+CAPTURE = """\
+## What captures packets
+
+`make capture` starts a container that is root and has a capability, NET_RAW, and this is the only
+one: to read packets from an interface takes that capability (packet(7)). A user that is not root
+cannot have it here: it would come with the file that is executed (capabilities(7)), and 5.26,
+`no-new-privileges`, forbids just that. So 4.1 and 5.4 are not so for this container. It shares
+the network namespace of the server whose packets it writes, and can do nothing else, as
+`test_it_has_one_capability_and_nothing_else` asserts: all other capabilities are dropped, its root
+is read-only, nothing of the host is mounted, processes and memory are limited, and what it captures
+leaves it by a pipe only. It does not make the interface promiscuous, is part of no profile of
+`compose.yaml`, and ends by itself.
+"""
 
 
 BROWSERS = """\
@@ -176,7 +193,7 @@ def document() -> str:
     rows = [
         f"| {each.does} | {each.stopped} | {each.status} | `{each.test}` |" for each in ATTEMPTS
     ]
-    return "\n".join([*parts, BROWSERS.format("\n".join([heading, *rows]))])
+    return "\n".join([*parts, CAPTURE, BROWSERS.format("\n".join([heading, *rows]))])
 
 
 def row(control: Control) -> str:

@@ -9,7 +9,7 @@ from docker.models.containers import Container
 from clients.addresses import Address, variable
 from lab.description import services
 from lab.stack import Stack
-from tests.support.engine import container_of, containers_of
+from lab.testing.service import Service
 
 SPEAKS = {service.name: service.speaks for service in services({}, "*")}
 VARIANTS = [service.name for service in services({}, "*") if service.profiles]
@@ -22,9 +22,10 @@ def find(stack: Stack, engine: docker.DockerClient) -> Find:
     """Return a function that finds the container of a server; variants run once one is wanted."""
 
     def find(service: str) -> Container:
-        if service in VARIANTS and not containers_of(engine, stack, service):
+        found = Service(stack, engine, service)
+        if service in VARIANTS and not found.containers:
             stack.start("variants")
-        return container_of(engine, stack, service)
+        return found.container
 
     return find
 

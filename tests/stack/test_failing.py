@@ -11,7 +11,9 @@ import pytest
 
 from lab import ROOT
 from lab.stack import Stack
-from tests.support.engine import SERVICES, container_of, lab, left, new_stack
+from tests.support.engine import SERVICES, container_of, lab, new_stack
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 @pytest.fixture
@@ -29,19 +31,17 @@ def broken(key_file: Path) -> Iterator[Stack]:
     """Return a stack whose tcp-echo cannot start."""
     stack = new_stack(key_file, ECHO_TRANSFORM="rot13")
     yield stack
-    stack.down(volumes=True, images=True)
+    stack.remove()
 
 
-def test_failed_start_is_torn_down_and_its_logs_are_shown(
-    broken: Stack, engine: docker.DockerClient
-) -> None:
+def test_failed_start_is_torn_down_and_its_logs_are_shown(broken: Stack) -> None:
     """`make up` names the container that failed, shows what it logged, and leaves nothing."""
     done = lab(broken, "up")
     assert done.returncode == 1
     assert "not healthy: tcp-echo" in done.stderr
     assert "ECHO_TRANSFORM has value 'rot13'. Not one of 'none', 'upper'" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [name for name in left(engine, broken) if not name.endswith("_kv")] == []
+    assert broken.left() == [f"volume {broken.project}_kv"]
 
 
 def test_port_in_use_is_named_with_its_owner(key_file: Path) -> None:
@@ -52,7 +52,7 @@ def test_port_in_use_is_named_with_its_owner(key_file: Path) -> None:
         try:
             done = lab(second, "up")
         finally:
-            second.down(volumes=True, images=True)
+            second.remove()
     assert done.returncode == 1
     assert f"127.0.0.1:{port}/tcp, which rest is to be published on, is in use by " in done.stderr
     assert f"(process {os.getpid()})" in done.stderr

@@ -14,7 +14,7 @@ from clients.addresses import Address
 from lab.stack import Stack
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.clients import connected
-from tests.support.engine import SERVICES, container_of, left, run_in
+from tests.support.engine import SERVICES, container_of, run_in
 from tests.support.pace import FAR, slowness, until
 from tests.support.processes import STOP_SECONDS
 
@@ -107,7 +107,7 @@ def test_engine_restarts_a_server_that_dies(
 
 
 def test_down_removes_everything_but_the_data_of_kv(
-    stack: Stack, engine: docker.DockerClient, published: Callable[[str], Address]
+    stack: Stack, published: Callable[[str], Address]
 ) -> None:
     """What was set is there after down and up; between the two only its volume is.
 
@@ -117,7 +117,7 @@ def test_down_removes_everything_but_the_data_of_kv(
         store.set("kept", "through down and up")
     stack.down()
     try:
-        assert left(engine, stack) == [f"{stack.project}_kv"]
+        assert stack.left() == [f"volume {stack.project}_kv"]
     finally:
         stack.start()
     with kv.proxy(published("kv")) as store:

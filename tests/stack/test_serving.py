@@ -15,6 +15,7 @@ from clients.addresses import PORTS, Address
 from clients.checks import Check
 from clients.cli import exercise
 from lab.stack import Stack
+from lab.testing.service import FindService
 from tests.stack.conftest import SPEAKS, Find
 from tests.support.clients import stock
 from tests.support.engine import SERVICES, run_in
@@ -214,13 +215,10 @@ def test_transcripts_from_the_clients_container(stack: Stack) -> None:
     ]
 
 
-def test_clients_name_a_server_that_is_down(stack: Stack, find: Find) -> None:
+def test_clients_name_a_server_that_is_down(stack: Stack, service: FindService) -> None:
     """A stopped server is named with its address; the other services are still checked."""
-    find("kv").stop(timeout=5)
-    try:
+    with service("kv").stopped():
         done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
-    finally:
-        stack.start()
     rows = json.loads(done.stdout)["checks"]
     kv = [row for row in rows if row["service"] == "kv"]
     assert done.returncode == 1

@@ -8,6 +8,7 @@ import docker
 import pytest
 
 from lab.stack import Stack
+from lab.testing.service import FindService
 from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.engine import SERVICES, container_of, lab, run_in
 from tests.support.pace import until, within
@@ -176,27 +177,25 @@ def test_comparison_without_a_terminal_is_lines_and_a_table(stack: Stack, find: 
     assert all(len(line) <= 100 for line in lines)
 
 
-def test_comparison_names_a_variant_that_does_not_answer(stack: Stack, find: Find) -> None:
+def test_comparison_names_a_variant_that_does_not_answer(
+    stack: Stack, find: Find, service: FindService
+) -> None:
     """The others are compared all the same, and the status is that of a failure."""
-    container = find("udp-time-forked")
-    container.stop(timeout=2)
-    try:
+    assert find("udp-time-forked").status == "running"
+    with service("udp-time-forked").stopped():
         status, output, _ = clients(stack, "udp-time", "--all", "--json")
-    finally:
-        container.start()
     errors = {row["address"]: row["error"] for row in json.loads(output)["variants"]}
     assert status == 1
     assert {where for where, error in errors.items() if error} == {"udp-time-forked:20000"}
 
 
-def test_comparison_of_one_says_how_to_start_the_others(stack: Stack, find: Find) -> None:
+def test_comparison_of_one_says_how_to_start_the_others(
+    stack: Stack, find: Find, service: FindService
+) -> None:
     """As after a `make up` without the profile."""
-    container = find("kv-single")
-    container.stop(timeout=2)
-    try:
+    assert find("kv-single").status == "running"
+    with service("kv-single").stopped():
         status, _, errors = clients(stack, "kv", "--all")
-    finally:
-        container.start()
     assert status == 1
     assert errors == (
         "clients: of the variants of kv only gunicorn answers:"

@@ -3,8 +3,6 @@
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -14,6 +12,8 @@ from lab import ROOT
 from lab.description import port_variable, services
 from lab.engine import base_image
 from lab.stack import Stack
+from lab.testing.service import Service
+from lab.testing.service import run_in as run_in
 
 SERVICES = [service.name for service in services({})]
 
@@ -32,50 +32,9 @@ def new_stack(key_file: Path, **settings: str) -> Stack:
     )
 
 
-@contextmanager
-def up(stack: Stack, engine: docker.DockerClient) -> Iterator[None]:
-    """Build and start a stack; remove all of it at the end, also when the start fails."""
-    try:
-        stack.build()
-        stack.start()
-        yield
-    finally:
-        stack.down(volumes=True, images=True)
-    assert left(engine, stack) == []
-
-
 def container_of(engine: docker.DockerClient, stack: Stack, service: str) -> Container:
     """Return the container of a service."""
-    (container,) = containers_of(engine, stack, service)
-    return container
-
-
-def containers_of(engine: docker.DockerClient, stack: Stack, service: str) -> list[Container]:
-    """Return the containers of a service, found by their compose labels: none or one."""
-    labels = [
-        f"com.docker.compose.project={stack.project}",
-        f"com.docker.compose.service={service}",
-        "com.docker.compose.oneoff=False",
-    ]
-    return list(engine.containers.list(all=True, filters={"label": labels}))
-
-
-def run_in(container: Container, *command: str) -> tuple[int, str]:
-    """Run a command in a container and return its exit status and output."""
-    status, output = container.exec_run(list(command))
-    assert isinstance(output, bytes)
-    assert status is not None
-    return status, output.decode()
-
-
-def left(engine: docker.DockerClient, stack: Stack) -> list[str]:
-    """Return the names of all that the engine has of a stack: containers, networks, volumes."""
-    label = f"com.docker.compose.project={stack.project}"
-    return [
-        *(str(found.name) for found in engine.containers.list(all=True, filters={"label": label})),
-        *(str(found.name) for found in engine.networks.list(filters={"label": label})),
-        *(str(found.name) for found in engine.volumes.list(filters={"label": label})),
-    ]
+    return Service(stack, engine, service).container
 
 
 def lab(stack: Stack, *arguments: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":

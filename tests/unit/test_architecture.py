@@ -118,10 +118,12 @@ def test_a_service_imports_only_what_is_its_own(module: str) -> None:
 
 @pytest.mark.parametrize("module", SHARED_CODE)
 def test_what_services_share_imports_no_service(module: str) -> None:
-    """Only the standard library, and one another; gunicorn and its parser where they are anyway."""
+    """The standard library, and one another; gunicorn and the parser of HTTP where it is read."""
     path = SHARED_CODE[module]
     under_gunicorn = path.parent.name == "http" or path.stem == "gunicorn_settings"
     more = ("gunicorn", "httptools", *of_services(*SHARED_UNDER_GUNICORN)) if under_gunicorn else ()
+    if module == "services/wire/http.py":
+        more = ("httptools",)
     allowed = (*STANDARD_LIBRARY, *of_services(*SHARED), *more)
     assert [name for name in imports(path) if not within(name, *allowed)] == []
 
@@ -206,6 +208,23 @@ def test_clients_share_no_more_than_the_protocol(module: str) -> None:
     """What has no I/O, and nothing of a service."""
     of_ours = [name for name in imports(ROOT / module) if within(name, "services", "lab")]
     assert [name for name in of_ours if not within(name, *WITHOUT_IO)] == []
+
+
+PLUGIN = modules("lab/testing") | {"lab/compose.py": ROOT / "lab/compose.py"}
+
+
+@pytest.mark.parametrize("module", PLUGIN)
+def test_the_pytest_plugin_knows_nothing_of_the_lab(module: str) -> None:
+    """It is for any project: what an address is, is all that it has of the servers and clients."""
+    ours = ("lab.LabError", "lab.compose", "lab.testing", "clients.addresses.Address")
+    allowed = (*STANDARD_LIBRARY, "docker", "pytest", *ours)
+    assert [name for name in imports(PLUGIN[module]) if not within(name, *allowed)] == []
+
+
+def test_the_pytest_plugin_costs_nothing_where_it_is_not_used() -> None:
+    """Whoever has it installed imports it in each run of pytest: without Docker's SDK."""
+    code = "import sys, lab.testing.plugin; sys.exit('docker' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_every_folder_of_services_is_a_service_or_shared() -> None:

@@ -1,0 +1,1 @@
+"""The pytest plugin, on a project that has nothing to do with wirelab."""
