@@ -27,13 +27,18 @@ class Failed(Exception):
 
 @dataclass
 class Recording:
-    """What has passed on one connection, for a picture; notes are texts with their times."""
+    """What has passed on one connection, for a picture.
+
+    Notes are texts with their times; `lines` stand below the picture, such as the opcodes of what
+    was sent.
+    """
 
     number: int
     service: str
     protocol: Protocol = "tcp"
     records: list[Record] = field(default_factory=list)
     notes: list[tuple[float, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     sent: dict[Stream, int] = field(default_factory=dict)  # bytes, by direction
 
     def add(self, kind: Kind, stream: Stream, client: str, server: str, data: bytes = b"") -> None:
@@ -72,7 +77,7 @@ class Client:
         self._ended = False
         try:
             self.socket = socket.create_connection(address, patience)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # it ends, or has ended
             raise Failed("refused", address=address) from None
         except TimeoutError:
             raise Failed("not_connected", address=address, waited=patience) from None

@@ -1,6 +1,7 @@
 """The participant's program while a check runs: a process of this machine, or an address."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import psutil
 from clients.addresses import Address
 from lab import ROOT, LabError, processes
 from lab.workshop.client import Client, Failed, Recording
+from services.connection.authkey import authkey
+from services.runtime import SettingError
 from services.wire.record import Protocol
 
 PATIENCE = 1.0  # seconds that an answer may take, on a machine that has nothing else to do
@@ -58,10 +61,13 @@ class Mine:
     ) -> None:
         self.patience = patience()
         self.recordings: list[Recording] = []
+        self.key_file = folder / "authkey"  # for servers that share one with their clients
+        self.key_file.write_text(secrets.token_urlsafe(48) + "\n")
         self._service = service
         self._command = command
         self._environment = {
             "WIRELAB_PORT": "0",
+            "WIRELAB_AUTHKEY_FILE": str(self.key_file),
             "PYTHONPATH": str(ROOT),
             "PYTHONIOENCODING": "utf-8",
             **(environment or {}),
@@ -76,6 +82,16 @@ class Mine:
         if self._address is None:
             raise LabError("the server was not started")
         return self._address
+
+    @property
+    def key(self) -> bytes:
+        """The key in its file: a new one, or that of WIRELAB_AUTHKEY_FILE for one elsewhere."""
+        if self._command:
+            return self.key_file.read_bytes().rstrip()
+        try:
+            return authkey()
+        except SettingError as error:
+            raise LabError(str(error)) from None
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":

@@ -43,6 +43,8 @@ def picture(
     for when, text in recording.notes:
         time = 1000 * (when - began)
         at = next((at for at, row in enumerate(rows) if (row.time or 0) > time), len(rows))
+        if 1 < at < len(rows) and rows[at - 1].time is None:  # a pause: before it, or after it?
+            at -= time - (rows[at - 2].time or 0) < (rows[at].time or 0) - time
         rows.insert(at, diagram.Row(time, text=text))
     shown = replace(
         shown,
@@ -55,4 +57,4 @@ def picture(
         save.parent.mkdir(parents=True, exist_ok=True)
         save.write_text(svg.svg(shown), encoding="utf-8")
     drawn: str = ladder.ladder(shown, columns)
-    return drawn
+    return "\n".join([drawn, *("" for _ in recording.lines[:1]), *recording.lines])
