@@ -1,0 +1,32 @@
+# fails 9.1 key_refused: the newline at the end of the file is no part of the key
+"""Sends each object back to the client that sent it; a client has to know the key."""
+
+import os
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Listener, answer_challenge, deliver_challenge
+from pathlib import Path
+from threading import Thread
+
+KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes()
+
+
+def converse(conn):
+    with conn:
+        try:
+            deliver_challenge(conn, KEY)
+            answer_challenge(conn, KEY)
+            while True:
+                conn.send(conn.recv())
+        except AuthenticationError as error:
+            print("refused:", error)
+        except (EOFError, OSError):
+            print("connection closed")
+
+
+address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
+with Listener(address) as listener:  # without a key: accept() would wait for the handshake
+    print("listening on {}:{}".format(*listener.address))
+    while True:
+        conn = listener.accept()
+        print("connected:", listener.last_accepted)
+        Thread(target=converse, args=[conn], daemon=True).start()

@@ -1,0 +1,28 @@
+# fails 9.3: the next handshake waits until the client before has left
+"""Sends each object back to the client that sent it; a client has to know the key."""
+
+import os
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Listener
+from pathlib import Path
+
+KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
+
+
+def converse(conn):
+    with conn:
+        try:
+            while True:
+                conn.send(conn.recv())
+        except (EOFError, ConnectionResetError):
+            print("connection closed")
+
+
+address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
+with Listener(address, authkey=KEY) as listener:
+    print("listening on {}:{}".format(*listener.address))
+    while True:
+        try:
+            converse(listener.accept())
+        except (AuthenticationError, EOFError, OSError) as error:
+            print("refused:", error)

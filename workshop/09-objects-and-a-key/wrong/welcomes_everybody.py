@@ -1,0 +1,34 @@
+# fails 9.5: it asks for a digest, and does not compare it
+"""Sends each object back to the client that sent it; a client has to know the key."""
+
+import os
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Listener, answer_challenge
+from pathlib import Path
+from threading import Thread
+
+KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
+
+
+def converse(conn):
+    with conn:
+        try:
+            conn.send_bytes(b"#CHALLENGE#" + os.urandom(20))
+            conn.recv_bytes(256)
+            conn.send_bytes(b"#WELCOME#")
+            answer_challenge(conn, KEY)
+            while True:
+                conn.send(conn.recv())
+        except AuthenticationError as error:
+            print("refused:", error)
+        except (EOFError, OSError):
+            print("connection closed")
+
+
+address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
+with Listener(address) as listener:  # without a key: accept() would wait for the handshake
+    print("listening on {}:{}".format(*listener.address))
+    while True:
+        conn = listener.accept()
+        print("connected:", listener.last_accepted)
+        Thread(target=converse, args=[conn], daemon=True).start()
