@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError
+from lab import ROOT, LabError, authkey, interrupts, reasons, settings
 from lab.description import project, services
 from lab.engine import docker
+from lab.remains import remains
 
-COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
-CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "rm", "run", "up")
 
 
 @dataclass
@@ -25,10 +25,11 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Return the environment that `docker compose` gets."""
-        bundles = [os.environ[name] for name in CA_VARIABLES if os.environ.get(name)]
+        key = self.settings.get("WIRELAB_AUTHKEY_FILE")
         return {
             **os.environ,
-            "WIRELAB_CA_BUNDLE": next((path for path in bundles if Path(path).is_file()), ""),
+            "WIRELAB_CA_BUNDLE": settings.ca_bundle(),
+            "WIRELAB_KEY_DIGEST": authkey.digest(Path(key) if key else authkey.path()),
             **self.settings,
             "COMPOSE_PROJECT_NAME": self.project,
         }
@@ -46,21 +47,20 @@ class Stack:
             what = next((word for word in arguments if word in COMPOSE_COMMANDS), arguments[0])
             # Of a build, the step that failed: all that went well stands above a line of dashes.
             _, _, step = (done.stdout or "").partition("------\n")
-            raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())
+            said = reasons.explained(f"{step}{done.stderr or ''}")
+            raise LabError(f"docker compose {what} failed:\n{said}".rstrip())
         return done
 
     def run(
         self, *arguments: str, capture: bool = False, profile: str = "*"
     ) -> "subprocess.CompletedProcess[str]":
         """Run `docker compose` on the services of a profile ("*": on all), return the outcome."""
-        done = subprocess.run(
+        done = interrupts.run(
             self.command(*arguments),
             cwd=ROOT,
             # Without theirs, `down` would leave the variants, and the containers of `run`.
             env={**self.environment(), "COMPOSE_PROFILES": profile},
-            check=False,
-            text=True,
-            capture_output=capture,
+            capture=capture,
         )
         if capture:
             # Before each line its `logs` clears it, also where there is no terminal.
@@ -77,7 +77,9 @@ class Stack:
 
     def check_own(self) -> None:
         """Raise LabError if there is a lab of this name that was started from another folder."""
-        if others := self.folders() - {str(ROOT)}:
+        # One whose folder is gone, or has another name now, is whoever's takes it over.
+        others = {path for path in self.folders() if Path(path, "compose.yaml").exists()}
+        if others := {path for path in others if Path(path).resolve() != ROOT}:
             raise LabError(
                 f"the lab named {self.project} is that of {', '.join(others)}: for another one set"
                 " COMPOSE_PROJECT_NAME, and the ports (0: any free ones)"
@@ -91,15 +93,19 @@ class Stack:
             ""
         }
 
-    def addresses(self) -> dict[str, Address]:
+    def bindings(self) -> dict[str, Address]:
         """Ask the engine where the servers that run are published: it may have picked the ports."""
         listing = self.compose("ps", "--format", "json").stdout.splitlines()
-        published = {
+        return {
             container["Service"]: Address(port["URL"], port["PublishedPort"])
             for container in map(json.loads, listing)
             for port in container["Publishers"] or ()
             if port["PublishedPort"]
         }
+
+    def addresses(self) -> dict[str, Address]:
+        """Return where clients on this machine reach the servers that run."""
+        published = self.bindings()
         return {
             service.name: where._replace(host=where.host.replace("0.0.0.0", "127.0.0.1"))
             for service in services(profile="*")
@@ -110,9 +116,31 @@ class Stack:
         """Ask the engine where one of the servers that run is published."""
         return self.addresses()[service]
 
-    def build(self) -> None:
-        """Build the images; raises LabError with what the build said when it fails."""
-        self.compose("--progress", "plain", "build")
+    def missing_images(self) -> list[str]:
+        """Return the services, the clients among them, that the engine has no image of."""
+        have = docker("images", "--format", "{{.Repository}}").split()
+        named = [*(service.name for service in services()), "clients"]
+        return [name for name in named if f"{self.project}-{name}" not in have]
+
+    def with_old_key(self) -> list[str]:
+        """Return the names of the servers that run with another key than the file has now."""
+        found = docker(
+            "ps", "--filter", f"label=com.docker.compose.project={self.project}",
+            "--filter", "label=wirelab.key", "--format",
+            '{{.Label "com.docker.compose.service"}} {{.Label "wirelab.key"}}',
+        )  # fmt: skip
+        key = self.environment()["WIRELAB_KEY_DIGEST"]
+        labels = dict(line.split(" ", 1) for line in found.splitlines())
+        return sorted(name for name, digest in labels.items() if digest not in ("", key))
+
+    def build(self, *names: str) -> None:
+        """Build the images, or some; raises LabError with what the build said when it fails."""
+        self.compose("--progress", "plain", "build", *names)
+
+    def remove(self, names: list[str]) -> None:
+        """Stop and remove the containers of some services, whatever they are wanted for next."""
+        if names:
+            self.compose("rm", "--stop", "--force", *names)
 
     def start(self, profile: str = "") -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
@@ -128,14 +156,14 @@ class Stack:
             states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
             failed = [service for service, state in states if state != "running healthy"]
             logs = self.compose("logs", "--tail", "20", *failed).stdout if failed else ""
-            raise LabError(
-                f"not healthy: {', '.join(failed)}\n{done.stderr.strip()}\n{logs.strip()}"
-            )
+            what = f"not healthy: {', '.join(failed)}" if logs else "the containers do not start:"
+            raise LabError(f"{what}\n{reasons.explained(done.stderr)}\n{logs}".rstrip())
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.
 
-        `volumes` removes the others as well, `images` the images. Raises LabError on failure.
+        `volumes` removes the others as well, `images` the images. Raises LabError on failure, and
+        for what stays, as Compose counts a network that somebody uses as removed.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
         self.compose("down", "--remove-orphans", "--timeout", "5", *more)
@@ -146,6 +174,8 @@ class Stack:
             docker("volume", "rm", *found)
         if images:  # those that later builds took the name from
             docker("image", "prune", "--force", "--filter", f"label={labels[0]}")
+        if left := remains(self.project):
+            raise LabError("\n".join(left))
 
 
 def no_terminal() -> list[str]:
