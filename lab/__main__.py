@@ -5,16 +5,19 @@ servers as processes of this machine.
 """
 
 import argparse
-import signal
+import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from dotenv import load_dotenv
-
-from lab import ROOT, LabError, down, pictures, running, up
+from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
 from lab.console import console
+from lab.description import project
 
 Run = Callable[[argparse.Namespace], int]
+
+CHANGING = {"up", "up-local", "down", "distclean"}  # one of these at a time
+BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Run, what: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, command=name)
         return made
 
     command("prepare", lambda _: up.prepare(), "set up the engine and the base image, for tests")
@@ -51,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     shell = command("shell", lambda options: running.shell(options.service),
                     "open a shell in the clients container")  # fmt: skip
     shell.add_argument("--service", default="", help="in the container of this server instead")
+    command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     return main_parser
@@ -58,18 +62,36 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Carry out one command and return the exit status."""
-    # So that a start that is broken off from outside cleans up as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load_dotenv(ROOT / ".env")
+    interrupts.install()
     options = parser().parse_args()
     try:
-        status: int = options.run(options)
+        status = carry_out(options)
+        sys.stdout.flush()
     except LabError as error:
         console.print(f"wirelab: {error}", style="red", markup=False, soft_wrap=True)
         return 1
+    except BrokenPipeError:
+        # Whoever was to read has gone, and the interpreter would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        console.print(
+            f"wirelab: {files.described(error)}", style="red", markup=False, soft_wrap=True
+        )
+        return 1
     except KeyboardInterrupt:
-        console.print("interrupted")
+        console.print(f"interrupted{running.left() if options.command in CHANGING else ''}")
         return 130
+    return status
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """Carry out a command: with its settings, and alone if it changes the lab."""
+    if options.command != "doctor":  # which says itself what is wrong with them
+        settings.load()
+    changing = options.command in CHANGING
+    with lock.held(project(), f"make {options.command}") if changing else nullcontext():
+        status: int = options.run(options)
     return status
 
 
