@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
-from lab.console import console
+from lab.console import complain, say
 from lab.description import project
 
 Run = Callable[[argparse.Namespace], int]
@@ -68,19 +68,17 @@ def main() -> int:
         status = carry_out(options)
         sys.stdout.flush()
     except LabError as error:
-        console.print(f"wirelab: {error}", style="red", markup=False, soft_wrap=True)
+        complain(f"wirelab: {error}")
         return 1
     except BrokenPipeError:
         # Whoever was to read has gone, and the interpreter would try again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        console.print(
-            f"wirelab: {files.described(error)}", style="red", markup=False, soft_wrap=True
-        )
+        complain(f"wirelab: {files.described(error)}")
         return 1
     except KeyboardInterrupt:
-        console.print(f"interrupted{running.left() if options.command in CHANGING else ''}")
+        say(f"interrupted{running.left() if options.command in CHANGING else ''}")
         return 130
     return status
 

@@ -4,7 +4,7 @@ import shutil
 from contextlib import suppress
 
 from lab import ROOT, LabError, engine
-from lab.console import console, step
+from lab.console import console, say, step
 from lab.local import Local
 from lab.stack import Stack
 from lab.up import say_stopped
@@ -16,7 +16,7 @@ def down() -> int:
     """Stop whichever lab runs; kv's data stays."""
     stopped = Local().down()
     if stopped:
-        console.print(f"stopped {', '.join(stopped)}", soft_wrap=True)
+        say(f"stopped {', '.join(stopped)}")
     strays = Local().stop_strays()
     say_stopped(strays)
     if engine.answers():

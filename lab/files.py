@@ -49,7 +49,7 @@ def existing(path: Path) -> Path:
 def described(error: OSError) -> str:
     """Return an error as a line: the file, what is wrong, and whose it is if it is another's."""
     if not error.filename:
-        return error.strerror or str(error)
+        return f"cannot write: {error.strerror or error}"
     said = f"{error.filename}: {error.strerror}"
     if error.errno not in (errno.EACCES, errno.EPERM):
         return said

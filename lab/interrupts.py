@@ -15,11 +15,12 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 END_SECONDS = 10.0  # for a child to end after a signal
 CLEAN_UP_SECONDS = 60.0  # for a child that cleans up
-SAID = b"\ninterrupted: cleaning up, which takes some seconds\n"
+SAID = b"\ninterrupted: this is finished first, which takes some seconds\n"
 
 _came: list[int] = []
 _shielded: list[bool] = []
 _terminals: list[int] = []
+_said: list[bytes] = []
 
 
 def install() -> None:
@@ -39,7 +40,8 @@ def _handle(number: int, _: FrameType | None) -> None:
     _came.append(number)
     if len(_came) == 1 and not _shielded:
         raise KeyboardInterrupt
-    if len(_came) == (1 if _shielded else 2):
+    if SAID not in _said:
+        _said.append(SAID)
         with suppress(OSError):
             os.write(2, SAID)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lab.console import console
+from lab.console import say
 
 FOLDER = Path("/tmp")  # noqa: S108 - TMPDIR may be another one in each terminal
 
@@ -54,7 +54,7 @@ def lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another command"
-        console.print(f"waiting for {holder}", markup=False, soft_wrap=True)
+        say(f"waiting for {holder}")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 

@@ -29,7 +29,7 @@ def problems(
     }
     found = {}
     for service in services:
-        if wanted(service) in ((service.port.host, 0), bindings.get(service.name)):
+        if wanted(service) == bindings.get(service.name):
             continue
         if problem := taken(service, moving, containers):
             found[service.name] = problem

@@ -37,7 +37,8 @@ class Check:
 
 def require(checks: Iterable[Check]) -> None:
     """Raise LabError with all that is wrong."""
-    if wrong := [check.said for check in checks if check.state is State.WRONG]:
+    wrong = {check.said: None for check in checks if check.state is State.WRONG}
+    if wrong:  # each once: an address is wrong for many services
         raise LabError("\n".join(wrong))
 
 

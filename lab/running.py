@@ -4,7 +4,7 @@ import sys
 from contextlib import suppress
 
 from lab import LabError, engine, interrupts
-from lab.console import console, step
+from lab.console import say, step
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
@@ -26,22 +26,21 @@ def ps() -> int:
     need_lab()
     stack = Stack()
     columns = "table {{.Service}}\t{{.Status}}\t{{.Ports}}"
-    status = stack.run("ps", "--all", "--format", columns).returncode
+    print(stack.compose("ps", "--all", "--format", columns).stdout, end="")
     say_old_key(stack.with_old_key())
-    return status
+    return 0
 
 
 def say_old_key(names: list[str]) -> None:
     """Say which servers do not have the key that their clients now have."""
     if names:
-        console.print(old_key(names))
+        say(old_key(names))
 
 
 def old_key(names: list[str]) -> str:
     """Return the sentence that says so."""
-    return (
-        f"{' and '.join(names)}: the key was replaced since the start; `make up` gives the new one"
-    )
+    verb, them = ("runs", "it") if len(names) == 1 else ("run", "them")
+    return f"{' and '.join(names)} {verb} with an older key: `make up` gives {them} the new one"
 
 
 def logs(service: str) -> int:

@@ -4,7 +4,7 @@ from rich.table import Table
 
 from clients.addresses import Address
 from lab import LabError, authkey, engine, interrupts, ports, preflight
-from lab.console import console, step
+from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack
@@ -49,9 +49,10 @@ def up(profile: str) -> int:
         if not was_running:
             with interrupts.finishing():
                 try:
-                    stack.down()
+                    with step("removing what was started"):
+                        stack.down()
                 except LabError as error:  # beside the first one, which is raised
-                    console.print(str(error), style="red", markup=False, soft_wrap=True)
+                    complain(str(error))
         raise
     status = stack.run_clients()
     show_addresses(stack.addresses())
@@ -78,7 +79,7 @@ def say_stopped(strays: list[int]) -> None:
     """Say which servers were stopped that this folder knew nothing of."""
     if strays:
         ids = ", ".join(map(str, strays))
-        console.print(f"stopped the servers of a folder that is gone: processes {ids}")
+        say(f"stopped servers that this folder knew nothing of: processes {ids}")
 
 
 def show_addresses(addresses: dict[str, Address]) -> None:
