@@ -66,7 +66,7 @@ def main() -> int:
     options = parser().parse_args()
     try:
         status = carry_out(options)
-        sys.stdout.flush()
+        print(end="", flush=True)  # here, where an error of it is handled
     except LabError as error:
         complain(f"wirelab: {error}")
         return 1
@@ -79,6 +79,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         say(f"interrupted{running.left() if options.command in CHANGING else ''}")
+        interrupts.ignore()
         return 130
     return status
 

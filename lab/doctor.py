@@ -71,6 +71,10 @@ def found(problem: str) -> Iterator[Check]:
         raise LabError(problem)
     name, wanted, local = project(), services(), Local()
     here = engine.answers()
+    if strays := local.strays():
+        ids = ", ".join(map(str, strays))
+        said = f"processes {ids} are servers that it knows nothing of: make up stops them"
+        yield Check("lab", State.LATER, f"{name}: {said}")
     running = list(local.running())
     if running or not (here or may_be_set_up()):
         yield lab(name, running, "local processes", local.with_old_key())

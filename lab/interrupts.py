@@ -46,6 +46,12 @@ def _handle(number: int, _: FrameType | None) -> None:
             os.write(2, SAID)
 
 
+def ignore() -> None:
+    """Ignore the signals from now on, when all is done: not even the exit status is to change."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def finishing() -> Iterator[None]:
     """Carry out the body to its end; a signal that came meanwhile ends the command after it.
@@ -71,13 +77,12 @@ def run(
     `options` are those of subprocess.Popen.
     """
     pipe = subprocess.PIPE if capture else None
-    cleaning_up = bool(_came or _shielded)
-    if cleaning_up:
+    if _came or _shielded:
         # A session of its own: a terminal's Ctrl-C goes to all processes of the one it belongs to.
         options["start_new_session"] = True
     with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, **options) as process:
         try:
-            out, err = process.communicate(timeout=CLEAN_UP_SECONDS if cleaning_up else None)
+            out, err = process.communicate(timeout=CLEAN_UP_SECONDS if _came else None)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()

@@ -11,7 +11,7 @@ from clients.addresses import Address
 from lab import LabError
 from lab.description import Port, Service, port_variable
 from lab.engine import docker
-from lab.local import MARK
+from lab.local import MARK, Local
 
 
 def problems(
@@ -20,8 +20,9 @@ def problems(
     """Return, for each service that could not be published as it is to be, why.
 
     `bindings` are those of this lab's servers that run: one that keeps its own has no problem, and
-    one that gets another makes room for others.
+    one that gets another makes room for others. So do strays, which a start stops.
     """
+    strays = Local().strays()
     moving = {
         where: service.port.protocol
         for service in services
@@ -31,7 +32,7 @@ def problems(
     for service in services:
         if wanted(service) == bindings.get(service.name):
             continue
-        if problem := taken(service, moving, containers):
+        if problem := taken(service, moving, strays, containers):
             found[service.name] = problem
     return found
 
@@ -55,7 +56,9 @@ def in_the_way(services: list[Service], bindings: Mapping[str, Address]) -> list
     ]
 
 
-def taken(service: Service, moving: Mapping[Address, str], containers: bool) -> str:
+def taken(
+    service: Service, moving: Mapping[Address, str], strays: list[int], containers: bool
+) -> str:
     """Return why a port cannot be had, and who has it if that can be known; else nothing."""
     port = service.port
     kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
@@ -81,7 +84,7 @@ def taken(service: Service, moving: Mapping[Address, str], containers: bool) -> 
                 )
         else:
             return ""
-    if only_of(port, moving):
+    if only_of(port, moving, strays):
         return ""
     return (
         f"{port}, which {service.name} is to be published on, is in use{owner(port)}: free it, or"
@@ -89,12 +92,23 @@ def taken(service: Service, moving: Mapping[Address, str], containers: bool) -> 
     )
 
 
-def only_of(port: Port, moving: Mapping[Address, str]) -> bool:
+def only_of(port: Port, moving: Mapping[Address, str], strays: list[int]) -> bool:
     """Whether a port is in use only by servers of this lab that are about to leave it."""
     leaving = {where for where, protocol in moving.items() if protocol == port.protocol}
-    if not any(where.port == port.published for where in leaving):
+    if not strays and not any(where.port == port.published for where in leaving):
         return False
-    return all(Address(unmapped(host), port.published) in leaving for host, _ in listeners(port))
+    return all(
+        Address(unmapped(host), port.published) in leaving or session(pid) in strays
+        for host, pid in listeners(port)
+    )
+
+
+def session(pid: int) -> int:
+    """Return the process that a process was started by as a server's, 0 where that is unknown."""
+    try:
+        return os.getsid(pid) if pid else 0
+    except OSError:  # it has just ended, or is another user's
+        return 0
 
 
 def listeners(port: Port) -> list[tuple[str, int]]:

@@ -18,7 +18,8 @@ REASONS = {
     r"cannot assign requested address": "WIRELAB_BIND is not an address of the engine's machine",
     r"has active endpoints": (
         "A container that is not the lab's is on its network: `docker network inspect` says which"
-        " one, and `docker network disconnect -f NETWORK CONTAINER` takes it off"
+        " one, and `docker network disconnect -f NETWORK CONTAINER` takes it off. Where it shows"
+        " none, the engine has lost count and has to be restarted"
     ),
     r"volume is in use": (
         "A container that is not the lab's has the volume: `docker ps --all --filter volume=NAME`"

@@ -140,17 +140,20 @@ class Stack:
     def remove(self, names: list[str]) -> None:
         """Stop and remove the containers of some services, whatever they are wanted for next."""
         if names:
-            self.compose("rm", "--stop", "--force", *names)
+            self.compose("--progress", "quiet", "rm", "--stop", "--force", *names)
 
     def start(self, profile: str = "") -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
         Raises LabError that names those which are not, with their logs.
         """
-        done = self.run(
-            "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
-            "--wait", "--wait-timeout", "60", capture=True, profile=profile,
-        )  # fmt: skip
+        up = ("--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans")
+        # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile, it
+        # may count a container that there is none of, and then never gives the network up.
+        with interrupts.finishing():
+            done = self.run(*up, capture=True, profile=profile)
+        if not done.returncode:
+            done = self.run(*up, "--wait", "--wait-timeout", "60", capture=True, profile=profile)
         if done.returncode:
             listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
             states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
@@ -166,7 +169,7 @@ class Stack:
         for what stays, as Compose counts a network that somebody uses as removed.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
-        self.compose("down", "--remove-orphans", "--timeout", "5", *more)
+        self.compose("--progress", "quiet", "down", "--remove-orphans", "--timeout", "5", *more)
         labels = [f"com.docker.compose.project={self.project}", "wirelab.ephemeral"]
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = docker("volume", "ls", "--quiet", *filters).split()

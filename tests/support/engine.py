@@ -10,7 +10,7 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from lab import ROOT
+from lab import ROOT, lock
 from lab.description import port_variable, services
 from lab.engine import base_image
 from lab.stack import Stack
@@ -36,11 +36,13 @@ def new_stack(key_file: Path, **settings: str) -> Stack:
 def up(stack: Stack, engine: docker.DockerClient) -> Iterator[None]:
     """Build and start a stack; remove all of it at the end, also when the start fails."""
     try:
-        stack.build()
-        stack.start()
+        with lock.held(stack.project, "pytest"):
+            stack.build()
+            stack.start()
         yield
     finally:
-        stack.down(volumes=True, images=True)
+        with lock.held(stack.project, "pytest"):
+            stack.down(volumes=True, images=True)
     assert left(engine, stack) == []
 
 
