@@ -31,8 +31,7 @@ def load(file: Path = ROOT / ".env") -> None:
 def read(file: Path) -> dict[str, str]:
     """Return the settings in a file of NAME=value lines; raises LabError with the line at fault."""
     try:
-        # With or without the byte order mark that Windows' editors begin a file with.
-        text = file.read_text("utf-8-sig")
+        text = file.read_text("utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

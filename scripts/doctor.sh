@@ -8,7 +8,6 @@
 #
 # Exit codes: 0 `make up` can work; 1 something is marked ✗.
 set -euo pipefail
-unset CDPATH # cd would go elsewhere, and print where to
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 cd "$(dirname "$0")/.."
