@@ -9,6 +9,16 @@ from rich.console import Console
 console = Console(stderr=True, highlight=False)
 
 
+def say(text: str, style: str = "") -> None:
+    """Print a message; on a terminal no word of it is cut in two, elsewhere no line is."""
+    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
+
+
+def complain(text: str) -> None:
+    """Say what is wrong."""
+    say(text, "red")
+
+
 @contextmanager
 def step(what: str) -> Iterator[None]:
     """Say what is being done, with a spinner on a terminal, and how long it took."""

@@ -4,9 +4,10 @@ import shutil
 from contextlib import suppress
 
 from lab import ROOT, LabError, engine
-from lab.console import console, step
+from lab.console import console, say, step
 from lab.local import Local
 from lab.stack import Stack
+from lab.up import say_stopped
 
 OWN_IMAGES = (
     "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
@@ -18,13 +19,15 @@ def down() -> int:
     """Stop whichever lab runs; kv's data stays."""
     stopped = Local().down()
     if stopped:
-        console.print(f"stopped {', '.join(stopped)}", soft_wrap=True)
+        say(f"stopped {', '.join(stopped)}")
+    strays = Local().stop_strays()
+    say_stopped(strays)
     if engine.answers():
         Stack().check_own()
         with step("removing containers and network"):
             Stack().down()
         return engine.shut_down()
-    if not stopped:
+    if not (stopped or strays):
         console.print("nothing runs, as far as can be known: no engine answers")
     return 0
 
@@ -32,6 +35,7 @@ def down() -> int:
 def distclean() -> int:
     """Remove everything that the lab has made: containers, volumes, images, the key."""
     Local().down()
+    say_stopped(Local().stop_strays())
     others_run = False
     if shutil.which("dockerd") and not engine.answers():
         # Volumes and images can only be removed through a running engine.

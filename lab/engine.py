@@ -2,11 +2,9 @@
 
 import os
 import subprocess
+from pathlib import Path
 
-from dotenv import dotenv_values
-
-from lab import ROOT, SCRIPTS, LabError
-from lab.compose import docker as docker
+from lab import ROOT, SCRIPTS, LabError, interrupts, reasons, settings
 
 NONE_POSSIBLE = 3  # exit status of engine.sh: none answers, and none can be installed here
 
@@ -28,10 +26,49 @@ def answers() -> bool:
     return subprocess.run(command, check=False, stdout=quiet, stderr=quiet).returncode == 0
 
 
+def has_image(name: str) -> bool:
+    """Whether the engine has an image of that name."""
+    return bool(docker("images", "--quiet", name).strip())
+
+
 def need() -> None:
     """Raise LabError where there is no engine; engine.sh says what is missing."""
     if script("engine.sh", "check"):
         raise LabError("nothing runs: `make up` starts the lab")
+
+
+def docker(*arguments: str) -> str:
+    """Run `docker` and return its output; raises LabError with what it said when it fails."""
+    try:
+        done = interrupts.run(["docker", *arguments], capture=True)
+    except FileNotFoundError:
+        raise LabError("the docker command is missing") from None
+    if done.returncode:
+        raise LabError(f"docker {arguments[0]} failed:\n{reasons.explained(done.stderr)}")
+    return done.stdout
+
+
+def folder() -> Path | None:
+    """Return the folder that the engine keeps its images in, or None if it is not of this machine.
+
+    One that no engine answers for is where it would be.
+    """
+    if not is_here():
+        return None
+    try:
+        found = Path(docker("info", "--format", "{{.DockerRootDir}}").strip())
+    except LabError:
+        found = Path("/var/lib/docker")
+    return found if found.is_dir() else Path("/")
+
+
+def is_here() -> bool:
+    """Whether the engine that is meant is one of this machine."""
+    try:
+        found = docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+    except LabError:
+        found = os.environ.get("DOCKER_HOST", "unix:")
+    return found.startswith(("unix:", "npipe:", "tcp://127.", "tcp://localhost:"))
 
 
 def script(name: str, *arguments: str) -> int:
@@ -43,7 +80,7 @@ def base_image() -> str:
     """Return the name of the Python image to build from, made here where there is none."""
     done = subprocess.run(
         [str(SCRIPTS / "base_image.sh")],
-        env={**{k: v or "" for k, v in dotenv_values(ROOT / ".env").items()}, **os.environ},
+        env={**settings.read(ROOT / ".env"), **os.environ},
         check=False,
         text=True,
         stdout=subprocess.PIPE,

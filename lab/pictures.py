@@ -11,8 +11,7 @@ from clients.cli import report
 from clients.cli.exercise import Result
 from lab import ROOT, LabError
 from lab.description import Service, services
-from lab.running import need_lab
-from lab.stack import Stack
+from lab.running import need_lab, with_clients
 from services import addresses
 
 STACK = ROOT / "docs" / "stack.svg"
@@ -174,7 +173,7 @@ def badge_width(label: str) -> float:
 def exercised() -> list[Result]:
     """Run the clients in the running lab; raises LabError where not all checks held."""
     need_lab()
-    done = Stack().run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
+    done = with_clients().run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
     if done.returncode:
         raise LabError(f"no picture of checks that fail: see `make demo`\n{done.stderr.strip()}")
     return [

@@ -58,11 +58,19 @@ def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
 def stop(pids: Sequence[int], seconds: float = 5.0) -> None:
     """Stop the servers that `start` made: ask all of them, and kill those that take too long.
 
-    Raises LabError for one that is still there after that.
+    Raises LabError for one that is still there after that, or that is another user's.
     """
     for pid in pids:
-        with suppress(ProcessLookupError):
+        try:
             os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            owner = psutil.Process(pid).username()
+            raise LabError(
+                f"process {pid} belongs to {owner}, who has started the lab: only {owner} can stop"
+                " it"
+            ) from None
     deadline = time.monotonic() + seconds
     for pid in pids:
         while alive(pid) and time.monotonic() < deadline:

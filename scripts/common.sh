@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 me=${0##*/}
+unset CDPATH # cd would go elsewhere, and print where to
 
 # fail STATUS REASON
 fail() {
