@@ -5,15 +5,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError
+from lab import ROOT, LabError, engine, package_index
 from lab.description import project, services
 from lab.engine import docker
 
 COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
-CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 
 
 @dataclass
@@ -25,13 +23,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Return the environment that `docker compose` gets."""
-        bundles = [os.environ[name] for name in CA_VARIABLES if os.environ.get(name)]
-        return {
-            **os.environ,
-            "WIRELAB_CA_BUNDLE": next((path for path in bundles if Path(path).is_file()), ""),
-            **self.settings,
-            "COMPOSE_PROJECT_NAME": self.project,
-        }
+        return {**engine.environment(), **self.settings, "COMPOSE_PROJECT_NAME": self.project}
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a `docker compose` call."""
@@ -112,6 +104,7 @@ class Stack:
 
     def build(self) -> None:
         """Build the images; raises LabError with what the build said when it fails."""
+        self.settings |= package_index.for_builds()
         self.compose("--progress", "plain", "build")
 
     def start(self, profile: str = "") -> None:
