@@ -93,7 +93,7 @@ clean: ## remove what the checks left behind
 distclean: any-venv ## remove everything: containers, volumes, images, the key, .venv
 	@$(LAB) distclean
 	@$(MAKE) --no-print-directory clean
-	@rm -rf .venv .venv-*
+	@ls .wirelab/*/running.json >/dev/null 2>&1 || rm -rf .venv .venv-* # another lab's servers run in it
 
 venv:
 	@bash scripts/venv.sh

@@ -68,7 +68,7 @@ def venv(folder: Path, *arguments: str, **settings: str) -> Done:
     """Run the script."""
     return subprocess.run(
         ["bash", "scripts/venv.sh", *arguments], cwd=folder, env=environment(folder, **settings),
-        check=False, capture_output=True, text=True, timeout=FAR,
+        check=False, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
 
 
