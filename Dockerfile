@@ -12,6 +12,9 @@ RUN python3 -m compileall -q "$(python3 -c 'import sysconfig; print(sysconfig.ge
 RUN find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 WORKDIR /app
+# `make distclean` leaves a base alone that the images of another lab name here.
+ARG PYTHON_IMAGE
+LABEL wirelab.base=${PYTHON_IMAGE}
 
 # The packages of one image, by its lock file; pip lives here and stays here.
 FROM python AS packages
@@ -19,8 +22,10 @@ ARG LOCK
 RUN python3 -m venv /build
 COPY requirements/${LOCK}.txt requirements.txt
 RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=pip_conf \
     --mount=type=cache,target=/pip-cache \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
+    if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \
     /build/bin/pip --python /venv/bin/python install --disable-pip-version-check \
         --cache-dir /pip-cache --no-deps --require-hashes --only-binary :all: -r requirements.txt
 
@@ -28,6 +33,8 @@ RUN --mount=type=secret,id=ca_bundle \
 FROM python AS code
 COPY clients clients
 COPY services services
+# As everyone may read it: on the host it may be for its owner alone.
+RUN chmod -R u=rwX,go=rX .
 RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
 # What every server has: the shared modules, and the clients for its health check.

@@ -44,9 +44,7 @@ def distclean() -> int:
         Stack().check_own()
         with step("removing containers, volumes and images"):
             Stack().down(volumes=True, images=True)
-            for image in OWN_IMAGES:
-                with suppress(LabError):  # it may never have been made, or another lab uses it
-                    engine.docker("image", "rm", image)
+            remove_shared_images()
             here = f"label=com.docker.compose.project.working_dir={ROOT}"
             others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
         engine.shut_down()
@@ -59,3 +57,22 @@ def distclean() -> int:
             with suppress(OSError):  # it does not exist, or holds what is not the lab's
                 folder.rmdir()
     return 0
+
+
+def remove_shared_images() -> None:
+    """Remove the images that all labs of an engine share, but for what other labs are built on.
+
+    The label `wirelab.base` of an image is the name of its base, also of those that share it.
+    """
+    for image in OWN_IMAGES:
+        label = '{{index .Config.Labels "wirelab.base"}}'
+        with suppress(LabError):  # it may never have been made
+            base = engine.docker("image", "inspect", "--format", label, image).strip() or image
+            named = engine.docker(
+                "image", "ls", "--filter", f"label=wirelab.base={base}",
+                "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}",
+            )  # fmt: skip
+            if others := sorted(set(named.split()) - set(OWN_IMAGES)):
+                console.print(f"{image} stays, for {', '.join(others)}", soft_wrap=True)
+            else:
+                engine.docker("image", "rm", image)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError, authkey, interrupts, reasons, settings
+from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project
 from lab.description import project, services
 from lab.engine import docker
@@ -26,10 +26,11 @@ class Stack(Project):
         """Return the environment that `docker compose` gets."""
         key = self.settings.get("WIRELAB_AUTHKEY_FILE")
         return {
-            **super().environment(),
+            **engine.environment(),
             "WIRELAB_CA_BUNDLE": settings.ca_bundle(),
             "WIRELAB_KEY_DIGEST": authkey.digest(Path(key) if key else authkey.path()),
             **self.settings,
+            "COMPOSE_PROJECT_NAME": self.project,
         }
 
     def command(self, *arguments: str) -> list[str]:
@@ -117,6 +118,7 @@ class Stack(Project):
 
     def build(self, *names: str) -> None:
         """Build the images, or some; raises LabError with what the build said when it fails."""
+        self.settings |= package_index.for_builds()
         self.compose("--progress", "plain", "build", *names)
 
     def remove_services(self, names: list[str]) -> None:

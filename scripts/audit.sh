@@ -11,9 +11,8 @@ tool=build/audit/bin/pip-audit
 # In an environment of its own: none of this is needed to run or to test anything.
 install_tool() {
     .venv/bin/python -m venv --clear build/audit
-    build/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-        --requirement requirements/audit.txt
-    touch $tool
+    pip_install build/audit/bin/python requirements/audit.txt
+    cp requirements/audit.txt build/audit/audit.txt
 }
 
 audit() {
@@ -39,7 +38,7 @@ answering() {
 }
 
 begin
-if [[ ! $tool -nt requirements/audit.txt ]]; then
+if ! cmp -s requirements/audit.txt build/audit/audit.txt; then
     step "installing pip-audit" install_tool
 fi
 service=$(answering) ||

@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 me=${0##*/}
-unset CDPATH # cd would go elsewhere, and print where to
+# shellcheck source-path=SCRIPTDIR source=environment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 # fail STATUS REASON
 fail() {
@@ -13,12 +14,15 @@ fail() {
 # macOS has no timeout command
 command -v timeout >/dev/null || timeout() { shift && "$@"; }
 
-# Waits for other runs on this machine; makes $tmp, which goes however the script ends.
+# Waits for other runs on this machine; makes $tmp, which goes however the script ends, as does
+# the folder that a script calls $unfinished.
 begin() {
     if command -v flock >/dev/null; then
         local folder=/run
-        ((EUID == 0)) || folder=${XDG_RUNTIME_DIR:-/tmp}
-        exec 9>"$folder/wirelab-setup.$EUID.lock"
+        ((EUID == 0)) || folder=${XDG_RUNTIME_DIR-}
+        # after `su` the variable names the folder of somebody else
+        [[ -d $folder && -O $folder && -w $folder ]] || folder=/tmp
+        exec 9>>"$folder/wirelab-setup.$EUID.lock"
         flock --nonblock 9 || { echo "${me%.sh}: waiting for another run" >&2 && flock 9; }
     fi
     tmp='' underway=''
@@ -36,7 +40,7 @@ end() {
         echo "failed:" >&2
         tail -n 20 "$tmp/log" >&2
     fi
-    rm -rf "$tmp"
+    rm -rf "$tmp" ${unfinished:+"$unfinished"}
     exit $status
 }
 
@@ -51,6 +55,11 @@ step() {
     ("${@:2}") </dev/null >>"$tmp/log" 2>&1 9>&-
     underway=
     echo "done in $((SECONDS - began)) s" >&2
+}
+
+# pip_install PYTHON LOCK: the packages of a lock file, into the environment of that Python.
+pip_install() {
+    "$1" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$2"
 }
 
 # at_least MINIMUM VERSION
@@ -84,15 +93,23 @@ mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' "Label: $1" | sed -n 1p
 }
 
+# Proxies as apt reads them: its own settings, or else the environment, in lower case there.
+apt_proxies() {
+    export http_proxy=${http_proxy-${HTTP_PROXY-}} https_proxy=${https_proxy-${HTTPS_PROXY-}}
+    export no_proxy=${no_proxy-${NO_PROXY-}}
+    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy 2>/dev/null || true)"
+}
+
 # build_image IMAGE BASE DOCKERFILE CONTEXT: an image with Debian packages. The mirror is a secret,
-# as the machine's own is nobody else's business, and build arguments are kept.
+# as the machine's own is nobody else's business, and build arguments are kept; those for proxies
+# are not, and without a value here they are in no list of processes either.
 build_image() {
     local archive
     archive=$(mirror Debian)
     [[ -z $archive ]] || echo "deb $archive trixie main" >"$tmp/sources"
     touch "$tmp/sources"
-    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy 2>/dev/null || true)"
-    docker build --progress plain --tag "$1" --build-arg PYTHON_IMAGE="$2" \
-        --build-arg http_proxy="${http_proxy-}" --build-arg https_proxy="${https_proxy-}" \
+    apt_proxies
+    docker build --progress plain --tag "$1" --build-arg PYTHON_IMAGE="$2" --label wirelab.base="$2" \
+        --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy \
         --secret id=sources,src="$tmp/sources" --file "$3" "$4"
 }

@@ -48,17 +48,17 @@ else
     wrong Python "3.11 or newer with its venv module is missing: install both"
 fi
 
-if [[ ! -f .venv/ready || requirements/dev.txt -nt .venv/ready ]]; then
-    later .venv "missing or older than requirements/dev.txt: make up makes it"
-elif quick .venv/bin/python -c ''; then
-    there .venv "up to date with requirements/dev.txt"
+if bash scripts/venv.sh check; then
+    there .venv "holds the packages of requirements/dev.txt"
+elif [[ -w . ]]; then
+    later .venv "missing, or without the packages of requirements/dev.txt: make up makes it"
 else
-    wrong .venv "its Python does not run as user $user: remove .venv, and make up makes it again"
+    wrong .venv "missing, or not one for user $user, who may not write into this folder"
 fi
 
 # What can be set up, and when, is up to engine.sh. Where no engine answers and none can be set
 # up, the servers become local processes, so that nothing is wrong.
-problem=$(scripts/engine.sh check 2>&1) || problem=${problem#engine.sh: }
+problem=$(bash scripts/engine.sh check 2>&1) || problem=${problem#engine.sh: }
 address=${DOCKER_HOST:-unix:///var/run/docker.sock} engine=''
 if version=$(quick docker --version); then
     version=${version#Docker version }

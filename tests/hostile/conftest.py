@@ -76,7 +76,7 @@ def soak(request: pytest.FixtureRequest) -> float:
 def tools_image(engine: docker.DockerClient) -> str:  # noqa: ARG001 - skipped where there is none
     """Build the image with strace, iptables and tcpdump, and return its name."""
     built = subprocess.run(
-        [str(SCRIPTS / "tools_image.sh")], stdout=subprocess.PIPE, text=True, check=True
+        ["bash", str(SCRIPTS / "tools_image.sh")], stdout=subprocess.PIPE, text=True, check=True
     )
     return built.stdout.strip()
 

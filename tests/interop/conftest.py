@@ -30,7 +30,7 @@ def machine(
 ) -> Iterator[Container]:
     """Run a container with all clients in the network of the stack, and note their versions."""
     image = subprocess.run(
-        [str(SCRIPTS / "interop_image.sh")], stdout=subprocess.PIPE, text=True, check=True
+        ["bash", str(SCRIPTS / "interop_image.sh")], stdout=subprocess.PIPE, text=True, check=True
     ).stdout.strip()
     (network,) = container_of(engine, stack, "kv").attrs["NetworkSettings"]["Networks"]
     container = engine.containers.run(

@@ -41,7 +41,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mine(engine: docker.DockerClient, key: Path, clone: Path) -> Iterator[Stack]:
+def mine(
+    engine: docker.DockerClient,  # noqa: ARG001 - it takes one
+    key: Path,
+    clone: Path,
+) -> Iterator[Stack]:
     """Start a lab as `make up` does, from a clone."""
     stack = new_stack(key)
     try:
@@ -156,9 +160,7 @@ def test_down_says_what_stays_and_why(
     assert mine.left() == [f"volume {mine.project}_kv"]
 
 
-def test_interrupted_start_leaves_nothing(
-    engine: docker.DockerClient, mine: Stack, clone: Path
-) -> None:
+def test_interrupted_start_leaves_nothing(mine: Stack, clone: Path) -> None:
     """However often it is interrupted: what was created meanwhile is removed."""
     with subprocess.Popen(
         [sys.executable, "-m", "lab", "up"], cwd=clone, env=mine.environment(),
@@ -176,9 +178,7 @@ def test_interrupted_start_leaves_nothing(
     assert mine.left() == [f"volume {mine.project}_kv"]
 
 
-def test_lab_of_a_deleted_clone_is_taken_over(
-    engine: docker.DockerClient, mine: Stack, clone: Path
-) -> None:
+def test_lab_of_a_deleted_clone_is_taken_over(mine: Stack, clone: Path) -> None:
     """Another clone may stop it, as its own can no more; as long as it is there, none may."""
     done = lab(mine, "up", folder=clone)
     assert done.returncode == 0, done.stderr
