@@ -18,8 +18,7 @@ def down() -> int:
         console.print(f"stopped {', '.join(stopped)}", soft_wrap=True)
     if engine.answers():
         Stack().check_own()
-        with step("removing containers and network"):
-            Stack().down()
+        Stack().down()
         return engine.shut_down()
     if not stopped:
         console.print("nothing runs, as far as can be known: no engine answers")
@@ -35,13 +34,13 @@ def distclean() -> int:
         engine.set_up()
     if engine.answers():
         Stack().check_own()
-        with step("removing containers, volumes and images"):
-            Stack().down(volumes=True, images=True)
+        Stack().down(volumes=True, images=True)
+        with step("removing the images that the lab has made for itself"):
             for image in OWN_IMAGES:
                 with suppress(LabError):  # it may never have been made, or another lab uses it
                     engine.docker("image", "rm", image)
-            here = f"label=com.docker.compose.project.working_dir={ROOT}"
-            others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
+        here = f"label=com.docker.compose.project.working_dir={ROOT}"
+        others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
         engine.shut_down()
     shutil.rmtree(Local().folder, ignore_errors=True)
     if list(ROOT.glob(".wirelab/*/running.json")) or others_run:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ class Local:
         """Return the file that a server logs to."""
         return self.folder / f"{service}.log"
 
-    def up(self, services: list[Service]) -> None:
+    def up(self, services: list[Service], say: Callable[[str], None]) -> None:
         """Start the servers that do not run, or run as they no longer should; wait for health.
 
+        `say` is told how far that is.
         Where one does not get healthy, those that were started are stopped again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +75,8 @@ class Local:
         newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
         started = []
         try:
-            for service in services:
+            for number, service in enumerate(services, 1):
+                say(f"{service.name}, {number} of {len(services)}")
                 environment = self._environment(service)
                 made_of = [service.command, environment, newest]
                 if pid := self.running().get(service.name):

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError
-from lab.description import project, services
+from lab.console import step
+from lab.description import built, project, services
+from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 
 COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
@@ -44,9 +47,7 @@ class Stack:
         done = self.run(*arguments, capture=capture)
         if done.returncode:
             what = next((word for word in arguments if word in COMPOSE_COMMANDS), arguments[0])
-            # Of a build, the step that failed: all that went well stands above a line of dashes.
-            _, _, step = (done.stdout or "").partition("------\n")
-            raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())
+            raise LabError(f"docker compose {what} failed:\n{done.stderr or ''}".rstrip())
         return done
 
     def run(
@@ -66,6 +67,32 @@ class Stack:
             # Before each line its `logs` clears it, also where there is no terminal.
             done.stdout = done.stdout.replace("\x1b[2K", "")
         return done
+
+    def follow(
+        self, read: Callable[[str], None], *arguments: str, profile: str = "*"
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` as `run` does, and pass on each line that it prints at once.
+
+        `stdout` of the outcome is all lines, those on stderr too.
+        """
+        command = self.command("--progress", "plain", *arguments)
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**self.environment(), "COMPOSE_PROFILES": profile},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            lines = []
+            try:
+                for line in process.stdout or ():
+                    lines.append(line)
+                    read(line.rstrip("\n"))
+            except BaseException:
+                process.terminate()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
     def run_clients(self, *arguments: str) -> int:
         """Run the clients in a container of their own; return their exit status."""
@@ -110,27 +137,33 @@ class Stack:
         """Ask the engine where one of the servers that run is published."""
         return self.addresses()[service]
 
-    def build(self) -> None:
-        """Build the images; raises LabError with what the build said when it fails."""
-        self.compose("--progress", "plain", "build")
+    def build(self, *services: str) -> None:
+        """Build the images of all or of some services; raises LabError with what a build said."""
+        with step("building the images") as building:
+            done = self.follow(build(building.say, len(services or built())), "build", *services)
+            if done.returncode:
+                raise LabError(f"docker compose build failed:\n{failed_step(done.stdout)}".rstrip())
 
     def start(self, profile: str = "") -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
         Raises LabError that names those which are not, with their logs.
         """
-        done = self.run(
-            "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
-            "--wait", "--wait-timeout", "60", capture=True, profile=profile,
-        )  # fmt: skip
-        if done.returncode:
-            listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
-            states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
-            failed = [service for service, state in states if state != "running healthy"]
-            logs = self.compose("logs", "--tail", "20", *failed).stdout if failed else ""
-            raise LabError(
-                f"not healthy: {', '.join(failed)}\n{done.stderr.strip()}\n{logs.strip()}"
-            )
+        with step("starting the containers") as starting:
+            done = self.follow(
+                containers(starting.say, "Healthy"), "up", "--detach", "--no-build",
+                "--remove-orphans", "--wait", "--wait-timeout", "60", profile=profile,
+            )  # fmt: skip
+            if done.returncode:
+                raise LabError(self._not_healthy(without_states(done.stdout)))
+
+    def _not_healthy(self, said: str) -> str:
+        """Return which containers are not healthy, what Compose said of it, and their logs."""
+        listing = self.compose("ps", "--all", "--format", "{{.Service}} {{.State}} {{.Health}}")
+        states = [line.split(maxsplit=1) for line in listing.stdout.splitlines()]
+        failed = [service for service, state in states if state != "running healthy"]
+        logs = self.compose("logs", "--tail", "20", *failed).stdout if failed else ""
+        return f"not healthy: {', '.join(failed)}\n{said.strip()}\n{logs.strip()}"
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.
@@ -138,7 +171,12 @@ class Stack:
         `volumes` removes the others as well, `images` the images. Raises LabError on failure.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
-        self.compose("down", "--remove-orphans", "--timeout", "5", *more)
+        what = "containers, volumes and images" if volumes and images else "containers and network"
+        with step(f"removing {what}") as removing:
+            removed = containers(removing.say, "Removed")
+            done = self.follow(removed, "down", "--remove-orphans", "--timeout", "5", *more)
+            if done.returncode:
+                raise LabError(f"docker compose down failed:\n{without_states(done.stdout)}")
         labels = [f"com.docker.compose.project={self.project}", "wirelab.ephemeral"]
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = docker("volume", "ls", "--quiet", *filters).split()

@@ -40,11 +40,9 @@ def up(profile: str) -> int:
     stack.settings["PYTHON_IMAGE"] = engine.base_image()
     was_running = stack.running()
     ports.check([service for service in wanted if service.name not in was_running])
-    with step("building the images"):
-        stack.build()
+    stack.build()
     try:
-        with step("starting the containers, until all are healthy"):
-            stack.start(profile)
+        stack.start(profile)
     except BaseException:
         if not was_running:
             with suppress(LabError):  # the first error is the one to show
@@ -64,8 +62,8 @@ def up_local(profile: str) -> int:
         raise LabError("the lab runs as containers: `make down` first")
     authkey.ensure(authkey.path())
     ports.check([service for service in wanted if service.name not in running])
-    with step("starting the servers, until all are healthy"):
-        local.up(wanted)
+    with step("starting the servers") as starting:
+        local.up(wanted, starting.say)
     status = local.run_clients()
     show_addresses(local.addresses())
     return status
