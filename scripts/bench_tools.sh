@@ -9,7 +9,7 @@ set -euo pipefail
 compiles() { gcc -E -include stdio.h -x c /dev/null >/dev/null 2>&1; }
 
 install_packages() {
-    .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+    .venv/bin/pip install --disable-pip-version-check --require-hashes \
         --requirement requirements/bench.txt
     touch .venv/bench
 }
@@ -31,7 +31,7 @@ if ((${#missing[@]})); then
     step "installing ${missing[*]}" apt_install "${missing[@]}"
 fi
 if [[ ! .venv/bench -nt requirements/bench.txt ]]; then
-    step "adding the packages of requirements/bench.txt to .venv" install_packages
+    packages=$(grep -c == requirements/bench.txt) step "adding the packages of requirements/bench.txt to .venv" install_packages
 fi
 for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)
