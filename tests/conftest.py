@@ -13,6 +13,8 @@ from lab.stack import Stack
 from tests.support.engine import new_stack, up
 from tests.support.pace import slowness
 
+pytest_plugins = ["tests.support.progress"]
+
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 
 
