@@ -31,7 +31,7 @@ if ((${#missing[@]})); then
     step "installing ${missing[*]}" apt_install "${missing[@]}"
 fi
 if [[ ! .venv/bench -nt requirements/bench.txt ]]; then
-    packages=$(grep -c == requirements/bench.txt) step "adding the packages of requirements/bench.txt to .venv" install_packages
+    packages=$(grep -c == requirements/bench.txt) step "adding packages to .venv" install_packages
 fi
 for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)

@@ -37,4 +37,4 @@ if ! python=$(python); then
     step "installing Python" apt_install python3 python3-venv
     python=$(python) || fail 1 "Python $oldest or newer is needed; this system's is $(python3 -V)"
 fi
-packages=$(grep -c == requirements/dev.txt) step "making .venv with the packages of requirements/dev.txt" make_venv
+packages=$(grep -c == requirements/dev.txt) step "making .venv" make_venv
