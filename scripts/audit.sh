@@ -11,8 +11,7 @@ tool=build/audit/bin/pip-audit
 # In an environment of its own: none of this is needed to run or to test anything.
 install_tool() {
     .venv/bin/python -m venv --clear build/audit
-    build/audit/bin/pip install --disable-pip-version-check --require-hashes \
-        --requirement requirements/audit.txt
+    pip_install build/audit/bin/python requirements/audit.txt
     touch $tool
 }
 
@@ -43,7 +42,7 @@ ask() {
 
 begin
 if [[ ! $tool -nt requirements/audit.txt ]]; then
-    packages=$(grep -c == requirements/audit.txt) step "installing pip-audit" install_tool
+    step "installing pip-audit" install_tool
 fi
 step "looking for a service that knows vulnerabilities" answering
 service=$(cat "$tmp/service" 2>/dev/null) || cat "$tmp/silent" >&2

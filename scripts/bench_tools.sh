@@ -9,8 +9,7 @@ set -euo pipefail
 compiles() { gcc -E -include stdio.h -x c /dev/null >/dev/null 2>&1; }
 
 install_packages() {
-    .venv/bin/pip install --disable-pip-version-check --require-hashes \
-        --requirement requirements/bench.txt
+    pip_install .venv/bin/python requirements/bench.txt
     touch .venv/bench
 }
 
@@ -31,7 +30,7 @@ if ((${#missing[@]})); then
     step "installing ${missing[*]}" apt_install "${missing[@]}"
 fi
 if [[ ! .venv/bench -nt requirements/bench.txt ]]; then
-    packages=$(grep -c == requirements/bench.txt) step "adding packages to .venv" install_packages
+    step "adding packages to .venv" install_packages
 fi
 for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)

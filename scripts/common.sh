@@ -102,8 +102,9 @@ duration() {
 # What the command's output says of how far it is: that of pip (n of the packages that it may have
 # to take), apt, mmdebstrap, and docker's builds and pulls.
 how_far() {
-    tr '\r' '\n' <"$tmp/log" | awk -v packages="${packages-}" '
+    tr '\r' '\n' <"$tmp/log" | awk '
         { sub(/^#[0-9]+ [0-9.]+ /, "") } # of a command in a build
+        /^[0-9]+ packages of / { packages = $1 }
         /^(Collecting|Ignoring) / { text = "package " ++collected (packages ? " of " packages : "") ", " $2 }
         /^Installing collected packages/ { text = "installing " gsub(/,/, "") + 1 " packages" }
         / newly installed/ { for (i = 3; i <= NF; i++) if ($i ~ /^newly/) total = $(i - 1) }
@@ -119,6 +120,12 @@ how_far() {
             for (layer in layers) { all++; ready += layers[layer] == "Pull" || layers[layer] == "Already" }
             print text == "layers" ? ready + 0 " of " all " layers" : text
         }'
+}
+
+# pip_install PYTHON LOCK: the packages of a lock file, into the environment of that Python.
+pip_install() {
+    echo "$(grep -c == "$2") packages of $2" # for `how_far`
+    "$1" -m pip install --disable-pip-version-check --require-hashes --requirement "$2"
 }
 
 # at_least MINIMUM VERSION

@@ -23,8 +23,7 @@ python() {
 make_venv() {
     rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/pip install --disable-pip-version-check --require-hashes \
-        --requirement requirements/dev.txt
+    pip_install .venv/bin/python requirements/dev.txt
     touch .venv/ready
 }
 
@@ -37,4 +36,4 @@ if ! python=$(python); then
     step "installing Python" apt_install python3 python3-venv
     python=$(python) || fail 1 "Python $oldest or newer is needed; this system's is $(python3 -V)"
 fi
-packages=$(grep -c == requirements/dev.txt) step "making .venv" make_venv
+step "making .venv" make_venv
