@@ -9,10 +9,10 @@ SEED ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up up-local down ps logs demo shell doctor engine test soak reliability interop bench bench-test lint format lock audit pictures clean distclean
+.PHONY: help up up-local down ps logs demo shell doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures clean distclean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
 
 up: .venv/ready ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
 	@$(LAB) up --profile=$(PROFILE)
@@ -45,6 +45,9 @@ test: .venv/ready ## run the tests; those of the containers need an engine (TEST
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
+test-pythons: .venv/ready ## run the tests that depend on Python on other versions of this machine
+	@scripts/test_pythons.sh
+
 soak: .venv/ready ## fuzz the servers, then kill, pause and cut them off for MINUTES=10 (SEED=7: again so)
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/hostile -m soak --soak=$(MINUTES) $(if $(SEED),--seed=$(SEED)) --timeout=0 -s
@@ -66,9 +69,9 @@ bench-test: .venv/ready ## test that what is measured is alike, and that the loa
 	@$(PYTHON) -m pytest bench/tests
 
 lint: .venv/ready ## check style and types
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
 
 format: .venv/ready ## put the code in its style
 	@.venv/bin/ruff format
