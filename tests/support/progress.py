@@ -191,6 +191,8 @@ class Progress:
         words = [f"{part.name}: {part.total - len(part.left):,} of {part.total:,}"]
         if failed := part.outcomes["failed"]:
             words.append(f"{failed} failed")
+        if underway:  # it has times of its own, and all has to fit into a line
+            return f"{', '.join(words)}: {underway[-1]}"
         words.append(durations.text(time.monotonic() - part.started))
         pace = self.spent / self.expected if self.expected > ENOUGH else 1.0
         remaining = [each.remaining(self.known) for each in self.parts.values() if each.left]
@@ -199,8 +201,7 @@ class Progress:
             known = [each for each in remaining if each is not None]
             if len(known) == len(remaining) > 1:
                 words[-1] += f" (in all {durations.text(pace * sum(known))})"
-        doing = str(underway[-1]) if underway else self.test.rpartition("/")[2]
-        return f"{', '.join(words)}: {doing}"
+        return f"{', '.join(words)}: {self.test.rpartition('/')[2]}"
 
 
 class Ticker:
