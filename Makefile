@@ -13,10 +13,10 @@ ARGS ?=
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo shell capture doctor engine test soak reliability interop bench bench-test lint format lock audit pictures clean distclean
+.PHONY: help venv any-venv up up-local down ps logs demo shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures clean distclean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-11s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
 
 up: venv ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
 	@$(LAB) up --profile=$(PROFILE)
@@ -52,6 +52,9 @@ test: venv ## run the tests; those of the containers need an engine (TESTS=tests
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest $(TESTS)
 
+test-pythons: venv ## run the tests that depend on Python on other versions of this machine
+	@bash scripts/test_pythons.sh
+
 soak: venv ## fuzz the servers, then kill, pause and cut them off for MINUTES=10 (SEED=7: again so)
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/hostile -m soak --soak=$(MINUTES) $(if $(SEED),--seed=$(SEED)) --timeout=0 -s
@@ -73,9 +76,9 @@ bench-test: venv ## test that what is measured is alike, and that the load sees 
 	@$(PYTHON) -m pytest bench/tests
 
 lint: venv ## check style and types
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
 
 format: venv ## put the code in its style
 	@.venv/bin/ruff format

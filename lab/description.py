@@ -113,6 +113,11 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
     ]
 
 
+def built() -> list[str]:
+    """Return the names of the services that an image is built for; variants share theirs."""
+    return [name for name, block in _template()["services"].items() if "build" in block]
+
+
 def clients_environment() -> dict[str, str]:
     """Return what the clients' container is told: where the servers are, and the key."""
     return dict(_template()["services"]["clients"]["environment"])

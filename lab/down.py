@@ -24,8 +24,7 @@ def down() -> int:
     say_stopped(strays)
     if engine.answers():
         Stack().check_own()
-        with step("removing containers and network"):
-            Stack().down()
+        Stack().down()
         return engine.shut_down()
     if not (stopped or strays):
         console.print("nothing runs, as far as can be known: no engine answers")
@@ -42,11 +41,11 @@ def distclean() -> int:
         engine.set_up()
     if engine.answers():
         Stack().check_own()
-        with step("removing containers, volumes and images"):
-            Stack().down(volumes=True, images=True)
+        Stack().down(volumes=True, images=True)
+        with step("removing the images that the lab has made for itself"):
             remove_shared_images()
-            here = f"label=com.docker.compose.project.working_dir={ROOT}"
-            others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
+        here = f"label=com.docker.compose.project.working_dir={ROOT}"
+        others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
         engine.shut_down()
     shutil.rmtree(Local().folder, ignore_errors=True)
     if list(ROOT.glob(".wirelab/*/running.json")) or others_run:

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -91,6 +92,35 @@ def run(
             end(process)
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def follow(
+    command: Sequence[str], read: Callable[[str], None], **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as `run` does, and pass on each line that it prints at once.
+
+    `stdout` of the outcome is all lines, those on stderr too.
+    """
+    if _came or _shielded:
+        options["start_new_session"] = True
+    lines = []
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, **streams, **options) as process:
+        limit = threading.Timer(CLEAN_UP_SECONDS, process.kill)
+        limit.daemon = True
+        if _came:
+            limit.start()
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                read(line.rstrip("\n"))
+            process.wait()
+        except KeyboardInterrupt:
+            end(process)
+            raise
+        finally:
+            limit.cancel()
+    return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
 
 def end(process: "subprocess.Popen[str]") -> None:

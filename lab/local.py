@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,11 +104,12 @@ class Local:
         """Return the file that a server logs to."""
         return self.folder / f"{service}.log"
 
-    def up(self, services: list[Service]) -> None:
+    def up(self, services: list[Service], say: Callable[[str], None]) -> None:
         """Start the servers that do not run, or run as they no longer should; wait for health.
 
-        Those that run as they no longer should are stopped first: their ports may be wanted by
-        others. Where one does not get healthy, those that were started are stopped again.
+        `say` is told how far that is. Those that run as they no longer should are stopped first:
+        their ports may be wanted by others. Where one does not get healthy, those that were started
+        are stopped again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state["mounts"]["/run/secrets/authkey"] = str(authkey.path())
@@ -126,7 +128,8 @@ class Local:
         self._stop_changed(wanted)
         started: list[int] = []
         try:
-            for service in services:
+            for number, service in enumerate(services, 1):
+                say(f"{service.name}, {number} of {len(services)}")
                 if service.name in self.running():
                     continue
                 entry = wanted[service.name]

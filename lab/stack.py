@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project
-from lab.description import project, services
+from lab.console import step
+from lab.description import built, project, services
+from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 from lab.remains import remains
 
@@ -58,6 +60,20 @@ class Stack(Project):
         if capture:
             done.stdout = done.stdout.replace("\x1b[2K", "")
         return done
+
+    def follow(
+        self, read: Callable[[str], None], *arguments: str, profile: str | None = "*"
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` as `run` does, and pass on each line that it prints at once.
+
+        `stdout` of the outcome is all lines, those on stderr too.
+        """
+        return interrupts.follow(
+            self.command("--progress", "plain", *arguments),
+            read,
+            cwd=ROOT,
+            env={**self.environment(), "COMPOSE_PROFILES": profile or ""},
+        )
 
     def run_clients(self, *arguments: str) -> int:
         """Run the clients in a container of their own; return their exit status."""
@@ -119,7 +135,11 @@ class Stack(Project):
     def build(self, *names: str) -> None:
         """Build the images, or some; raises LabError with what the build said when it fails."""
         self.settings |= package_index.for_builds()
-        self.compose("--progress", "plain", "build", *names)
+        with step("building the images") as building:
+            done = self.follow(build(building.say, len(names or built())), "build", *names)
+            if done.returncode:
+                said = reasons.explained(failed_step(done.stdout))
+                raise LabError(f"docker compose build failed:\n{said}".rstrip())
 
     def remove_services(self, names: list[str]) -> None:
         """Stop and remove the containers of some services, whatever they are wanted for next."""
@@ -131,17 +151,19 @@ class Stack(Project):
 
         Raises LabError that names those which are not, with their logs.
         """
-        up = ("--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans")
-        # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile, it
-        # may count a container that there is none of, and then never gives the network up.
-        with interrupts.finishing():
-            done = self.run(*up, capture=True, profile=profile)
-        if not done.returncode:
-            done = self.run(
-                *up, "--wait", "--wait-timeout", f"{seconds:.0f}", capture=True, profile=profile
-            )
-        if done.returncode:
-            raise LabError(self._not_started(reasons.explained(done.stderr)))
+        up = ("up", "--detach", "--no-build", "--remove-orphans")
+        with step("starting the containers") as starting:
+            # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile,
+            # it may count a container that there is none of, and then never gives the network up.
+            with interrupts.finishing():
+                done = self.follow(containers(starting.say, "Started"), *up, profile=profile)
+            if not done.returncode:
+                wait = ("--wait", "--wait-timeout", f"{seconds:.0f}")
+                healthy = containers(starting.say, "Healthy")
+                done = self.follow(healthy, *up, *wait, profile=profile)
+            if done.returncode:
+                said = reasons.explained(without_states(done.stdout))
+                raise LabError(self._not_started(said))
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.
@@ -150,7 +172,13 @@ class Stack(Project):
         for what stays, as Compose counts a network that somebody uses as removed.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
-        self.compose("--progress", "quiet", "down", "--remove-orphans", "--timeout", "5", *more)
+        what = "containers, volumes and images" if volumes and images else "containers and network"
+        with step(f"removing {what}") as removing:
+            removed = containers(removing.say, "Removed")
+            done = self.follow(removed, "down", "--remove-orphans", "--timeout", "5", *more)
+            if done.returncode:
+                said = reasons.explained(without_states(done.stdout))
+                raise LabError(f"docker compose down failed:\n{said}")
         labels = [f"{PROJECT_LABEL}={self.project}", "wirelab.ephemeral"]
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = docker("volume", "ls", "--quiet", *filters).split()

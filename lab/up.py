@@ -39,18 +39,15 @@ def up(profile: str) -> int:
     authkey.ensure(authkey.path())
     stack.settings["PYTHON_IMAGE"] = engine.base_image()
     was_running = stack.running()
-    with step("building the images"):
-        stack.build()
+    stack.build()
     try:
-        with step("starting the containers, until all are healthy"):
-            stack.remove_services(ports.in_the_way(wanted, bindings))
-            stack.start(profile)
+        stack.remove_services(ports.in_the_way(wanted, bindings))
+        stack.start(profile)
     except BaseException:
         if not was_running:
             with interrupts.finishing():
                 try:
-                    with step("removing what was started"):
-                        stack.down()
+                    stack.down()
                 except LabError as error:  # beside the first one, which is raised
                     complain(str(error))
         raise
@@ -68,8 +65,8 @@ def up_local(profile: str) -> int:
         raise LabError("the lab runs as containers: `make down` first")
     preflight.require(preflight.checks(wanted, local.bindings(), containers=False))
     authkey.ensure(authkey.path())
-    with step("starting the servers, until all are healthy"):
-        local.up(wanted)
+    with step("starting the servers") as starting:
+        local.up(wanted, starting.say)
     status = local.run_clients()
     show_addresses(local.addresses())
     return status

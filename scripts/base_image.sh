@@ -80,7 +80,8 @@ choose() {
         update_lists
         step "installing mmdebstrap" apt_install mmdebstrap
     fi
-    step "building $own, as no registry answers" build_own
+    echo "base_image: no registry answers for $official" >&2
+    step "building $own" build_own
     echo $own
 }
 

@@ -30,7 +30,7 @@ if ((${#missing[@]})); then
     step "installing ${missing[*]}" apt_install "${missing[@]}"
 fi
 if ! cmp -s requirements/bench.txt .venv/bench.txt; then
-    step "adding the packages of requirements/bench.txt to .venv" install_packages
+    step "adding packages to .venv" install_packages
 fi
 for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)

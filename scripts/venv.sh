@@ -90,5 +90,5 @@ fi
 remove_old
 unfinished=$(mktemp -d .venv-XXXXXX)
 chmod 755 "$unfinished"
-step "making .venv with the packages of requirements/dev.txt" make_venv
+step "making .venv" make_venv
 unfinished=
