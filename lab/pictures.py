@@ -193,5 +193,5 @@ def draw() -> int:
     results = exercised()
     STACK.parent.mkdir(exist_ok=True)
     STACK.write_text(stack_picture())
-    report.write_svg(CLIENTS, results)
+    CLIENTS.write_text(report.svg_of(results))
     return 0

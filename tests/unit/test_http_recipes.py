@@ -153,7 +153,7 @@ def test_retry_after_counts_from_now_to_a_date() -> None:
         (["GET", "/", "-H", "Spam"], "-H/--header: 'Spam' is not 'NAME: VALUE'"),
         (["GET", "/", "-H", "A: b\nC: d"], r"-H/--header: 'A: b\nC: d' is not 'NAME: VALUE'"),
         (["GET", "/", "--user", "me"], "-u/--user: 'me' is not USER:PASSWORD"),
-        (["GET", "/", "--file", "/nowhere"], "--file: '/nowhere' is not a file that is there"),
+        (["GET", "/", "--file", "/nowhere"], "--file: '/nowhere' is not a file that can be read"),
         (["GET", "/", "--retries", "-1"], "--retries: '-1' is not a whole number from 0 to 100"),
         (["GET", "/", "--library", "curl"], "--library: invalid choice: 'curl'"),
     ],
