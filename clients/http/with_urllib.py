@@ -215,7 +215,7 @@ def send(
     ) as response:
         if sink:
             save(response, sink, progress)
-        return answer(response, streamed=True)
+        return answer(response, streamed=sink is not None)
 
 
 # ---- what the recipes are made of ----
