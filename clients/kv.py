@@ -214,11 +214,11 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     parser.epilog = (
         f"{VALUES}\n\n"
         "try:\n"
-        "  clients kv set spam '[1, 2, 3]'        in quotes, or the shell looks for files 1, 2, 3\n"
+        "  clients kv set spam '[1, 2, 3]'      quoted: [ ] are file names to a shell\n"
         "  clients kv get spam\n"
-        "  clients kv increment visits            safe against others doing the same\n"
-        "  clients kv compare-and-set lock None me       take a lock, if nobody has it ...\n"
-        "  clients kv compare-and-set lock me None       ... and release it"
+        "  clients kv increment visits          safe against others doing the same\n"
+        "  clients kv compare-and-set lock None me   take a lock, if nobody has it ...\n"
+        "  clients kv compare-and-set lock me None   ... and release it"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("keys", help="list all names")

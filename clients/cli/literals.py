@@ -17,9 +17,10 @@ from typing import Any
 from uuid import UUID
 
 VALUES = """\
-A value is a Python literal, such as 42, -1e3, [1, 2] or {'a': None}, where all of it is one and
-would be printed so again. Else it is text: 5 # five, 1_000, 'a' 'b', inf. Quotes make text of what
-would be none: "'42'". Text that begins with two hyphens comes after `--`."""
+A value is read as a Python literal (42, -1e3, [1, 2], {'a': None}) if all of it
+is one, and nothing is lost when it is printed. Everything else is text: hello,
+inf, 1_000, 5 # five, 'a' 'b'. The text 42 needs quotes of its own: "'42'". Text
+that begins with two hyphens comes after `--`."""
 
 IGNORED = {tokenize.ENCODING, tokenize.NEWLINE, tokenize.NL, tokenize.ENDMARKER}
 NOT_ONE = (  # what reading a text as an expression may raise

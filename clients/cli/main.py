@@ -70,8 +70,11 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     return main_parser
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command line and return the exit status."""
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; exit with the usage where there is something wrong with them.
+
+    `comparing` is among them: whether variants are to be compared.
+    """
     chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
     # Nothing else that a subcommand takes is then needed, or of use. After `--` it is text.
     comparing = chosen not in WITHOUT_VARIANTS and "--all" in takewhile("--".__ne__, arguments)
@@ -82,11 +85,18 @@ def main(arguments: list[str]) -> int:
         main_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.subcommand and (options.json or options.svg):
         main_parser.error("--json and --svg are for the exercise, without a subcommand")
+    options.comparing = comparing
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit status."""
+    options = parsed(arguments)
     if options.subcommand is None:
         from clients.cli import report
 
         return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
-    if comparing:
+    if options.comparing:
         from clients.cli import comparison
 
         try:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,14 +19,15 @@ from clients.cli.output import writable
 WIDTH = 100  # columns, where there is no terminal to ask
 
 
-def show(svg: Path | None = None) -> bool:
+def show(svg: Path | None = None, run: Callable[[], list[Result]] | None = None) -> bool:
     """Run the exercise, show it, and return whether all promises were kept.
 
-    The table is also written to `svg`, as a picture, where that is given.
+    The table is also written to `svg`, as a picture, where that is given. Where the exercise is
+    `run` elsewhere, only the table is shown.
     """
     with writable(svg, "--svg") if svg else nullcontext() as picture:
         console = terminal()
-        results = live(console) if console.is_interactive else plain()
+        results = run() if run else live(console) if console.is_interactive else plain()
         console.print(table(results))
         console.print(summary(results), highlight=False)
         if picture:
