@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 
 from lab import LabError, engine
+from lab.demo import run as in_containers
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
@@ -52,7 +53,7 @@ def demo(arguments: list[str]) -> int:
     if local.running():
         return local.run_clients(*arguments)
     need_lab()
-    return Stack().run_clients(*arguments)
+    return in_containers(Stack(), arguments)
 
 
 def shell(service: str) -> int:

@@ -13,6 +13,7 @@ from lab.description import project, services
 from lab.engine import docker
 
 COMPOSE_COMMANDS = ("build", "down", "logs", "ps", "restart", "run", "up")
+TERMINAL = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "COLUMNS", "LINES")
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 
 
@@ -68,8 +69,12 @@ class Stack:
         return done
 
     def run_clients(self, *arguments: str) -> int:
-        """Run the clients in a container of their own; return their exit status."""
-        return self.run("run", "--rm", *no_terminal(), "clients", *arguments).returncode
+        """Run the clients in a container of their own; return their exit status.
+
+        They know the terminal that they write to by the same settings as programs here.
+        """
+        known = [f"--env={name}={os.environ[name]}" for name in TERMINAL if name in os.environ]
+        return self.run("run", "--rm", *no_terminal(), *known, "clients", *arguments).returncode
 
     def running(self) -> list[str]:
         """Return the names of the services that have a running container."""
