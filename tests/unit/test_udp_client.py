@@ -272,6 +272,7 @@ def test_a_refusal_that_comes_late_costs_no_attempt() -> None:
             client._socket.send(b"refused too")
             select.select([client._socket], [], [], PATIENT)  # the ICMP message has come
             late.bind(address)
+            late.settimeout(2 * PATIENT)
 
             def reply() -> None:
                 request, peer = late.recvfrom(2048)
