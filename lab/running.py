@@ -5,7 +5,8 @@ from contextlib import suppress
 
 from lab import LabError, engine, interrupts
 from lab.capture import capture
-from lab.console import say, step
+from lab.console import say
+from lab.demo import run as in_containers
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
@@ -88,7 +89,7 @@ def demo(arguments: list[str]) -> int:
     if local.running():
         return local.run_clients(*arguments)
     need_lab()
-    return with_clients().run_clients(*arguments)
+    return in_containers(with_clients(), arguments)
 
 
 def shell(service: str) -> int:
@@ -110,8 +111,7 @@ def with_clients() -> Stack:
     stack = Stack()
     if not engine.has_image(f"{stack.project}-clients"):
         stack.settings["PYTHON_IMAGE"] = engine.base_image()
-        with step("building the image of the clients"):
-            stack.build("clients")
+        stack.build("clients")
     return stack
 
 

@@ -16,6 +16,8 @@ from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 from lab.remains import remains
 
+TERMINAL = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "COLUMNS", "LINES")
+
 
 @dataclass
 class Stack(Project):
@@ -76,8 +78,12 @@ class Stack(Project):
         )
 
     def run_clients(self, *arguments: str) -> int:
-        """Run the clients in a container of their own; return their exit status."""
-        return self.run("run", "--rm", *no_terminal(), "clients", *arguments).returncode
+        """Run the clients in a container of their own; return their exit status.
+
+        They know the terminal that they write to by the same settings as programs here.
+        """
+        known = [f"--env={name}={os.environ[name]}" for name in TERMINAL if name in os.environ]
+        return self.run("run", "--rm", *no_terminal(), *known, "clients", *arguments).returncode
 
     def check_own(self) -> None:
         """Raise LabError if there is a lab of this name that was started from another folder."""
