@@ -1,8 +1,7 @@
 """The relay's UDP driver: one socket that all clients send to, and one to the server for each.
 
-A client that has sent and received nothing for a while is forgotten; without room for another one,
-that is the one that has been silent for the longest. Raw sockets, since asyncio's transports do not
-send empty datagrams in Python 3.11.
+A client that is silent for long is forgotten; without room for another one, the one that has been
+so for the longest. Raw sockets, as asyncio's transports of Python 3.11 send no empty datagrams.
 """
 
 import asyncio
