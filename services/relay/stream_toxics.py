@@ -11,6 +11,7 @@ a slicer.
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from services.relay.toxics import MS, US, Attributes, Due, Effect, Piece
@@ -193,49 +194,52 @@ class LimitData(Effect):
 
     attributes: ClassVar[Attributes] = {"bytes": 0}
     start = -1  # where in the stream counting starts
+    reached = False
 
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
         """Pass on what is within the limit."""
         if self.start < 0:
             self.start = piece.offset
         limit = max(self.start + int(self["bytes"]), piece.offset)
-        if piece.kind != "data" or piece.end < limit:
+        if not self.reached and (piece.kind != "data" or piece.end < limit):
             yield now, piece
             return
         for part in piece.split([limit]):
-            if part.offset < limit:
+            if part.offset < limit and not self.reached:
                 yield now, part
-            elif part.data:
-                yield now, self.acted(part, "dropped beyond the limit", dropped=True)
-        yield from self.reached(limit, piece.arrived, now)
+            if part.end >= limit and not self.reached:
+                self.reached = True
+                yield now, self.ending(limit, piece.arrived)
+            if part.offset >= limit and part.data:
+                yield now, self.beyond(part)
 
-    def reached(self, limit: int, arrived: float, now: float) -> Iterator[Due]:
-        """Do what has to be done at the limit."""
-        what = f"closed after {self['bytes']} bytes"
-        yield now, self.acted(closing(limit, arrived), what)
+    def ending(self, limit: int, arrived: float) -> Piece:
+        """Return what has to be done at the limit."""
+        return self.acted(closing(limit, arrived), f"closed after {self['bytes']} bytes")
+
+    def beyond(self, piece: Piece) -> Piece:
+        """Drop what is beyond the limit; how much of it there was before the close is chance."""
+        return replace(piece, dropped=True)
 
 
 class HalfClose(LimitData):
-    """Passes `bytes` bytes on, and ends the stream (FIN); the other stream goes on."""
+    """Passes `bytes` bytes on, and ends the stream (FIN); the other stream goes on.
 
-    ended = False
+    What the sender sends after that is dropped, and its own end is too late.
+    """
 
-    def receive(self, piece: Piece, now: float) -> Iterator[Due]:
-        """Pass on what is within the limit; the sender's own end is too late."""
-        if self.ended and piece.kind != "data":
-            return iter(())
-        return super().receive(piece, now)
+    def ending(self, limit: int, arrived: float) -> Piece:
+        """End the stream."""
+        what = f"ended after {self['bytes']} bytes"
+        return self.acted(Piece("fin", limit, b"", arrived), what)
 
-    def reached(self, limit: int, arrived: float, now: float) -> Iterator[Due]:
-        """End the stream, once."""
-        if not self.ended:
-            self.ended = True
-            what = f"ended after {self['bytes']} bytes"
-            yield now, self.acted(Piece("fin", limit, b"", arrived), what)
+    def beyond(self, piece: Piece) -> Piece:
+        """Drop what is beyond the limit."""
+        return self.acted(piece, "dropped after the end", dropped=True)
 
     def end(self) -> Iterable[Piece]:
         """Close, as what comes from now on could not be passed on."""
-        if self.ended:
+        if self.reached:
             yield self.acted(closing(), "closed as the toxic is removed")
 
 
