@@ -121,6 +121,13 @@ class Relay:
         set_: Document = self.request("POST", "/profile", {"name": name, "seed": seed})
         return set_
 
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics by their names, with their labels as Prometheus' text has them."""
+        with self._answer("GET", "/metrics") as response:
+            lines = response.read().decode().splitlines()
+        words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, _, value in words}
+
     def journal(self, number: int = 0, *, follow: bool = False) -> Iterator[Record]:
         """Yield the records that are there from `number` on, and then those to come if told so.
 

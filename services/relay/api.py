@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services import host_names
 from services.relay import documents, metrics, profiles
 from services.relay.documents import ApiError, bad_body
-from services.relay.journal import Journal
 from services.relay.proxies import Proxies
 from services.wire.record import to_json
 
@@ -35,8 +34,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class Api:
     """The requests, by their names in the routes below; all that they do is done at once."""
 
-    def __init__(self, proxies: Proxies, journal: Journal) -> None:
-        self.proxies, self.journal = proxies, journal
+    def __init__(self, proxies: Proxies) -> None:
+        self.proxies, self.journal = proxies, proxies.shared.journal
         self.readers = 0
 
     def routes(self) -> list[Route]:
@@ -151,7 +150,7 @@ class Api:
 
     async def metrics(self, _: Request) -> Response:
         """Return what has passed."""
-        text = metrics.text(self.proxies.all(), self.journal)
+        text = metrics.text(self.proxies.all(), self.proxies.shared)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def read_journal(self, request: Request) -> Response:
@@ -255,8 +254,8 @@ class NoBrowsers:
         return None
 
 
-def application(proxies: Proxies, journal: Journal, hosts: frozenset[str]) -> ASGIApp:
+def application(proxies: Proxies, hosts: frozenset[str]) -> ASGIApp:
     """Return the ASGI application."""
     errors: Any = {ApiError: failed, HTTPException: failed}
-    app = Starlette(routes=Api(proxies, journal).routes(), exception_handlers=errors)
+    app = Starlette(routes=Api(proxies).routes(), exception_handlers=errors)
     return NoBrowsers(app, hosts)

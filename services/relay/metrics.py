@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable, Iterator
 
-from services.relay.journal import Journal
-from services.relay.proxy import STREAMS, Proxy
+from services.relay.proxy import STREAMS, Proxy, Shared
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def text(proxies: Iterable[Proxy], journal: Journal) -> str:
+def text(proxies: Iterable[Proxy], shared: Shared) -> str:
     """Return all metrics."""
-    return "".join(f"{line}\n" for line in lines(list(proxies), journal))
+    return "".join(f"{line}\n" for line in lines(list(proxies), shared))
 
 
-def lines(proxies: list[Proxy], journal: Journal) -> Iterator[str]:
+def lines(proxies: list[Proxy], shared: Shared) -> Iterator[str]:
     """Yield the lines."""
     for name in ("received", "sent"):
         yield f"# TYPE toxiproxy_proxy_{name}_bytes_total counter"
@@ -33,7 +32,11 @@ def lines(proxies: list[Proxy], journal: Journal) -> Iterator[str]:
             where = labels(direction=direction, proxy=proxy.name, toxic=toxic)
             yield f"wirelab_relay_actions_total{where} {count}"
     yield "# TYPE wirelab_relay_journal_records_total counter"
-    yield f"wirelab_relay_journal_records_total {journal.next - 1}"
+    yield f"wirelab_relay_journal_records_total {shared.journal.next - 1}"
+    yield "# TYPE wirelab_relay_open_connections gauge"
+    yield f"wirelab_relay_open_connections {shared.connections}"
+    yield "# TYPE wirelab_relay_waiting_bytes gauge"
+    yield f"wirelab_relay_waiting_bytes {shared.waiting}"
 
 
 def labels(**values: str) -> str:

@@ -55,7 +55,7 @@ async def relay(address: runtime.Address) -> None:
         proxies = Proxies(shared, (address[0], control.getsockname()[1]))
         for name, upstream in shared.upstreams.defaults.items():
             start(proxies, name, upstream)
-        application = api.application(proxies, shared.journal, hosts)
+        application = api.application(proxies, hosts)
         log.info("listening on %s", listeners.text(control.getsockname()))
         await Server(configuration(application)).serve([control])
 
