@@ -47,6 +47,11 @@ class Flow(ABC):
         """Whether there is room for more."""
         return not self.blocked and self._held < self.proxy.shared.limit
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to come without something else."""
+        return self.chain.deadline == math.inf
+
     def on_change(self, what: str, toxic: Toxic) -> None:
         """Have it take effect that a toxic was added, removed or changed."""
         if toxic.stream == self.stream:

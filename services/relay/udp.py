@@ -35,10 +35,8 @@ class Listener:
         for _ in range(MAX_BATCH):
             try:
                 data, peer = self.socket.recvfrom(MAX_DATAGRAM)
-            except OSError as error:
-                if isinstance(error, BlockingIOError):
-                    return
-                continue  # a datagram to a client did not arrive (ICMP)
+            except BlockingIOError:
+                return
             if not (session := self.sessions.get(peer)):
                 if len(self.sessions) >= MAX_SESSIONS:
                     min(self.sessions.values(), key=lambda each: each.active).close()
@@ -50,8 +48,9 @@ class Listener:
         while True:
             await asyncio.sleep(self.proxy.shared.idle / 6)
             limit = time.monotonic() - self.proxy.shared.idle
-            for session in [each for each in self.sessions.values() if each.active < limit]:
-                session.close()
+            for session in list(self.sessions.values()):
+                if session.active < limit and session.up.idle and session.down.idle:
+                    session.close()
 
     def close(self) -> None:
         """Receive nothing more."""
@@ -71,9 +70,9 @@ class Session:
     def __init__(self, listener: Listener, peer: Any) -> None:
         self.listener, self.peer, self.proxy = listener, peer, listener.proxy
         self.proxy.connections += 1
-        name = listeners.text(tuple(peer))
-        self.up = Datagrams(self.proxy, "upstream", name, self.send_up)
-        self.down = Datagrams(self.proxy, "downstream", name, self.send_down)
+        client = listeners.text(tuple(peer))
+        self.up = Datagrams(self.proxy, "upstream", client, self.send_up)
+        self.down = Datagrams(self.proxy, "downstream", client, self.send_down)
         self.up.event("open")
         self.down.begin()
 
