@@ -116,7 +116,7 @@ def test_clients_are_told_apart(relay: RelayUnderTest) -> None:
         others = [opened.enter_context(udp(Address(*first.getpeername()))) for _ in range(50)]
         for number, client in enumerate([first, *others]):
             client.send(b"%d" % number)
-        peers: dict[bytes, Any] = dict(server.recvfrom(100) for _ in range(51))
+        peers: Any = dict(server.recvfrom(100) for _ in range(51))
         assert len(set(peers.values())) == 51
         for number, peer in peers.items():
             server.sendto(number, peer)
@@ -247,9 +247,10 @@ def test_what_waits_is_bounded(relay: RelayUnderTest) -> None:
     """A datagram without room for it is lost, also if it is empty."""
     with pair(relay) as (client, _):
         relay.add_toxic("p", "latency", UP, latency=60_000)
-        for _ in range(5000):
+        for number in range(3000):
             client.send(b"")
-        client.send(b"the last")
+            if number % 100 == 0:
+                relay.version()  # so that the kernel has room for all
         dropped = data(relay.records(data))
         assert dropped[-1].left is None
         assert relay.metrics()["wirelab_relay_waiting_bytes"] <= 256 * 1024 + 128
