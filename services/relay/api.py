@@ -6,8 +6,9 @@ as in Toxiproxy, and by their Host and Origin (services/host_names.py).
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,15 +21,15 @@ from services import host_names
 from services.relay import documents, metrics, profiles
 from services.relay.documents import ApiError, bad_body
 from services.relay.proxies import Proxies
+from services.relay.proxy import Proxy
+from services.relay.toxics import Toxic
 from services.wire.record import to_json
 
 VERSION = "2.12.0"  # of the Toxiproxy whose API this is: clients ask for it
 MAX_BODY = 1024 * 1024  # bytes
 MAX_READERS = 32  # of the journal, at the same time
-BATCH = 64  # records that a reader is sent at a time
+BATCH = 16  # records that a reader is sent at a time
 KEEP_ALIVE_SECONDS = 15.0  # after which a reader is sent something, though there is nothing new
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -77,7 +78,10 @@ class Api:
 
     async def populate(self, request: Request) -> Response:
         """Create or replace several proxies; of those before an error, none is undone."""
-        found, error = self.proxies.populate(documents.parse(await body(request), list))
+        try:
+            found, error = self.proxies.populate(documents.parse(await body(request), list))
+        except ApiError as problem:
+            found, error = [], problem
         document = {"proxies": [self.proxies.document(proxy) for proxy in found]}
         if error:
             return JSONResponse({**error.document(), **document}, error.status)
@@ -115,21 +119,18 @@ class Api:
 
     async def show_toxic(self, request: Request) -> Response:
         """Return a toxic."""
-        proxy = self._proxy(request)
-        toxic = self.proxies.toxic(proxy, request.path_params["toxic"])
+        _, toxic = self._toxic(request)
         return JSONResponse(documents.of_toxic(toxic))
 
     async def change_toxic(self, request: Request) -> Response:
         """Change attributes and toxicity of a toxic."""
-        proxy = self._proxy(request)
-        toxic = self.proxies.toxic(proxy, request.path_params["toxic"])
+        proxy, toxic = self._toxic(request)
         self.proxies.change_toxic(proxy, toxic, documents.parse(await body(request), dict))
         return JSONResponse(documents.of_toxic(toxic))
 
     async def remove_toxic(self, request: Request) -> Response:
         """Remove a toxic."""
-        proxy = self._proxy(request)
-        self.proxies.remove_toxic(proxy, self.proxies.toxic(proxy, request.path_params["toxic"]))
+        self.proxies.remove_toxic(*self._toxic(request))
         return Response(status_code=204)
 
     async def show_profile(self, _: Request) -> Response:
@@ -174,7 +175,7 @@ class Api:
         if not (text.isascii() and text.isdigit() and len(text) < 20):
             name = "Last-Event-ID" if last else "from"
             raise ApiError(f"{name} has value {text[:100]!r}. Not the number of a record", 400)
-        return int(text) + bool(last)
+        return max(1, int(text) + bool(last))
 
     async def _events(self, number: int, *, follow: bool) -> AsyncIterator[str]:
         """Yield the events; who is too slow is told how many records it has missed."""
@@ -184,25 +185,35 @@ class Api:
                 # A number from before the relay has started again is of another journal.
                 number = min(number, self.journal.next)
                 lost, records = self.journal.since(number, BATCH)
-                if lost:
-                    yield event("lost", {"count": lost})
-                for record in records:
-                    yield event("record", to_json(record), record.number)
                 number += lost + len(records)
-                if not records:
-                    if not follow:
-                        return
-                    added = asyncio.Event()
-                    self.journal.when_added(added.set)
-                    try:
-                        await asyncio.wait_for(added.wait(), KEEP_ALIVE_SECONDS)
-                    except TimeoutError:
-                        yield ":\n\n"
+                if records:
+                    gone = event("lost", {"count": lost}) if lost else ""
+                    found = (event("record", to_json(each), each.number) for each in records)
+                    yield gone + "".join(found)
+                    await asyncio.sleep(0)  # the proxies have their turn
+                elif follow:
+                    yield await self._added()
+                else:
+                    return
         finally:
             self.readers -= 1
 
-    def _proxy(self, request: Request) -> Any:
-        return self.proxies.get(request.path_params["proxy"])
+    async def _added(self) -> str:
+        """Wait for a record; return what keeps the connection alive if there is none."""
+        added = asyncio.Event()
+        with self.journal.telling(added.set):
+            try:
+                await asyncio.wait_for(added.wait(), KEEP_ALIVE_SECONDS)
+            except TimeoutError:
+                return ":\n\n"
+            return ""
+
+    def _proxy(self, request: Request) -> Proxy:
+        return self.proxies.get(unquote(request.path_params["proxy"]))
+
+    def _toxic(self, request: Request) -> tuple[Proxy, Toxic]:
+        proxy = self._proxy(request)
+        return proxy, self.proxies.toxic(proxy, unquote(request.path_params["toxic"]))
 
 
 def event(kind: str, document: object, number: int | None = None) -> str:
@@ -240,7 +251,9 @@ class NoBrowsers:
         if problem := self.problem(Request(scope)):
             await JSONResponse(problem.document(), problem.status)(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            # In a name, an encoded slash is a character: it is decoded when the path is split.
+            path = scope["raw_path"].decode("ascii")
+            await self.app({**scope, "path": path}, receive, send)
 
     def problem(self, request: Request) -> ApiError | None:
         """Return what is wrong with a request."""

@@ -5,7 +5,8 @@ costs nothing, and delays nobody: what has left the ring meanwhile, it is told t
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -25,7 +26,7 @@ class Journal:
         self.size = 0
         # Fields rather than records: most are never read, and a Record takes a microsecond more.
         self._fields: deque[tuple[Any, ...]] = deque()
-        self._waiting: list[Callable[[], object]] = []
+        self._told: set[Callable[[], object]] = set()
 
     def add(self, fields: tuple[Any, ...]) -> None:
         """Add a record: all of its fields but the number, in their order."""
@@ -35,10 +36,8 @@ class Journal:
         while self.size > self.max_bytes or len(self._fields) > self.max_records:
             self.size -= len(self._fields.popleft()[DATA])
             self.first += 1
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for wake in waiting:
-                wake()
+        for tell in self._told:
+            tell()
 
     def since(self, number: int, most: int) -> tuple[int, list[Record]]:
         """Return `most` records at most, from `number` on, and how many of those are gone."""
@@ -46,6 +45,11 @@ class Journal:
         chosen = islice(self._fields, start - self.first, start - self.first + most)
         return start - number, [Record(start + n, *fields) for n, fields in enumerate(chosen)]
 
-    def when_added(self, wake: Callable[[], object]) -> None:
-        """Call `wake` once when the next record is added."""
-        self._waiting.append(wake)
+    @contextmanager
+    def telling(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Call `tell` with each record that is added, while the body of the `with` runs."""
+        self._told.add(tell)
+        try:
+            yield
+        finally:
+            self._told.discard(tell)
