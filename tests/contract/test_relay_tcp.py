@@ -3,6 +3,7 @@
 import importlib
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,11 @@ import pytest
 from clients.addresses import Address
 from clients.relay import faults
 from clients.tcp_echo import echo, exchange
+from tests.support import processes
 from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR, until
 from tests.support.processes import Server
-from tests.support.relay import RelayUnderTest, relaying
+from tests.support.relay import ANY_PORTS, COMMAND, RelayUnderTest, relaying
 from tests.support.sockets import LOOPBACK, closed_port, connect, receive, reset, rest_of
 
 UP, DOWN = "upstream", "downstream"
@@ -471,3 +473,43 @@ def test_many_clients_at_once_keep_apart(via: Address) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(client, range(32)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_stops_it_whoever_is_connected(server: Server, number: signal.Signals) -> None:
+    """Within two seconds and with status 0: with idle clients, waiting bytes, and a reader."""
+    with processes.running(COMMAND, **ANY_PORTS) as stopped:
+        relay = RelayUnderTest(stopped.address, FAR)
+        relay.create("p", str(server.address))
+        reader = relay.journal(follow=True)
+        with connect(relay.listening("p")) as client:
+            client.sendall(b"x")
+            assert receive(client, 1) == b"x"
+            assert next(reader).kind == "open"
+            relay.add_toxic("p", "latency", latency=60_000)
+            client.sendall(b"y")
+            until(lambda: held(relay), "it waits")
+            stopped.process.send_signal(number)
+            assert stopped.ended() == 0
+        assert stopped.log.count(f"stopped by {number.name}") == 1
+        assert "Traceback" not in stopped.log
+
+
+def test_its_ports_are_free_at_once(server: Server) -> None:
+    """A relay that is started again listens where the first one did, and is clean."""
+    with processes.running(COMMAND, **ANY_PORTS) as first:
+        relay = RelayUnderTest(first.address, FAR)
+        relay.set_profile("cut")
+        places = {name: proxy["listen"] for name, proxy in relay.proxies().items()}
+        with connect(relay.listening("tcp-echo")):
+            assert first.stop() == 0
+    ports = {
+        f"WIRELAB_RELAY_{name.upper().replace('-', '_')}_PORT": place.rpartition(":")[2]
+        for name, place in places.items()
+    }
+    upstream = f"tcp-echo={server.address}"
+    with processes.running(COMMAND, WIRELAB_RELAY_UPSTREAMS=upstream, **ports) as second:
+        relay = RelayUnderTest(second.address, FAR)
+        assert relay.proxy("tcp-echo")["listen"] == places["tcp-echo"]
+        assert relay.profile()["name"] == "clean"
+        assert exchange(relay.listening("tcp-echo"), b"x") == b"x"
