@@ -376,6 +376,9 @@ def test_the_first_connections_fail(relay: RelayUnderTest, via: Address) -> None
     found = relay.ended(4)
     whats = [each.actions[0].what for each in found if each.actions]
     assert whats == ["failed: connection 1 of 2 that fail", "failed: connection 2 of 2 that fail"]
+    relay.update("p", seed=9)  # and from when the connections are numbered anew
+    assert [fails(via), fails(via)] == [True, True]
+    assert exchange(via, b"7") == b"7"
 
 
 def test_a_loss_is_a_delay(relay: RelayUnderTest, via: Address) -> None:

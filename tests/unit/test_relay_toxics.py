@@ -130,8 +130,9 @@ def test_draws_are_the_same_each_time_and_differ_in_each_respect() -> None:
 
 
 def test_draws_are_uniform() -> None:
-    """A tenth of them in each tenth."""
+    """A tenth of them in each tenth, and none of them twice."""
     draw = draws(1, "x")
+    assert len({draw(index) for index in range(COUNT)}) == COUNT
     tenths = [int(draw(index) * 10) for index in range(COUNT)]
     assert all(within_three_deviations(tenths.count(tenth), 0.1) for tenth in range(10))
 
