@@ -17,6 +17,7 @@ PORTS = {
     "object-echo": 25000,
     "rpc": 17000,
     "httpbin": 8081,
+    "relay": 8474,
 }
 
 

@@ -236,7 +236,6 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
     from clients.options import number_from
 
-    parser.description = "Show the relay's proxies and their toxics, or give it a profile."
     parser.epilog = (
         "try:\n"
         "  clients relay                    where each proxy listens, and what it does\n"

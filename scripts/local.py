@@ -46,14 +46,8 @@ class Local:
 
     def environment(self) -> dict[str, str]:
         """Return what clients are told in compose.yaml, with the places here, as far as there."""
-        found = {}
-        for name, value in clients_environment().items():
-            # `tcp-echo:20000`, a path, or of the variants of a service `model=place` for each.
-            words = [word.rpartition("=") for word in value.split()]
-            here = [model + sign + at for model, sign, place in words if (at := self._place(place))]
-            if here:
-                found[name] = " ".join(here)
-        return found
+        found = {name: self._places(value) for name, value in clients_environment().items()}
+        return {name: here for name, here in found.items() if here}
 
     def log(self, service: str) -> Path:
         """Return the file that a server logs to."""
@@ -133,15 +127,25 @@ class Local:
             "WIRELAB_HOST": service.port.host,
             "WIRELAB_PORT": str(service.port.published),
         }
-        return environment | {
-            name: self._here(value) for name, value in service.environment.items()
-        }
+        given = {name: self._here(value) for name, value in service.environment.items()}
+        if upstreams := given.get("WIRELAB_RELAY_UPSTREAMS"):
+            given["WIRELAB_RELAY_UPSTREAMS"] = self._places(upstreams, named=True)
+        return environment | given
 
     def _here(self, value: str) -> str:
         """Return `value`; of a path that begins with a mount's target, what it is here."""
         mounts: dict[str, str] = self._state["mounts"]
         target = next((target for target in mounts if value.startswith(target)), "")
         return mounts[target] + value.removeprefix(target) if target else value
+
+    def _places(self, value: str, *, named: bool = False) -> str:
+        """Return what places are here: `host:port` and paths, or with a name, `name=place`.
+
+        Without what is not there; and if they have to be `named`, without those that are not.
+        """
+        words = (word.rpartition("=") for word in value.split() if not named or "=" in word)
+        here = (name + sign + at for name, sign, place in words if (at := self._place(place)))
+        return " ".join(here)
 
     def _place(self, place: str) -> str:
         """Return what an address or path in the containers' network is here; "" for none."""

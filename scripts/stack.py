@@ -199,7 +199,7 @@ class Stack:
         """Ask the engine where the servers that run are published: it may have picked the ports."""
         listing = self.compose("ps", "--format", "json").stdout.splitlines()
         published = {
-            container["Service"]: Address(port["URL"], port["PublishedPort"])
+            (container["Service"], port["TargetPort"]): Address(port["URL"], port["PublishedPort"])
             for container in map(json.loads, listing)
             for port in container["Publishers"] or ()
             if port["PublishedPort"]
@@ -207,7 +207,7 @@ class Stack:
         return {
             service.name: where._replace(host=where.host.replace("0.0.0.0", "127.0.0.1"))
             for service in services(profile="*")
-            if (where := published.get(service.name))
+            if (where := published.get((service.name, service.port.target)))
         }
 
     def address(self, service: str) -> Address:

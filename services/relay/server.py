@@ -78,7 +78,7 @@ def configuration(application: ASGIApp) -> uvicorn.Config:
     """Return how uvicorn is to serve; settings of its own have no say in it."""
     return uvicorn.Config(
         application, http="h11", ws="none", lifespan="off", loop="none", log_config=None,
-        access_log=False, limit_concurrency=256, server_header=False,
+        access_log=False, log_level="warning", limit_concurrency=256, server_header=False,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ to this machine. So the address of each connection is checked too, once it is kn
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -65,6 +66,8 @@ def parse(text: str) -> Upstreams:
             defaults[name] = place
             hosts.add(host.lower())
         else:
+            with suppress(ValueError):
+                word, _ = addresses.split(word)  # noqa: PLW2901 - the port makes no difference
             hosts.add(word.lower())
     return Upstreams(frozenset(hosts), defaults)
 

@@ -11,13 +11,14 @@ import docker
 from docker.models.containers import Container
 
 from scripts.stack import ROOT, Stack, base_image, port_variable, services
+from tests.support.relay import ANY_PORTS
 
 SERVICES = [service.name for service in services({})]
 
 
 def new_stack(key_file: Path, **settings: str) -> Stack:
     """Return a stack of its own project, on ports that the engine picks."""
-    ports = {port_variable(service): "0" for service in SERVICES}
+    ports = {port_variable(service): "0" for service in SERVICES} | ANY_PORTS
     return Stack(
         f"wirelab-test-{secrets.token_hex(4)}",
         {

@@ -15,7 +15,7 @@ import pytest
 from clients.addresses import PORTS
 from scripts.stack import ROOT
 
-FOLDERS = {name.replace("-", "_"): name for name in (*PORTS, "relay")}
+FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
     "acknowledgments", "addresses", "host_names", "runtime", "listeners", "event_loop",
     "workers", "connection", "memory", "progress", "safe_pickle", "udp_sockets", "wire",
