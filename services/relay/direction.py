@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from services.acknowledgments import acknowledge
 from services.relay.flow import Flow
 from services.relay.toxics import Piece
 
@@ -48,6 +49,8 @@ class Direction(Flow):
         except OSError:
             self.finish("reset", self)
             return
+        # The peer may have sent a part of what the other side answers, and wait for an ACK.
+        acknowledge(self.source)
         self.finished = not data
         self.receive(data, "data" if data else "fin")
 

@@ -48,6 +48,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening, and close all connections."""
         self.accepting.cancel()
+        self.loop.remove_reader(self.socket)  # at once, as its descriptor is used again at once
         self.socket.close()
         for connection in self.connections:
             connection.connecting.cancel()
@@ -85,10 +86,11 @@ class Connection:
             self.end("refused", self.up, replace(self.opening, kind="refused"))
         else:
             self.up.event("open", self.opening)
+            for source, direction in ((self.client, self.up), (self.server, self.down)):
+                self.listener.resets.watch(source, direction.was_reset)
             self.up.start(self.client, self.server, self.down, self.end)
-            self.down.start(self.server, self.client, self.up, self.end)
-            for direction in (self.up, self.down):
-                self.listener.resets.watch(direction.source, direction.was_reset)
+            if self.up.begun:  # else a toxic has ended the connection already
+                self.down.start(self.server, self.client, self.up, self.end)
 
     def close(self, _connecting: object) -> None:
         """Close, now that it is connecting no more: the event loop had the socket until then."""

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from statistics import median
 from threading import Thread
 from typing import Any
 
@@ -18,6 +20,7 @@ from clients.addresses import Address
 from clients.relay import faults
 from clients.tcp_echo import echo, exchange
 from tests.support import processes
+from tests.support.clients import stock
 from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR, until
 from tests.support.processes import Server
@@ -102,6 +105,24 @@ def test_what_clients_check_holds_through_it(relay: RelayUnderTest, driver: Driv
         for check in client.CHECKS:
             if check.by_address:
                 check.run(address)
+
+
+def test_a_message_in_two_parts_waits_for_no_ack(relay: RelayUnderTest, key: bytes) -> None:
+    """The standard library's client sends the second when the first is acknowledged: 40 ms."""
+    times: dict[int, list[float]] = {1: [], 20_000: []}
+    with (
+        serving(DRIVERS["object-echo"][0]) as server,
+        relay.proxied(server.address) as address,
+        stock(address, key) as client,
+    ):
+
+        def exchange(size: int) -> None:
+            client.send(bytes(size))
+            assert len(client.recv()) == size
+
+        for size in [*times] * 9:
+            times[size].append(took(partial(exchange, size)))
+    assert median(times[20_000]) < 40 * median(times[1])
 
 
 def test_four_mib_go_both_ways(via: Address) -> None:
