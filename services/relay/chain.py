@@ -111,6 +111,7 @@ class Chain:
         for number, stage in enumerate(self.stages):
             if stage.effect.toxic is toxic:
                 self._push(number + 1, stage.release(), now)
+                stage.effect.timer = math.inf
                 if stage.acts:
                     stage.effect.begin(now)
 

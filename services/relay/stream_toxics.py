@@ -171,11 +171,16 @@ class ResetPeer(Effect):
     attributes: ClassVar[Attributes] = {"timeout": 0}
     begun = False
 
+    def begin(self, now: float) -> None:
+        """Start the timer anew, if there was data."""
+        if self.begun:
+            self.timer = now + self["timeout"] * MS
+
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
         """Drop, and start the timer if this is the first."""
         if not self.begun:
             self.begun = True
-            self.timer = now + self["timeout"] * MS
+            self.begin(now)
         yield now, self.acted(piece, "dropped", dropped=True)
 
     def expired(self, now: float) -> Iterator[Due]:

@@ -359,6 +359,24 @@ def test_a_toxic_that_is_not_to_act_does_nothing() -> None:
     assert line.arrived == b"x"
 
 
+@pytest.mark.parametrize("kind", ["timeout", "reset_peer"])
+def test_what_is_not_to_act_any_more_does_not(kind: str) -> None:
+    """Its timer has been started, and is stopped; and started anew when it acts again."""
+    later = toxic("tcp", kind, timeout=100)
+    line = Line("tcp", later)
+    line.send(b"x")
+    line.wait(0.05)
+    later.toxicity = 0.0
+    line.chain.change(later, line.now)
+    line.wait(10)
+    assert [piece.kind for _, piece in line.out] == ["data"]
+    later.toxicity = 1.0
+    line.chain.change(later, line.now)
+    line.wait(10)
+    assert line.out[-1][0] == pytest.approx(10.15)
+    assert line.out[-1][1].kind == {"timeout": "close", "reset_peer": "reset"}[kind]
+
+
 RATES = [("packet_loss", "loss_rate", "dropped"), ("duplicate", "duplicate_rate", "duplicated"),
          ("reorder", "reorder_rate", "held back"), ("corrupt", "corrupt_rate", "bit ")]  # fmt: skip
 
