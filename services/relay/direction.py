@@ -49,8 +49,10 @@ class Direction(Flow):
         except OSError:
             self.finish("reset", self)
             return
-        # The peer may have sent a part of what the other side answers, and wait for an ACK.
-        acknowledge(self.source)
+        # A client may have sent a part of its request, and wait for an ACK with the rest. The
+        # servers do not (TCP_NODELAY), and an ACK costs as much as a small message.
+        if self.stream == "upstream":
+            acknowledge(self.source)
         self.finished = not data
         self.receive(data, "data" if data else "fin")
 

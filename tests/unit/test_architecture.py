@@ -56,7 +56,7 @@ SOCKETS = {
     "services/http/group.py": 60,
     "services/http/worker.py": 250,
     "services/relay/api.py": 300,
-    "services/relay/direction.py": 100,
+    "services/relay/direction.py": 110,
     "services/relay/resets.py": 40,
     "services/relay/tcp.py": 150,
     "services/relay/udp.py": 150,
