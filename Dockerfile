@@ -46,6 +46,7 @@ COPY --from=code /app/services/__pycache__ services/__pycache__
 COPY --from=code /app/services/connection services/connection
 COPY --from=code /app/services/safe_pickle services/safe_pickle
 COPY --from=code /app/services/http services/http
+COPY --from=code /app/services/wire services/wire
 # A fresh named volume takes its owner from the folder that it is mounted on.
 RUN install -d -o 10001 -g 10001 /data /run/wirelab
 USER 10001:10001
@@ -73,6 +74,10 @@ COPY --from=code /app/services/rpc services/rpc
 FROM server AS httpbin
 COPY --from=packages /venv /venv
 COPY --from=code /app/services/httpbin services/httpbin
+
+FROM server AS relay
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/relay services/relay
 
 FROM server AS clients
 COPY --from=packages /venv /venv

@@ -23,6 +23,7 @@ from lab import ROOT, LabError, authkey, files, interrupts, processes
 from lab.description import Service, clients_environment, project
 
 HEALTHY_SECONDS = 20.0
+UPSTREAMS = "WIRELAB_RELAY_UPSTREAMS"  # of the relay: where it may lead to
 MARK = "WIRELAB_PROJECT"  # in the environment of each server: the name of its lab
 
 
@@ -114,6 +115,22 @@ class Local:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._state["mounts"]["/run/secrets/authkey"] = str(authkey.path())
         os.environ["WIRELAB_AUTHKEY_FILE"] = str(authkey.path())
+        started: list[int] = []
+        # The relay is told where the others listen, so they are there before it is.
+        last = [service for service in services if UPSTREAMS in service.environment]
+        first = [service for service in services if service not in last]
+        try:
+            self._start(first, started, say)
+            self._start(last, started, say)
+        except BaseException:
+            with interrupts.finishing():
+                processes.stop(started)
+            raise
+
+    def _start(
+        self, services: list[Service], started: list[int], say: Callable[[str], None]
+    ) -> None:
+        """Start some of the servers, and append their processes to `started`."""
         newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
         key = authkey.digest(authkey.path())
         wanted: dict[str, dict[str, Any]] = {}
@@ -126,37 +143,31 @@ class Local:
                 "made_of": [service.command, environment, own_key, newest],
             }
         self._stop_changed(wanted)
-        started: list[int] = []
-        try:
-            for number, service in enumerate(services, 1):
-                say(f"{service.name}, {number} of {len(services)}")
-                if service.name in self.running():
-                    continue
-                entry = wanted[service.name]
-                log = self.log(service.name)
-                with interrupts.finishing():  # or there would be one that nobody knows
-                    process = processes.start(
-                        service.command, {**entry["environment"], MARK: project()}, log
-                    )
-                    started.append(process.pid)
-                    entry["pid"] = process.pid
-                    entry["started"] = psutil.Process(process.pid).create_time()
-                    entry["address"] = None
-                    self._state["servers"][service.name] = entry
-                    self._save()
-                try:
-                    address = processes.listening(process, log)
-                except LabError as error:
-                    raise LabError(f"{service.name}: {error}") from None
-                entry["address"] = address._replace(
-                    host="127.0.0.1" if address.host == "0.0.0.0" else address.host
+        for service in services:
+            say(service.name)
+            if service.name in self.running():
+                continue
+            entry = wanted[service.name]
+            log = self.log(service.name)
+            with interrupts.finishing():  # or there would be one that nobody knows
+                process = processes.start(
+                    service.command, {**entry["environment"], MARK: project()}, log
                 )
+                started.append(process.pid)
+                entry["pid"] = process.pid
+                entry["started"] = psutil.Process(process.pid).create_time()
+                entry["address"] = None
+                self._state["servers"][service.name] = entry
                 self._save()
-                wait_healthy(service, address)
-        except BaseException:
-            with interrupts.finishing():
-                processes.stop(started)
-            raise
+            try:
+                address = processes.listening(process, log)
+            except LabError as error:
+                raise LabError(f"{service.name}: {error}") from None
+            entry["address"] = address._replace(
+                host="127.0.0.1" if address.host == "0.0.0.0" else address.host
+            )
+            self._save()
+            wait_healthy(service, address)
 
     def _stop_changed(self, wanted: dict[str, dict[str, Any]]) -> None:
         """Stop the servers that are made of something else than is wanted now."""
@@ -195,9 +206,14 @@ class Local:
             "WIRELAB_HOST": service.port.host,
             "WIRELAB_PORT": str(service.port.published),
         }
-        return environment | {
-            name: self._here(value) for name, value in service.environment.items()
-        }
+        given = {name: self._here(value) for name, value in service.environment.items()}
+        if upstreams := given.get(UPSTREAMS):
+            # `name=name:port` of the containers' network; here a server is where it listens.
+            names = [word.partition("=")[0] for word in upstreams.split() if "=" in word]
+            here = self.addresses()
+            places = [f"{name}={here[name]}" for name in names if name in here]
+            given[UPSTREAMS] = " ".join(places)
+        return environment | given
 
     def _here(self, value: str) -> str:
         """Return `value`; of a path that begins with a mount's target, what it is here."""

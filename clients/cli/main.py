@@ -23,11 +23,12 @@ SUBCOMMANDS = {
     "kv": "use the key-value store",
     "object-echo": "send an object and see it come back",
     "rpc": "call a remote function",
+    "relay": "show the relay's proxies and toxics, or give it a profile",
     "cidr": "ask about a network, or sweep the lab's own",
 }
 MODULES = {"http": "http.command"}
 UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
-WITHOUT_VARIANTS = ("http", "cidr")
+WITHOUT_VARIANTS = ("http", "relay", "cidr")
 
 
 def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:

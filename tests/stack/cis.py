@@ -80,7 +80,8 @@ CONTROLS = [
             "test_image_has_no_set_uid_programs_and_no_sshd"),
     Control("5.8", "no privileged ports", "all ports are above 1023",
             "test_publishes_its_port_on_loopback_only"),
-    Control("5.9", "only the ports needed", "the one of `compose.yaml`",
+    Control("5.9", "only the ports needed", "the one of `compose.yaml`; of the relay one for each"
+            " service, too",
             "test_publishes_its_port_on_loopback_only"),
     Control("5.10", "not the host's network", "a network of the stack's own",
             "test_shares_nothing_with_the_host"),
