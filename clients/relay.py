@@ -4,7 +4,7 @@ Its control is Toxiproxy's HTTP API, and beside that the profiles and the journa
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from services.wire.record import Record, from_json
 
 if TYPE_CHECKING:
     import argparse
+
+    from clients.client import Ask
 
 SERVICE = "relay"
 VERSION = "2.12.0"  # of the Toxiproxy whose API it is
@@ -200,9 +202,10 @@ def faults(records: Iterable[Record]) -> list[Fault]:
 
 
 @contextmanager
-def conversation(address: Address, timeout: float) -> Iterator[Callable[[], object]]:
-    """Lend a function that asks for the version."""
-    yield Relay(address, timeout).version
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Lend a function that asks for the version, whatever the word."""
+    relay = Relay(address, timeout)
+    yield lambda _word: expect("the version", relay.version(), VERSION)
 
 
 def health(address: Address, timeout: float = 2.0) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ echo "made $*"
 case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 PARTS = [
-    "lint, unit and contract", "stack", "hostile", "other Pythons", "interop",
+    "lint, unit and contract", "stack and plugin", "hostile", "other Pythons", "interop",
     "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
@@ -81,4 +82,5 @@ def test_whatever_it_runs_is_a_task_of_make() -> None:
     lines = commands.split("\n")
     assert {line.partition(" ")[0] for line in lines if line} == {"part", "make"}
     folders = re.findall(r"tests/\w+", commands)
-    assert folders == ["tests/unit", "tests/contract", "tests/stack", "tests/hostile"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    assert sorted(folders) == sorted(settings["ini_options"]["testpaths"])

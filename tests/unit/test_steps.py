@@ -119,7 +119,8 @@ def test_a_step_that_fails_is_not_done(capsys: pytest.CaptureFixture[str]) -> No
 def script(tmp_path: Path) -> Callable[[str], list[str]]:
     """Return a function that makes a script with steps, and returns its command."""
     (tmp_path / "scripts").mkdir()
-    shutil.copy(SCRIPTS / "common.sh", tmp_path / "scripts")
+    for name in ("common.sh", "environment.sh"):
+        shutil.copy(SCRIPTS / name, tmp_path / "scripts")
 
     def make(text: str) -> list[str]:
         file = tmp_path / "scripts" / "try.sh"
