@@ -21,6 +21,7 @@ from services.wire.record import Protocol
 
 PATIENCE = 1.0  # seconds that an answer may take, on a machine that has nothing else to do
 PACE = 40  # times as long as an empty Python takes to start: more than PATIENCE if that is slow
+START_PATIENCE = 10  # times the patience, for its start
 BUSY_SECONDS = 0.3  # of processor time that a server is compared for
 SPINNING = 0.25  # of the processor time that a busy loop gets beside it
 
@@ -122,7 +123,9 @@ class Mine:
         settings = {**self._environment, **environment}
         self._process = processes.start(self._command, settings, self._log)
         try:
-            listening = processes.listening(self._process, self._log)
+            listening = processes.listening(
+                self._process, self._log, START_PATIENCE * self.patience
+            )
         except LabError:
             raise Failed("not_listening", status=self.status) from None
         host = "127.0.0.1" if listening.host == "0.0.0.0" else listening.host
