@@ -84,6 +84,8 @@ def run_one(lesson: Lesson, check: Check, target: Target) -> Outcome:
             kind, figures = failure.kind, failure.figures
         except WrongAnswer as error:
             kind, figures = "promise", {"said": str(error)}
+        except (OSError, EOFError) as error:
+            kind, figures = "broken", {"said": str(error) or type(error).__name__}
         except Overrun:
             kind, figures = "hung", {"seconds": MAX_SECONDS * mine.patience}
         finally:
