@@ -7,13 +7,18 @@ SERVICE ?=
 SECONDS ?= 30
 MINUTES ?= 10
 SEED ?=
+N ?=
+WATCH ?=
+AT ?=
+RUN ?=
+YES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures clean distclean
+.PHONY: help venv any-venv up up-local down ps logs demo shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
@@ -92,6 +97,27 @@ audit: venv ## report known vulnerabilities of all locked packages, as PyPI or O
 
 pictures: venv ## draw the pictures of the README from compose.yaml and the running lab
 	@$(LAB) pictures
+
+lessons: any-venv ## list the lessons of the workshop, and how far you are
+	@$(LAB) lessons
+
+lesson: any-venv ## begin a lesson (N=3), or go on: its file in workshop/mine, its text here
+	@$(LAB) lesson $(N)
+
+check: any-venv ## check your file of a lesson (WATCH=1: on every save; AT=host:port; RUN="node x.js")
+	@$(LAB) check $(N) $(if $(WATCH),--watch) $(if $(AT),--at=$(AT)) $(if $(RUN),--run="$(RUN)")
+
+hint: any-venv ## show the next hint for the check that fails
+	@$(LAB) hint $(N)
+
+solution: any-venv ## show the difference between your file and ours (YES=1: before it passes)
+	@$(LAB) solution $(N) $(if $(YES),--yes)
+
+reset: any-venv ## begin the file of a lesson anew (N=3); what you had is kept
+	@$(LAB) reset $(N)
+
+catch-up: any-venv ## go on with a lesson (N=5), with our solutions of those before
+	@$(LAB) catch-up $(N)
 
 clean: ## remove what the checks left behind
 	@find . -path './.venv*' -prune -o -name __pycache__ -exec rm -rf {} +

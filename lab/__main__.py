@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
 from lab.console import complain, say
 from lab.description import project
+from lab.workshop import commands as workshop
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
+    workshop.add(command)
     return main_parser
 
 

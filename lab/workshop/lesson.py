@@ -1,0 +1,130 @@
+"""A lesson: its folder in workshop/, and what its lesson.toml says."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import ROOT, LabError
+from lab.workshop.language import LANGUAGES
+
+WORKSHOP = ROOT / "workshop"
+FOLDER = re.compile(r"(\d\d)-[a-z0-9-]+")
+NEEDS = ("process", "relay", "engine", "cluster")
+ROLES = ("server", "client")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a participant changes, and what it is checked by."""
+
+    number: int
+    folder: Path
+    title: dict[str, str]  # by language
+    goal: dict[str, str]  # in one line, for the list
+    service: str
+    role: str  # of the file: "server", or "client"
+    edit: str  # the file's name in mine/
+    lines: int  # that change, about
+    minutes: int
+    needs: str
+    recipe: str  # of the seed, that it comes from
+    solution: Path
+    also: tuple[Path, ...]  # other solutions, such as drivers of services/
+    environment: dict[str, str]  # of the file's process
+    picture: str  # the id of the check whose picture is shown after a pass, or ""
+
+    @property
+    def start(self) -> Path:
+        """The file that a participant starts from."""
+        return self.folder / "start.py"
+
+    @property
+    def wrong(self) -> list[Path]:
+        """Servers, or clients, that each fail one check."""
+        return sorted(self.folder.glob("wrong/*.py"))
+
+
+def lessons(workshop: Path = WORKSHOP) -> list[Lesson]:
+    """Return all lessons, in their order."""
+    folders = sorted(path.parent for path in workshop.glob("*/lesson.toml"))
+    return [load(folder) for folder in folders]
+
+
+def lesson(number: int, workshop: Path = WORKSHOP) -> Lesson:
+    """Return a lesson by its number; LabError if there is none."""
+    found = {each.number: each for each in lessons(workshop)}
+    if number not in found:
+        raise LabError(f"no lesson {number}; there are {', '.join(map(str, found))}")
+    return found[number]
+
+
+def load(folder: Path) -> Lesson:
+    """Return the lesson of a folder; LabError names the file, the key and the value at fault."""
+    file = folder / "lesson.toml"
+    if not (numbered := FOLDER.fullmatch(folder.name)):
+        raise LabError(f"{folder}: Not a lesson's folder, such as 01-one-socket")
+    try:
+        said = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise LabError(f"{file}: {error}") from None
+
+    def take(key: str, valid: Callable[[Any], bool], wanted: str, default: Any = None) -> Any:
+        value = said.pop(key, default)
+        if value is None:
+            raise LabError(f"{file}: {key} is missing")
+        if not valid(value):
+            raise LabError(f"{file}: {key} has value {value!r}. Not {wanted}")
+        return value
+
+    def text(key: str, default: str | None = None) -> str:
+        return str(take(key, lambda value: isinstance(value, str), "a text", default))
+
+    def number(key: str) -> int:
+        return int(take(key, lambda value: type(value) is int and value > 0, "a number from 1 up"))
+
+    def choice(key: str, choices: tuple[str, ...], default: str) -> str:
+        return str(take(key, lambda value: value in choices, " or ".join(choices), default))
+
+    def translated(key: str) -> dict[str, str]:
+        wanted = f"a table of {', '.join(LANGUAGES)}"
+        return dict(take(key, lambda value: is_texts(value) and {*value} == {*LANGUAGES}, wanted))
+
+    def path(name: str) -> Path:
+        found = (ROOT if "/" in name else folder) / name
+        if not found.is_file():
+            raise LabError(f"{file}: there is no file {found}")
+        return found
+
+    loaded = Lesson(
+        number=int(numbered[1]),
+        folder=folder,
+        title=translated("title"),
+        goal=translated("goal"),
+        service=text("service"),
+        role=choice("role", ROLES, "server"),
+        edit=str(take("edit", is_file_name, "the name of a file, such as one_socket.py")),
+        lines=number("lines"),
+        minutes=number("minutes"),
+        needs=choice("needs", NEEDS, "process"),
+        recipe=text("recipe"),
+        solution=path(text("solution", "solution.py")),
+        also=tuple(map(path, take("also", lambda value: isinstance(value, list), "a list", []))),
+        environment=dict(take("environment", is_texts, "a table of texts", {})),
+        picture=text("picture", ""),
+    )
+    if said:
+        raise LabError(f"{file}: no such key: {', '.join(said)}")
+    return loaded
+
+
+def is_texts(value: object) -> bool:
+    """Whether it is a table of texts."""
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def is_file_name(value: object) -> bool:
+    """Whether it is the name of a Python file."""
+    return isinstance(value, str) and bool(re.fullmatch(r"\w+\.py", value))

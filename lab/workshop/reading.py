@@ -1,0 +1,49 @@
+"""`make lessons` and `make lesson`: the list, and the text of one."""
+
+from rich.text import Text
+
+from lab.workshop import page
+from lab.workshop.language import say
+from lab.workshop.lesson import Lesson, lessons
+from lab.workshop.participant import MINE, begin, chosen, own, short
+from lab.workshop.progress import Progress, Reached
+from lab.workshop.speaker import Speaker
+
+
+def show_lessons() -> int:
+    """List the lessons, and how far the participant is."""
+    speaker, progress = Speaker(), Progress(MINE)
+    speaker.line()
+    speaker.say("title", "bold")
+    speaker.line()
+    for each in lessons():
+        reached = progress.lessons.get(each.number, Reached())
+        going = each.number == progress.current
+        mark = ("✓", "green") if reached.done else ("▶", "cyan") if going else ("·", "dim")
+        minutes = say("minutes", speaker.language, minutes=each.minutes)
+        title = Text.assemble((each.title[speaker.language], "bold"), (f"  {minutes}", "dim"))
+        page.put(speaker.console, title, 7, Text.assemble(f"{each.number:4} ", mark))
+        speaker.text(each.goal[speaker.language], indent=7)
+    speaker.line()
+    speaker.say("start", command=f"`make lesson N={progress.current or 1}`")
+    return 0
+
+
+def show_lesson(number: int | None) -> int:
+    """Begin a lesson: the participant's file, and the text."""
+    speaker, progress = Speaker(), Progress(MINE)
+    of = chosen(number, progress)
+    new = begin(of)
+    progress.current = of.number
+    progress.save()
+    speaker.page(texts(of, speaker.language)[0])
+    speaker.line()
+    file = f"`{short(own(of))}`"
+    speaker.say("copied" if new else "file", file=file, start=short(of.start))
+    speaker.say("then", command=f"`make check N={of.number}`")
+    return 0
+
+
+def texts(of: Lesson, language: str) -> tuple[str, str]:
+    """Return a lesson's text: what is to be read first, and what after a pass."""
+    return page.sections((of.folder / f"{language}.md").read_text(encoding="utf-8"))
