@@ -24,7 +24,7 @@ def add(command: Command) -> None:
 
     command("lessons", lambda _: show_lessons(), "list the lessons, and how far you are")
     numbered("lesson", lambda options: show_lesson(options.number),
-                "begin a lesson, or go on: its file in workshop/mine, its text here")  # fmt: skip
+             "begin a lesson, or go on: its file in workshop/mine, its text here")  # fmt: skip
     checking = numbered("check", check, "check your file of a lesson")
     checking.add_argument("--watch", action="store_true", help="again whenever you save a file")
     checking.add_argument("--at", metavar="HOST:PORT", help="a server that runs somewhere")
@@ -35,11 +35,11 @@ def add(command: Command) -> None:
     checking.add_argument("--all", action="store_true", help="go on after a failure")
     checking.add_argument("--json", action="store_true", help="for programs, a line for a check")
     numbered("hint", lambda options: hint(options.number),
-                 "show the next hint for the check that fails")  # fmt: skip
+             "show the next hint for the check that fails")  # fmt: skip
     solution = numbered("solution", lambda options: show_solution(options.number, options.yes),
-                            "show the difference between your file and ours")  # fmt: skip
+                        "show the difference between your file and ours")  # fmt: skip
     solution.add_argument("--yes", action="store_true", help="also before your file passes")
     numbered("reset", lambda options: reset(options.number),
-                 "begin a lesson's file anew; what you had is kept")  # fmt: skip
+             "begin a lesson's file anew; what you had is kept")  # fmt: skip
     numbered("catch-up", lambda options: catch_up(options.number),
-                "go on with a lesson, with our solutions of those before")  # fmt: skip
+             "go on with a lesson, with our solutions of those before")  # fmt: skip
