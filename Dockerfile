@@ -12,6 +12,9 @@ RUN python3 -m compileall -q "$(python3 -c 'import sysconfig; print(sysconfig.ge
 RUN find / -xdev -perm /6000 -type f -exec chmod a-s {} +
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 WORKDIR /app
+# `make distclean` leaves a base alone that the images of another lab name here.
+ARG PYTHON_IMAGE
+LABEL wirelab.base=${PYTHON_IMAGE}
 
 # The packages of one image, by its lock file; pip lives here and stays here.
 FROM python AS packages
@@ -19,8 +22,10 @@ ARG LOCK
 RUN python3 -m venv /build
 COPY requirements/${LOCK}.txt requirements.txt
 RUN --mount=type=secret,id=ca_bundle \
+    --mount=type=secret,id=pip_conf \
     --mount=type=cache,target=/pip-cache \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
+    if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \
     /build/bin/pip --python /venv/bin/python install --disable-pip-version-check \
         --cache-dir /pip-cache --no-deps --require-hashes --only-binary :all: -r requirements.txt
 
@@ -28,6 +33,8 @@ RUN --mount=type=secret,id=ca_bundle \
 FROM python AS code
 COPY clients clients
 COPY services services
+# As everyone may read it: on the host it may be for its owner alone.
+RUN chmod -R u=rwX,go=rX .
 RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
 # What every server has: the shared modules, and the clients for its health check.
@@ -39,6 +46,7 @@ COPY --from=code /app/services/__pycache__ services/__pycache__
 COPY --from=code /app/services/connection services/connection
 COPY --from=code /app/services/safe_pickle services/safe_pickle
 COPY --from=code /app/services/http services/http
+COPY --from=code /app/services/wire services/wire
 # A fresh named volume takes its owner from the folder that it is mounted on.
 RUN install -d -o 10001 -g 10001 /data /run/wirelab
 USER 10001:10001
@@ -66,6 +74,10 @@ COPY --from=code /app/services/rpc services/rpc
 FROM server AS httpbin
 COPY --from=packages /venv /venv
 COPY --from=code /app/services/httpbin services/httpbin
+
+FROM server AS relay
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/relay services/relay
 
 FROM server AS clients
 COPY --from=packages /venv /venv

@@ -21,6 +21,7 @@ PORTS = {
     "object-echo": 25000,
     "rpc": 17000,
     "httpbin": 8081,
+    "relay": 8474,
 }
 DISCOVERY = "WIRELAB_DISCOVERY"
 

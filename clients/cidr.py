@@ -244,13 +244,8 @@ def command(options: "argparse.Namespace", _address: Address) -> None:
 
 def print_each(values: Iterator[object]) -> None:
     """Print values, a line each, as long as somebody reads (`| head`)."""
-    try:
-        for value in values:
-            print(value)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes stdout once more when it ends, which must not fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for value in values:
+        print(value)
 
 
 def report_sweep(options: "argparse.Namespace") -> None:

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection, answer_challenge, deliver_cha
 from typing import Any
 
 from clients.addresses import Address, unix_socket
+from clients.checks import WrongAnswer
 from services import safe_pickle
 from services.connection import frames
 from services.connection.protocol import Limits
@@ -52,6 +53,12 @@ def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
     except BlockingIOError:
         stream.close()
         raise TimeoutError("no authentication in time") from None
+    except EOFError:
+        stream.close()
+        raise EOFError("the server has closed the connection during authentication") from None
+    except (AssertionError, ValueError) as error:  # which of them depends on the Python
+        stream.close()
+        raise WrongAnswer(f"not the authentication of multiprocessing: {error}") from None
     except BaseException:
         stream.close()
         raise
@@ -70,25 +77,32 @@ def exchange(stream: socket.socket, value: object) -> Any:
     """Send an object and return the one that comes back.
 
     Like `send` and `recv` of a Connection, but what comes back may only be plain data: `recv`
-    gives it to `pickle.loads`, which calls whatever it names. Raises TimeoutError, or EOFError
-    when the server has closed; after either the stream is out of step and must be closed.
+    gives it to `pickle.loads`, which calls whatever it names. Raises TimeoutError, EOFError
+    when the server has closed, or WrongAnswer for what is no message or no plain data; after any of
+    them the stream is out of step and must be closed.
     """
+    message = frames.encode(safe_pickle.dumps(value))
     try:
-        stream.sendall(frames.encode(safe_pickle.dumps(value)))
+        stream.sendall(message)
         return safe_pickle.loads(receive(stream))
     except BlockingIOError:
         raise TimeoutError("no answer in time") from None
+    except ValueError as error:  # FrameError and UnpicklingError are
+        raise WrongAnswer(f"not an answer: {error}") from error
 
 
 def receive(stream: socket.socket) -> bytes:
     """Return the one message that is to come; EOFError where the stream ends before it does."""
     data = stream.recv(SMALL)
+    if not data:
+        raise EOFError("the server has closed the connection instead of answering")
     if len(data) < frames.HEADER.size:
         data += rest(stream, frames.HEADER.size - len(data))
     (size,) = frames.HEADER.unpack_from(data)
     missing = frames.HEADER.size + size - len(data)
     if missing < 0:
-        raise frames.FrameError(f"a message of {size} bytes was announced, and {len(data)} came")
+        came = len(data) - frames.HEADER.size
+        raise frames.FrameError(f"a message of {size} bytes was announced, and {came} came")
     message = data[frames.HEADER.size :]
     return message + rest(stream, missing) if missing else message
 
@@ -103,6 +117,7 @@ def rest(stream: socket.socket, count: int) -> bytes:
     while len(data) < count:
         more = stream.recv(count - len(data), socket.MSG_WAITALL)
         if not more:
-            raise EOFError("the server has closed the connection")
+            missing = count - len(data)
+            raise EOFError(f"the answer is incomplete: it ends {missing} bytes before its end")
         data += more
     return data

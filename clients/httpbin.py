@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from clients.addresses import Address
 from clients.checks import Check, expect
+from clients.http.errors import os_errors
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,9 +29,11 @@ def health(address: Address, timeout: float) -> None:
     """Send one GET, and find in the answer what was sent."""
     with closing(HTTPConnection(*address, timeout=timeout)) as connection:
         connection.request("GET", "/user-agent", headers={"User-Agent": "wirelab health"})
-        response = connection.getresponse()
+        with os_errors():
+            response = connection.getresponse()
+            body = response.read()
         expect("the status", response.status, 200)
-        expect("the answer", response.read(), b'{\n  "user-agent": "wirelab health"\n}\n')
+        expect("the answer", body, b'{\n  "user-agent": "wirelab health"\n}\n')
 
 
 @contextmanager
@@ -41,8 +44,9 @@ def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
 
         def ask(word: str) -> None:
             connection.request("GET", f"/get?word={quote(word)}")
-            response = connection.getresponse()
-            body = response.read().decode()
+            with os_errors():
+                response = connection.getresponse()
+                body = response.read().decode()
             expect("the status", response.status, 200)
             expect(f"{word!r} in the answer", f'"word": "{word}"' in body, True)
 

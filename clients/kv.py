@@ -6,10 +6,13 @@ import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
 
 from clients.addresses import Address
-from clients.checks import Check, expect
+from clients.checks import Check, WrongAnswer, expect
+from clients.http.errors import Incomplete, os_errors
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 
 SERVICE = "kv"
 NO_SUCH_KEY = 1
+CUT_SHORT = (  # what Expat says at the end of a document that has not ended
+    expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS],
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN],
+    expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION],
+    expat.errors.codes[expat.errors.XML_ERROR_PARTIAL_CHAR],
+)
 
 
 class CarefulTransport(xmlrpc.client.Transport):
@@ -28,6 +37,8 @@ class CarefulTransport(xmlrpc.client.Transport):
     twice says that it failed.
     """
 
+    accept_gzip_encoding = False
+
     def __init__(self, timeout: float) -> None:
         super().__init__()
         self._timeout = timeout
@@ -36,7 +47,25 @@ class CarefulTransport(xmlrpc.client.Transport):
         self, host: Any, handler: str, request_body: Any, verbose: bool = False
     ) -> tuple[Any, ...]:
         """Send a call once and return its answer."""
-        return self.single_request(host, handler, request_body, verbose)
+        with os_errors():
+            return self.single_request(host, handler, request_body, verbose)
+
+    def parse_response(self, response: Any) -> tuple[Any, ...]:
+        """Return what an answer says, once all of it is there.
+
+        Transport reads it in pieces, and only `read` without a size notices that it is shorter
+        than its Content-Length. Where it has none, it is the XML that is incomplete.
+        """
+        body = response.read()
+        try:
+            return super().parse_response(BytesIO(body))  # type: ignore[arg-type]
+        except xmlrpc.client.Fault:
+            raise
+        except Exception as error:
+            if isinstance(error, expat.ExpatError) and error.code in CUT_SHORT:
+                message = f"the answer is incomplete: its XML ends after {len(body)} bytes"
+                raise Incomplete(message) from None
+            raise WrongAnswer(f"not an answer of XML-RPC: {error}") from error
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         """Return the connection to `host`, with the timeout set."""
@@ -50,8 +79,9 @@ def proxy(address: Address, timeout: float = 5.0) -> xmlrpc.client.ServerProxy:
 
     get(name), set(name, value), delete(name), exists(name), keys(), and
     compare_and_set(name, expected, value). They raise xmlrpc.client.Fault where the store
-    refuses, and OSError where it cannot be reached or the connection breaks: a write may then
-    have been carried out, or not. A connection that was idle for a minute has been closed.
+    refuses, WrongAnswer where what comes is no answer of XML-RPC, and OSError where the store
+    cannot be reached or the connection breaks: a write may then have been carried out, or not. A
+    connection that was idle for a minute has been closed.
     """
     return xmlrpc.client.ServerProxy(
         f"http://{address}", CarefulTransport(timeout), allow_none=True
@@ -180,14 +210,16 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    from clients.cli.literals import VALUES, literal
+
     parser.epilog = (
-        "A VALUE is a Python literal (42, [1, 2], {'a': None}), or else text.\n\n"
+        f"{VALUES}\n\n"
         "try:\n"
-        "  clients kv set spam [1,2,3]\n"
+        "  clients kv set spam '[1, 2, 3]'      quoted: [ ] are file names to a shell\n"
         "  clients kv get spam\n"
-        "  clients kv increment visits            safe against others doing the same\n"
-        "  clients kv compare-and-set lock None me       take a lock, if nobody has it ...\n"
-        "  clients kv compare-and-set lock me None       ... and release it"
+        "  clients kv increment visits          safe against others doing the same\n"
+        "  clients kv compare-and-set lock None me   take a lock, if nobody has it ...\n"
+        "  clients kv compare-and-set lock me None   ... and release it"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("keys", help="list all names")
@@ -201,8 +233,11 @@ def configure(parser: "argparse.ArgumentParser") -> None:
          ("expected", "value")),
     ):  # fmt: skip
         subparser = actions.add_parser(action, help=what)
-        for argument in ("name", *values):
-            subparser.add_argument(argument, metavar=argument.upper())
+        subparser.add_argument("name", metavar="NAME", help="any text")
+        for argument in values:
+            subparser.add_argument(
+                argument, metavar=argument.upper(), type=literal, help="a Python literal, or text"
+            )
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
@@ -216,20 +251,60 @@ def command(options: "argparse.Namespace", address: Address) -> None:
 
 def print_result(store: xmlrpc.client.ServerProxy, options: "argparse.Namespace") -> None:
     """Carry out the action and print what it returns."""
-    from clients.cli.options import literal
-
     match options.action:
         case "keys":
-            print(*store.keys(), sep="\n")  # type: ignore[misc]
+            names: Any = store.keys()
+            for name in names:
+                print(unmistakable(name))
         case "set":
-            store.set(options.name, literal(options.value))
+            store.set(options.name, sendable(options.value))
         case "increment":
             print(increment(store, options.name))
         case "compare-and-set":
-            values = literal(options.expected), literal(options.value)
+            values = sendable(options.expected), sendable(options.value)
             print(store.compare_and_set(options.name, *values))
         case "get":
-            value = store.get(options.name)
-            print(repr(value.data if isinstance(value, xmlrpc.client.Binary) else value))
-        case action:
-            print(getattr(store, action)(options.name))
+            print(repr(plain(store.get(options.name))))
+        case "exists":
+            print(store.exists(options.name))
+        case "delete":
+            store.delete(options.name)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Python has it, with bytes and datetimes in the place of xmlrpc's classes.
+
+    A dateTime of a form that Python cannot read is left as its text.
+    """
+    match value:
+        case xmlrpc.client.Binary():
+            return value.data
+        case xmlrpc.client.DateTime():
+            try:
+                return datetime.fromisoformat(value.value)
+            except ValueError:
+                return value.value
+        case list():
+            return [plain(each) for each in value]
+        case dict():
+            return {name: plain(each) for name, each in value.items()}
+    return value
+
+
+def sendable(value: Any) -> Any:
+    """Return a value as it is; ValueError where xmlrpc would send less than all of it."""
+    match value:
+        case datetime() if value.tzinfo or value.microsecond:
+            raise ValueError(f"{value!r} has no form in XML-RPC: no zone, no fractions of a second")
+        case list() | tuple():
+            for each in value:
+                sendable(each)
+        case dict():
+            for each in value.values():
+                sendable(each)
+    return value
+
+
+def unmistakable(name: str) -> str:
+    """Return a name as it is, or as Python writes it where a line would not show what it is."""
+    return name if name.isprintable() and name and name[0] not in "'\"" else repr(name)

@@ -93,10 +93,16 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    from clients.cli.literals import VALUES, literal
+
     parser.epilog = (
-        "try:\n  clients object-echo \"{'a': [1, (2, None)]}\"\n  clients object-echo --unix hello"
+        f"{VALUES}\n\n"
+        "try:\n"
+        "  clients object-echo \"{'a': [1, (2, None)]}\"\n"
+        "  clients object-echo \"[datetime.date(2012, 8, 15), Decimal('1.20')]\"\n"
+        "  clients object-echo --unix hello"
     )
-    parser.add_argument("value", help="a Python literal (42, [1, 2], {'a': None}), or text")
+    parser.add_argument("value", type=literal, help="a Python literal, or text")
     parser.add_argument(
         "--unix", action="store_true", help="over its UNIX socket, in the folder WIRELAB_SOCKETS"
     )
@@ -104,7 +110,5 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Send one object and print what comes back."""
-    from clients.cli.options import literal
-
     where = socket_of(SERVICE) if options.unix else address
-    print(repr(echo(where, literal(options.value), options.timeout)))
+    print(repr(echo(where, options.value, options.timeout)))

@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPMessage
+from http.client import HTTPConnection, HTTPMessage
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from clients.addresses import Address
 from clients.checks import Check, WrongAnswer, expect
+from clients.http.errors import check_complete, os_errors
+from clients.http.headers import combined
 from clients.http.multipart import multipart
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def request(
     """Send one request on a connection of its own, and return the answer, errors included.
 
     Raises TimeoutError when nothing comes for `timeout` seconds, and other OSErrors when there is
-    no connection or what comes is not HTTP.
+    no connection, or what comes is not HTTP or incomplete.
     """
     connection = HTTPConnection(address.host, address.port, timeout=timeout)
     try:
@@ -73,10 +75,11 @@ def request(
         # A server that refuses a body closes before it has all of it, but answers (RFC 9112, 9.5).
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, body, headers or {})
-        response = connection.getresponse()
-        return Response(response.status, response.reason, response.headers, response.read())
-    except HTTPException as error:
-        raise ConnectionError(f"not an HTTP answer: {error!r}") from error
+        with os_errors():
+            response = connection.getresponse()
+            content = response.read()
+        check_complete(response.length, chunked=response.chunked, came=content != b"")
+        return Response(response.status, response.reason, response.headers, content)
     finally:
         connection.close()
 
@@ -122,8 +125,9 @@ def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
 
         def ask(word: str) -> None:
             connection.request("GET", f"/hello?name={quote(word)}")
-            response = connection.getresponse()
-            page = response.read().decode()
+            with os_errors():
+                response = connection.getresponse()
+                page = response.read().decode()
             expect("the status", response.status, 200)
             expect(f"the greeting of {word!r}", f"<h1>Hello {word}!</h1>" in page, True)
 
@@ -238,7 +242,7 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
-    from clients.cli.options import existing_file
+    from clients.cli.options import existing_file, header, pair
 
     parser.description = (
         "Use the REST service. Shown are the status, the headers that matter here, and the body."
@@ -268,15 +272,17 @@ def configure(parser: "argparse.ArgumentParser") -> None:
             metavar="NAME=VALUE",
             action="append",
             default=[],
+            type=pair,
             help="a field of a form to send as the body; may be repeated",
         )
         raw.add_argument(
             "-H",
             "--header",
-            metavar="NAME:VALUE",
+            metavar="'NAME: VALUE'",
             action="append",
             default=[],
-            help="a header to send; may be repeated",
+            type=header,
+            help="a header to send; may be repeated: more headers, one for each name",
         )
     for action in actions.choices.values():
         action.add_argument(
@@ -302,14 +308,17 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         case method:
             body = None
             if options.data:
-                fields = [field.partition("=")[::2] for field in options.data]
-                body = urlencode(fields).encode()
+                body = urlencode(options.data).encode()
                 headers["Content-Type"] = URLENCODED
-            for header in options.header:
-                name, _, value = header.partition(":")
-                headers[name.strip()] = value.strip()
+            headers = replaced(headers, combined(options.header))
             response = request(address, method, options.path, body, headers, options.timeout)
     show(response)
+
+
+def replaced(headers: dict[str, str], by: dict[str, str]) -> dict[str, str]:
+    """Return headers, with others in the place of those of the same name, in any case."""
+    given = {name.lower() for name in by}
+    return {name: value for name, value in headers.items() if name.lower() not in given} | by
 
 
 def show(response: Response) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
-from clients.checks import Check, expect
+from clients.checks import Check, WrongAnswer, expect
 from clients.connections import connect, exchange, socket_of
 from services.connection.authkey import authkey
 
@@ -57,7 +57,8 @@ class RPCProxy:
         """Call `function` on the server; return its result, or raise what it raised.
 
         An exception of a built-in class is raised as itself, any other one as RemoteError;
-        nothing that the server sends is unpickled to make it.
+        nothing that the server sends is unpickled to make it. Raises WrongAnswer for what is no
+        answer.
         """
         with self._lock:
             try:
@@ -72,7 +73,7 @@ class RPCProxy:
                 return result
             case (False, str(name), (list() | tuple()) as arguments, str(trace)):
                 raise rebuilt(name, tuple(arguments), trace)
-        raise RemoteError(f"not an answer: {answer!r:.200}")
+        raise WrongAnswer(f"not an answer of rpc: {answer!r:.200}")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -166,12 +167,15 @@ CHECKS = (
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
+    from clients.cli.literals import VALUES
+
     parser.epilog = (
+        f"{VALUES}\n\n"
         "try:\n"
         "  clients rpc                    the functions that there are\n"
         "  clients rpc add 2 3\n"
-        "  clients rpc sub y=2 x=3\n"
-        "  clients rpc sub [1,2] 4        an exception, raised on the server"
+        "  clients rpc sub y=2 x=-3\n"
+        "  clients rpc sub '[1, 2]' 4     an exception, raised on the server"
     )
     parser.add_argument(
         "--unix", action="store_true", help="over its UNIX socket, in the folder WIRELAB_SOCKETS"
@@ -184,12 +188,15 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Call one function and print what it returns."""
-    from clients.cli.options import literal
+    from clients.cli.literals import literal
 
-    args, kwargs = [], {}
+    args: list[object] = []
+    kwargs: dict[str, object] = {}
     for argument in options.arguments:
         name, equals, value = argument.partition("=")
         if equals and name.isidentifier():
+            if name in kwargs:
+                raise ValueError(f"the argument {name!r} is given twice, the second time {value!r}")
             kwargs[name] = literal(value)
         else:
             args.append(literal(argument))

@@ -129,5 +129,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Send the text, or standard input, and write what comes back."""
-    data = " ".join(options.text).encode() + b"\n" if options.text else sys.stdin.buffer.read()
-    sys.stdout.buffer.write(echo(address, data, options.timeout))
+    text = os.fsencode(" ".join(options.text) + "\n")
+    data = text if options.text else sys.stdin.buffer.read()
+    received = echo(address, data, options.timeout)
+    sys.stdout.buffer.write(received)
+    if len(received) < len(data):
+        raise ConnectionError(f"the server has closed after {len(received)} of {len(data)} bytes")

@@ -1,11 +1,10 @@
 """UDP time: ask for the time over a network that loses, repeats, delays and reorders datagrams."""
 
-import math
 import os
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,14 +24,17 @@ CTIME_LENGTH = 24
 class Reply(NamedTuple):
     """A reply: the server's `ctime`, and seconds from sending its request to receiving it.
 
-    `sent` and `received` are readings of our clock; the round trip is not their difference, since
-    that clock may be set in between.
+    `sent` is a reading of our clock. The round trip is that of a clock which cannot be set.
     """
 
     text: str
     sent: float
-    received: float
     round_trip: float
+
+    @property
+    def received(self) -> float:
+        """What our clock would have read on receiving it, had it not been set in between."""
+        return self.sent + self.round_trip
 
 
 class Statistics:
@@ -44,6 +46,7 @@ class Statistics:
         self.duplicate = 0
         self.late = 0
         self.forged = 0
+        self.refused = 0
         self.round_trips: list[float] = []
 
     @property
@@ -57,6 +60,8 @@ class Statistics:
             f" {self.duplicate} duplicate, {self.forged} not ours,"
             f" {self.lost / self.sent if self.sent else 0:.1%} loss"
         )
+        if self.refused:
+            text += f", {self.refused} refused"
         if self.round_trips:
             from statistics import median
 
@@ -78,18 +83,28 @@ class TimeClient:
     """
 
     def __init__(
-        self, address: Address, timeout: float = 0.25, attempts: int = 5, ceiling: float = 2.0
+        self,
+        address: Address,
+        timeout: float = 0.25,
+        attempts: int = 5,
+        ceiling: float = 2.0,
+        say: Callable[[OSError], object] = lambda _: None,
     ) -> None:
-        """Wait `timeout` seconds for a first reply, twice as long each time, at most `ceiling`."""
+        """Wait `timeout` seconds for a first reply, twice as long each time, at most `ceiling`.
+
+        `say` is told the first time that a datagram is refused: waiting goes on after it.
+        """
         self.statistics = Statistics()
         self._address = address
         self._timeout = timeout
         self._attempts = attempts
         self._ceiling = ceiling
+        self._say = say
         self._prefix = os.urandom(8).hex()  # cannot be guessed by whoever forges replies
         self._attempt = 0
         self._unanswered: set[bytes] = set()
         self._answered: set[bytes] = set()
+        self._refusals: list[OSError] = []  # of the request under way
         self._socket = connected(address)
 
     def __enter__(self) -> "TimeClient":
@@ -101,30 +116,52 @@ class TimeClient:
     def ask(self) -> Reply:
         """Return the server's reply; raises TimeoutError when no attempt is answered.
 
+        Where attempts were refused, by an ICMP message that nobody listens on the port or that the
+        host cannot be reached (RFC 1122, 4.1.3.3), an OSError of that kind is raised instead, and
+        also only in the end: the server may be starting.
+
         A reply to any attempt of this request will do: the one before may only have been slow.
         Waits grow exponentially, so that a network in trouble gets less to carry, and have
         jitter, so that clients that lost their datagrams together do not come back together
         (RFC 8085, 3.1.1 on backing off; RFC 6298, 5.5 on doubling).
         """
         started = time.monotonic()
+        self._refusals.clear()
         sent_at: dict[bytes, tuple[float, float]] = {}
         for wait in self._waits():
             self._attempt += 1
             name = f"{self._prefix}-{self._attempt}".encode()
-            sent_at[name] = time.time(), time.monotonic()
+            # In this order: what comes between the two makes the round trip longer, which makes
+            # the bounds of the clock's offset wider, and not wrong.
+            began = time.monotonic()
+            sent_at[name] = time.time(), began
             self.statistics.sent += 1
-            # An error is what an ICMP message made of an earlier datagram, and this one was not
-            # sent; the server may be starting, so the wait and the next attempt follow.
-            with suppress(OSError):
-                self._socket.send(name)
+            self._send(name)
             reply = self._receive(sent_at, time.monotonic() + wait)
             if reply:
                 self._unanswered.update(sent_at.keys() - self._answered)
                 return reply
         self._unanswered.update(sent_at)
-        raise TimeoutError(
-            f"no reply to {self._attempts} datagrams in {time.monotonic() - started:.1f} s"
-        )
+        took = f"{self._attempts} datagrams in {time.monotonic() - started:.1f} s"
+        if not self._refusals:
+            raise TimeoutError(f"no reply to {took}")
+        last = self._refusals[-1]
+        raise type(last)(f"{in_words(last)}: {len(self._refusals)} of {took}")
+
+    def _send(self, name: bytes) -> None:
+        try:
+            self._socket.send(name)
+        except OSError as refusal:
+            # An ICMP message that an earlier datagram has caused, and so this one was not sent.
+            self._note(refusal)
+            with suppress(OSError):
+                self._socket.send(name)
+
+    def _note(self, refusal: OSError) -> None:
+        if not self.statistics.refused:
+            self._say(refusal)
+        self.statistics.refused += 1
+        self._refusals.append(refusal)
 
     def _waits(self) -> Iterator[float]:
         for attempt in range(self._attempts):
@@ -139,17 +176,17 @@ class TimeClient:
                 datagram = self._socket.recv(2048)
             except TimeoutError:
                 return None
-            except OSError:
+            except OSError as refusal:
                 # An ICMP message: nobody listens, or the host cannot be reached. It comes at once;
                 # wait as long as for a reply, not to send all attempts within a moment.
-                time.sleep(max(0.0, deadline - time.monotonic()))
-                return None
+                self._note(refusal)
+                continue
             name, text = datagram[: -CTIME_LENGTH - 1], datagram[-CTIME_LENGTH:]
             if name in sent_at and is_ctime(text):
-                received, round_trip = time.time(), time.monotonic() - sent_at[name][1]
+                sent, began = sent_at[name]
                 self._answered.add(name)
                 self.statistics.answered += 1
-                reply = Reply(text.decode("ascii"), sent_at[name][0], received, round_trip)
+                reply = Reply(text.decode("ascii"), sent, time.monotonic() - began)
                 self.statistics.round_trips.append(reply.round_trip)
                 return reply
             self._count(name)
@@ -165,6 +202,12 @@ class TimeClient:
             self.statistics.late += 1
         else:
             self.statistics.forged += 1
+
+
+def in_words(refusal: OSError) -> str:
+    """Say what kept a datagram from arriving; that nobody listens, only ICMP can have said."""
+    by = " (ICMP)" if isinstance(refusal, ConnectionRefusedError) else ""
+    return f"{refusal.strerror}{by}"
 
 
 def connected(address: Address) -> socket.socket:
@@ -189,20 +232,41 @@ def is_ctime(text: bytes) -> bool:
     return True
 
 
-def clock_offset(replies: list[Reply]) -> tuple[float, float]:
-    """Return the bounds, in seconds, of how far the server's clock is ahead of ours.
+class Offset(NamedTuple):
+    """Bounds of how far the server's clock is ahead of ours, in seconds, and for how many replies.
+
+    A time zone that differs from ours shows as an offset of hours.
+    """
+
+    low: float
+    high: float
+    replies: int
+
+    def __str__(self) -> str:
+        middle, apart = (self.low + self.high) / 2, (self.high - self.low) / 2
+        return f"{middle:+.3f} s, give or take {apart:.3f} s"
+
+
+def clock_offsets(replies: list[Reply]) -> list[Offset]:
+    """Return how far the server's clock is ahead, again each time that one of both was set.
 
     A reply says in which second the server's clock was at some moment between sending and
     receiving. So each reply bounds the offset to a second and a round trip, and all of them
     together to what their intervals share: the nearer they come to a second's edge, the less
-    that is. A time zone that differs from ours shows as an offset of hours.
+    that is. Where they share nothing, no offset is that of all replies: a clock was set.
     """
-    low, high = -math.inf, math.inf
+    offsets: list[Offset] = []
     for reply in replies:
         second = time.mktime(time.strptime(reply.text, CTIME))
-        low = max(low, second - reply.received)
-        high = min(high, second + 1 - reply.sent)
-    return low, high
+        low, high = second - reply.received, second + 1 - reply.sent
+        if offsets:
+            before = offsets[-1]
+            shared = max(low, before.low), min(high, before.high)
+            if shared[0] <= shared[1]:
+                offsets[-1] = Offset(*shared, before.replies + 1)
+                continue
+        offsets.append(Offset(low, high, 1))
+    return offsets
 
 
 @contextmanager
@@ -246,7 +310,8 @@ def check_pairing(address: Address) -> None:
 def check_clock(address: Address) -> None:
     """Hold the server's clock to ours, a second apart at most and time zones aside."""
     with TimeClient(address) as client:
-        low, high = clock_offset([client.ask() for _ in range(5)])
+        (low, high, _), *others = clock_offsets([client.ask() for _ in range(5)])
+    expect("offsets after it, as a clock was set", [str(other) for other in others], [])
     zone = 900 * round((low + high) / 2 / 900)
     expect(
         f"an offset of {low:.3f} to {high:.3f} s is within a second",
@@ -289,19 +354,37 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Ask several times, as ping does, and print each reply, the statistics and the offset."""
     replies = []
-    with TimeClient(address, options.wait, options.attempts) as client:
-        for number in range(options.count):
-            if number:
+    failed: OSError | None = None
+
+    def say(refusal: OSError) -> None:
+        print(f"{in_words(refusal)}; waiting for the server to start", flush=True)
+
+    with TimeClient(address, options.wait, options.attempts, say=say) as client:
+        for number in range(1, options.count + 1):
+            if number > 1:
                 time.sleep(options.interval)
             try:
                 reply = client.ask()
-            except TimeoutError as error:
-                print(f"{number + 1}: {error}")
+            except OSError as error:
+                failed = error
+                print(f"{number}: {error}", flush=True)
             else:
                 replies.append(reply)
-                print(f"{number + 1}: {reply.text}  ({1000 * reply.round_trip:.2f} ms)", flush=True)
+                print(f"{number}: {reply.text}  ({1000 * reply.round_trip:.2f} ms)", flush=True)
         print(client.statistics)
-    if not replies:
-        raise TimeoutError(f"none of {options.count} requests was answered")
-    low, high = clock_offset(replies)
-    print(f"clock offset {(low + high) / 2:+.3f} s, give or take {(high - low) / 2:.3f} s")
+    if failed and not replies:
+        raise type(failed)(f"none of {options.count} requests was answered: {failed}")
+    for line in told(clock_offsets(replies)):
+        print(line)
+
+
+def told(offsets: list[Offset]) -> list[str]:
+    """Say how far the server's clock is ahead, and where it was set meanwhile, or ours."""
+    if len(offsets) == 1:
+        return [f"clock offset {offsets[0]}"]
+    times = "once" if len(offsets) == 2 else f"{len(offsets) - 1} times"
+    return [
+        f"a clock was set meanwhile, {times}: the server's or that of this machine",
+        f"clock offset of the first {offsets[0].replies} replies {offsets[0]}",
+        f"clock offset of the last {offsets[-1].replies} replies {offsets[-1]}",
+    ]

@@ -5,17 +5,20 @@ servers as processes of this machine.
 """
 
 import argparse
-import signal
+import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from dotenv import load_dotenv
-
-from lab import ROOT, LabError, down, pictures, running, up
-from lab.console import console
+from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
+from lab.console import complain, say
+from lab.description import project
 from lab.workshop import commands as workshop
 
 Run = Callable[[argparse.Namespace], int]
+
+CHANGING = {"up", "up-local", "down", "distclean"}  # one of these at a time
+BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Run, what: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, command=name)
         return made
 
     command("prepare", lambda _: up.prepare(), "set up the engine and the base image, for tests")
@@ -58,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     packets.add_argument("--service", default="", help="which one")
     packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
+    command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)
@@ -66,18 +70,35 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Carry out one command and return the exit status."""
-    # So that a start that is broken off from outside cleans up as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    load_dotenv(ROOT / ".env")
+    interrupts.install()
     options = parser().parse_args()
     try:
-        status: int = options.run(options)
+        status = carry_out(options)
+        print(end="", flush=True)  # here, where an error of it is handled
     except LabError as error:
-        console.print(f"wirelab: {error}", style="red", markup=False, soft_wrap=True)
+        complain(f"wirelab: {error}")
+        return 1
+    except BrokenPipeError:
+        # Whoever was to read has gone, and the interpreter would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        complain(f"wirelab: {files.described(error)}")
         return 1
     except KeyboardInterrupt:
-        console.print("interrupted")
+        say(f"interrupted{running.left() if options.command in CHANGING else ''}")
+        interrupts.ignore()
         return 130
+    return status
+
+
+def carry_out(options: argparse.Namespace) -> int:
+    """Carry out a command: with its settings, and alone if it changes the lab."""
+    if options.command != "doctor":  # which says itself what is wrong with them
+        settings.load()
+    changing = options.command in CHANGING
+    with lock.held(project(), f"make {options.command}") if changing else nullcontext():
+        status: int = options.run(options)
     return status
 
 

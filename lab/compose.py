@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from clients.addresses import Address
 from lab import LabError
 
-COMMANDS = ("build", "config", "down", "logs", "ps", "restart", "run", "up")
+COMMANDS = ("build", "config", "down", "logs", "ps", "restart", "rm", "run", "up")
 PROJECT_LABEL = "com.docker.compose.project"
 START_SECONDS = 60.0
 EVERY_INTERFACE = ("0.0.0.0", "::", "")

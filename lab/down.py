@@ -4,9 +4,10 @@ import shutil
 from contextlib import suppress
 
 from lab import ROOT, LabError, engine
-from lab.console import console, step
+from lab.console import console, say, step
 from lab.local import Local
 from lab.stack import Stack
+from lab.up import say_stopped
 
 OWN_IMAGES = (
     "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
@@ -18,13 +19,14 @@ def down() -> int:
     """Stop whichever lab runs; kv's data stays."""
     stopped = Local().down()
     if stopped:
-        console.print(f"stopped {', '.join(stopped)}", soft_wrap=True)
+        say(f"stopped {', '.join(stopped)}")
+    strays = Local().stop_strays()
+    say_stopped(strays)
     if engine.answers():
         Stack().check_own()
-        with step("removing containers and network"):
-            Stack().down()
+        Stack().down()
         return engine.shut_down()
-    if not stopped:
+    if not (stopped or strays):
         console.print("nothing runs, as far as can be known: no engine answers")
     return 0
 
@@ -32,19 +34,18 @@ def down() -> int:
 def distclean() -> int:
     """Remove everything that the lab has made: containers, volumes, images, the key."""
     Local().down()
+    say_stopped(Local().stop_strays())
     others_run = False
     if shutil.which("dockerd") and not engine.answers():
         # Volumes and images can only be removed through a running engine.
         engine.set_up()
     if engine.answers():
         Stack().check_own()
-        with step("removing containers, volumes and images"):
-            Stack().down(volumes=True, images=True)
-            for image in OWN_IMAGES:
-                with suppress(LabError):  # it may never have been made, or another lab uses it
-                    engine.docker("image", "rm", image)
-            here = f"label=com.docker.compose.project.working_dir={ROOT}"
-            others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
+        Stack().down(volumes=True, images=True)
+        with step("removing the images that the lab has made for itself"):
+            remove_shared_images()
+        here = f"label=com.docker.compose.project.working_dir={ROOT}"
+        others_run = bool(engine.docker("ps", "--quiet", "--filter", here))
         engine.shut_down()
     shutil.rmtree(Local().folder, ignore_errors=True)
     if list(ROOT.glob(".wirelab/*/running.json")) or others_run:
@@ -55,3 +56,22 @@ def distclean() -> int:
             with suppress(OSError):  # it does not exist, or holds what is not the lab's
                 folder.rmdir()
     return 0
+
+
+def remove_shared_images() -> None:
+    """Remove the images that all labs of an engine share, but for what other labs are built on.
+
+    The label `wirelab.base` of an image is the name of its base, also of those that share it.
+    """
+    for image in OWN_IMAGES:
+        label = '{{index .Config.Labels "wirelab.base"}}'
+        with suppress(LabError):  # it may never have been made
+            base = engine.docker("image", "inspect", "--format", label, image).strip() or image
+            named = engine.docker(
+                "image", "ls", "--filter", f"label=wirelab.base={base}",
+                "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}",
+            )  # fmt: skip
+            if others := sorted(set(named.split()) - set(OWN_IMAGES)):
+                console.print(f"{image} stays, for {', '.join(others)}", soft_wrap=True)
+            else:
+                engine.docker("image", "rm", image)

@@ -2,12 +2,17 @@
 
 import os
 import subprocess
+from pathlib import Path
 
-from dotenv import dotenv_values
+from lab import ROOT, SCRIPTS, LabError, interrupts, reasons, settings
 
-from lab import ROOT, SCRIPTS, LabError
-from lab.compose import docker as docker
-
+# What the shell may set for other calls of Docker: how they build, show progress, pick files.
+FOR_OTHERS = ("BUILDKIT_", "BUILDX_", "COMPOSE_", "DOCKER_")
+# Which engine is meant, and how to reach it. scripts/environment.sh has the same list.
+WHICH_ENGINE = {
+    "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_AUTH_CONFIG", "DOCKER_API_VERSION",
+    "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_CUSTOM_HEADERS",
+}  # fmt: skip
 NONE_POSSIBLE = 3  # exit status of engine.sh: none answers, and none can be installed here
 
 
@@ -24,8 +29,13 @@ def shut_down() -> int:
 def answers() -> bool:
     """Whether there is an engine, with Compose."""
     quiet = subprocess.DEVNULL
-    command = [str(SCRIPTS / "engine.sh"), "check"]
+    command = ["bash", str(SCRIPTS / "engine.sh"), "check"]
     return subprocess.run(command, check=False, stdout=quiet, stderr=quiet).returncode == 0
+
+
+def has_image(name: str) -> bool:
+    """Whether the engine has an image of that name."""
+    return bool(docker("images", "--quiet", name).strip())
 
 
 def need() -> None:
@@ -34,16 +44,61 @@ def need() -> None:
         raise LabError("nothing runs: `make up` starts the lab")
 
 
+def environment() -> dict[str, str]:
+    """Return the environment for `docker`: whatever the shell sets, our calls mean the same."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(FOR_OTHERS) or name in WHICH_ENGINE
+    }
+    # Another builder than the engine's own does not have the engine's images.
+    return {**kept, "DOCKER_BUILDKIT": "1", "BUILDX_BUILDER": "default"}
+
+
+def docker(*arguments: str) -> str:
+    """Run `docker` and return its output; raises LabError with what it said when it fails."""
+    try:
+        done = interrupts.run(["docker", *arguments], capture=True, env=environment())
+    except FileNotFoundError:
+        raise LabError("the docker command is missing") from None
+    if done.returncode:
+        raise LabError(f"docker {arguments[0]} failed:\n{reasons.explained(done.stderr)}")
+    return done.stdout
+
+
+def folder() -> Path | None:
+    """Return the folder that the engine keeps its images in, or None if it is not of this machine.
+
+    One that no engine answers for is where it would be.
+    """
+    if not is_here():
+        return None
+    try:
+        found = Path(docker("info", "--format", "{{.DockerRootDir}}").strip())
+    except LabError:
+        found = Path("/var/lib/docker")
+    return found if found.is_dir() else Path("/")
+
+
+def is_here() -> bool:
+    """Whether the engine that is meant is one of this machine."""
+    try:
+        found = docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+    except LabError:
+        found = os.environ.get("DOCKER_HOST", "unix:")
+    return found.startswith(("unix:", "npipe:", "tcp://127.", "tcp://localhost:"))
+
+
 def script(name: str, *arguments: str) -> int:
     """Run a shell script of scripts/ on this terminal; return its exit status."""
-    return subprocess.run([str(SCRIPTS / name), *arguments], check=False).returncode
+    return subprocess.run(["bash", str(SCRIPTS / name), *arguments], check=False).returncode
 
 
 def base_image() -> str:
     """Return the name of the Python image to build from, made here where there is none."""
     done = subprocess.run(
-        [str(SCRIPTS / "base_image.sh")],
-        env={**{k: v or "" for k, v in dotenv_values(ROOT / ".env").items()}, **os.environ},
+        ["bash", str(SCRIPTS / "base_image.sh")],
+        env={**settings.read(ROOT / ".env"), **os.environ},
         check=False,
         text=True,
         stdout=subprocess.PIPE,

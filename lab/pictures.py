@@ -1,19 +1,15 @@
 """The pictures of the README: the stack, drawn from compose.yaml, and what its clients see."""
 
-import json
 from collections.abc import Iterator
 from html import escape
 
 import yaml
 
-from clients.addresses import Address
 from clients.cli import report
-from clients.cli.exercise import Result
 from lab import ROOT, LabError
+from lab.demo import exercised
 from lab.description import Service, services
-from lab.running import need_lab
-from lab.stack import Stack
-from services import addresses
+from lab.running import need_lab, with_clients
 
 STACK = ROOT / "docs" / "stack.svg"
 CLIENTS = ROOT / "docs" / "clients.svg"
@@ -171,27 +167,13 @@ def badge_width(label: str) -> float:
     return 6.5 * len(label) + 14
 
 
-def exercised() -> list[Result]:
-    """Run the clients in the running lab; raises LabError where not all checks held."""
-    need_lab()
-    done = Stack().run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
-    if done.returncode:
-        raise LabError(f"no picture of checks that fail: see `make demo`\n{done.stderr.strip()}")
-    return [
-        Result(row["service"], address(row["address"]), row["check"], row["error"], row["seconds"])
-        for row in json.loads(done.stdout)["checks"]
-    ]
-
-
-def address(where: str) -> Address:
-    """Return what `str` of an address was made from."""
-    return Address(*addresses.split(where))
-
-
 def draw() -> int:
     """Draw both pictures; raises LabError where not all checks held."""
-    results = exercised()
+    need_lab()
+    results = exercised(with_clients())
+    if not all(result.held for result in results):
+        raise LabError("no picture of checks that fail: see `make demo`")
     STACK.parent.mkdir(exist_ok=True)
     STACK.write_text(stack_picture())
-    report.write_svg(CLIENTS, results)
+    CLIENTS.write_text(report.svg_of(results))
     return 0

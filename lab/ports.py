@@ -1,66 +1,173 @@
-"""Ports that somebody else has: found before a start fails on them."""
+"""Ports that somebody else has: found before anything is stopped or started for them."""
 
 import errno
+import os
 import socket
+from collections.abc import Mapping
 
 import psutil
 
+from clients.addresses import Address
 from lab import LabError
-from lab.description import Service, port_variable
+from lab.description import Port, Service, port_variable
 from lab.engine import docker
+from lab.local import MARK, Local
 
 
-def check(services: list[Service]) -> None:
-    """Raise LabError that names each port which is in use, and by whom if that can be known."""
-    taken = [
-        f"{where}/{service.port.protocol}, which {service.name} is to be published on,"
-        f" is in use{owner(service)}: free it, or set {port_variable(service.name)}"
-        f" (0: any free port)"
+def problems(
+    services: list[Service], bindings: Mapping[str, Address], *, containers: bool
+) -> dict[str, str]:
+    """Return, for each service that could not be published as it is to be, why.
+
+    `bindings` are those of this lab's servers that run: one that keeps its own has no problem, and
+    one that gets another makes room for others. So do strays, which a start stops.
+    """
+    strays = Local().strays()
+    moving = {
+        where: service.port.protocol
         for service in services
-        if in_use(service)
-        for where in [f"{service.port.host}:{service.port.published}"]
+        if (where := bindings.get(service.name)) and where != wanted(service)
+    }
+    found = {}
+    for service in services:
+        if wanted(service) == bindings.get(service.name):
+            continue
+        if problem := taken(service, moving, strays, containers):
+            found[service.name] = problem
+    return found
+
+
+def wanted(service: Service) -> Address:
+    """Return where a service is to be published."""
+    return Address(service.port.host, service.port.published)
+
+
+def in_the_way(services: list[Service], bindings: Mapping[str, Address]) -> list[str]:
+    """Return the servers that have to leave their port before another one of them gets it."""
+    leaving = {
+        service.name: Port(has.host, has.port, 0, service.port.protocol)
+        for service in services
+        if (has := bindings.get(service.name)) and has != wanted(service)
+    }
+    return [
+        name
+        for name, port in leaving.items()
+        if any(service.port.same(port) for service in services if service.name != name)
     ]
-    if taken:
-        raise LabError("\n".join(taken))
 
 
-def in_use(service: Service) -> bool:
-    """Whether the port that a service is to be published on cannot be bound."""
-    kind = socket.SOCK_DGRAM if service.port.protocol == "udp" else socket.SOCK_STREAM
+def taken(
+    service: Service, moving: Mapping[Address, str], strays: list[int], containers: bool
+) -> str:
+    """Return why a port cannot be had, and who has it if that can be known; else nothing."""
+    port = service.port
+    kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:
             # As servers do: connections that are only fading out (TIME_WAIT) are no hindrance.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((service.port.host, service.port.published))
+            probe.bind((port.host, port.published))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return True
-            if error.errno != errno.EACCES:  # a low port, which the engine may have all the same
-                raise LabError(
-                    f"WIRELAB_BIND has value {service.port.host!r}. Not an address of this machine:"
+            if error.errno == errno.EACCES:
+                # A low port, which the engine may have all the same.
+                if containers:
+                    return ""
+                return (
+                    f"{port_variable(service.name)} has value '{port.published}'. Not a port that"
+                    f" this user may have: {error.strerror}"
+                )
+            if error.errno != errno.EADDRINUSE:
+                return (
+                    f"WIRELAB_BIND has value {port.host!r}. Not an address of this machine:"
                     f" {error.strerror}"
-                ) from None
-    return False
+                )
+        else:
+            return ""
+    if only_of(port, moving, strays):
+        return ""
+    return (
+        f"{port}, which {service.name} is to be published on, is in use{owner(port)}: free it, or"
+        f" set {port_variable(service.name)} (0: any free port)"
+    )
 
 
-def owner(service: Service) -> str:
-    """Return " by ..." for who has the port, or nothing where that is not to be known."""
-    port = service.port
+def only_of(port: Port, moving: Mapping[Address, str], strays: list[int]) -> bool:
+    """Whether a port is in use only by servers of this lab that are about to leave it."""
+    leaving = {where for where, protocol in moving.items() if protocol == port.protocol}
+    if not strays and not any(where.port == port.published for where in leaving):
+        return False
+    return all(
+        Address(unmapped(host), port.published) in leaving or session(pid) in strays
+        for host, pid in listeners(port)
+    )
+
+
+def session(pid: int) -> int:
+    """Return the process that a process was started by as a server's, 0 where that is unknown."""
     try:
-        names = docker("ps", "--filter", f"publish={port.published}/{port.protocol}",
-                       "--format", "{{.Names}}").split()  # fmt: skip
-    except (LabError, OSError):
-        names = []
-    if names:
-        return f" by container {names[0]}"
+        return os.getsid(pid) if pid else 0
+    except OSError:  # it has just ended, or is another user's
+        return 0
+
+
+def listeners(port: Port) -> list[tuple[str, int]]:
+    """Return the address and process (0: unknown) of each socket that keeps others off the port."""
     try:
-        for connection in psutil.net_connections(port.protocol + "4"):
-            address = connection.laddr
-            if address and address.port == port.published and connection.pid and (
-                connection.status in ("LISTEN", "NONE")
-            ):  # fmt: skip
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+        sockets = psutil.net_connections(port.protocol)
     except psutil.Error:
-        pass
+        return []
+    return [
+        (each.laddr.ip, each.pid or 0)
+        for each in sockets
+        if each.laddr
+        and each.laddr.port == port.published
+        and each.status in ("LISTEN", "NONE")
+        and ({"0.0.0.0", "::", port.host} & {unmapped(each.laddr.ip)} or port.host == "0.0.0.0")
+    ]
+
+
+def unmapped(host: str) -> str:
+    """Return the IPv4 address that is written as an IPv6 one (RFC 4291, 2.5.5.2)."""
+    return host.removeprefix("::ffff:")
+
+
+def owner(port: Port) -> str:
+    """Return " by ..." for who has the port, or nothing where that is not to be known."""
+    columns = '{{.Names}} {{.Label "com.docker.compose.project"}}'
+    folder = '{{.Label "com.docker.compose.project.working_dir"}}'
+    found = f"publish={port.published}/{port.protocol}"
+    try:
+        lines = docker(
+            "ps", "--filter", found, "--format", f"{columns} {folder}|{{{{.Ports}}}}"
+        ).splitlines()
+    except LabError:
+        lines = []
+    for line in lines:
+        who, _, ports = line.partition("|")
+        if any(f"{host}:{port.published}->" in ports for host in ("0.0.0.0", port.host)) or (
+            port.host == "0.0.0.0"
+        ):
+            name, project, folder = who.split(" ", 2)
+            return f" by container {name}{how_to_stop(project, folder)}"
+    for _, pid in listeners(port):
+        try:
+            process = psutil.Process(pid)
+            said = f" by {process.name()} (process {pid})"
+        except psutil.Error:
+            continue
+        try:
+            return said + how_to_stop(process.environ().get(MARK, ""), process.cwd())
+        except (psutil.Error, OSError):
+            return said
     return ""
+
+
+def how_to_stop(project: str, folder: str) -> str:
+    """Return how a lab is stopped whose folder is gone, so that nobody finds out there."""
+    if not project or os.path.isdir(folder):  # noqa: PTH112 - a path as somebody else has it
+        return ""
+    return (
+        f" of a lab whose folder, {folder}, is gone: `COMPOSE_PROJECT_NAME={project} make down`"
+        " stops it"
+    )

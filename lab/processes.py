@@ -40,29 +40,41 @@ def start(
         )
 
 
-def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
+def listening(
+    process: "subprocess.Popen[bytes]", log: Path, seconds: float = START_SECONDS
+) -> Address:
     """Wait until the server logs where it listens, and return that.
 
-    Raises LabError with what it did log when it ends, or takes longer than START_SECONDS.
+    Raises LabError with what it did log when it ends, or takes longer than so many seconds.
     """
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         ended = process.poll() is not None or time.monotonic() > deadline
-        if found := LISTENING.search(log.read_text()):
+        if found := LISTENING.search(log.read_text(errors="replace")):
             return Address(*addresses.split(found[1]))
         if ended:
-            raise LabError(f"process {process.pid} does not listen:\n{log.read_text()}")
+            raise LabError(
+                f"process {process.pid} does not listen:\n{log.read_text(errors='replace')}"
+            )
         time.sleep(0.02)
 
 
 def stop(pids: Sequence[int], seconds: float = 5.0) -> None:
     """Stop the servers that `start` made: ask all of them, and kill those that take too long.
 
-    Raises LabError for one that is still there after that.
+    Raises LabError for one that is still there after that, or that is another user's.
     """
     for pid in pids:
-        with suppress(ProcessLookupError):
+        try:
             os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            owner = psutil.Process(pid).username()
+            raise LabError(
+                f"process {pid} belongs to {owner}, who has started the lab: only {owner} can stop"
+                " it"
+            ) from None
     deadline = time.monotonic() + seconds
     for pid in pids:
         while alive(pid) and time.monotonic() < deadline:

@@ -1,14 +1,17 @@
 """A lab that runs, in containers or as processes: list it, read its logs, run clients, look in."""
 
-import subprocess
 import sys
 from contextlib import suppress
 
-from lab import LabError, engine
+from lab import LabError, engine, interrupts
 from lab.capture import capture
+from lab.console import say
+from lab.demo import run as in_containers
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
+
+NOTHING_RUNS = "nothing runs: `make up` starts the lab"
 
 
 def ps() -> int:
@@ -20,31 +23,64 @@ def ps() -> int:
             state = f"process {pid}" if (pid := running.get(service.name)) else "not running"
             if pid or not service.profiles:
                 print(f"{service.name:20} {state:16} {addresses.get(service.name, '')}")
+        say_old_key(local.with_old_key())
         return 0
     need_lab()
-    return (
-        Stack()
-        .run("ps", "--all", "--format", "table {{.Service}}\t{{.Status}}\t{{.Ports}}")
-        .returncode
-    )
+    stack = Stack()
+    columns = "table {{.Service}}\t{{.Status}}\t{{.Ports}}"
+    print(stack.compose("ps", "--all", "--format", columns).stdout, end="")
+    say_old_key(stack.with_old_key())
+    return 0
+
+
+def say_old_key(names: list[str]) -> None:
+    """Say which servers do not have the key that their clients now have."""
+    if names:
+        say(old_key(names))
+
+
+def old_key(names: list[str]) -> str:
+    """Return the sentence that says so."""
+    verb, them = ("runs", "it") if len(names) == 1 else ("run", "them")
+    return f"{' and '.join(names)} {verb} with an older key: `make up` gives {them} the new one"
 
 
 def logs(service: str) -> int:
-    """Show what the servers say; goes on until Ctrl-C where someone is watching."""
+    """Show what the servers say; goes on until Ctrl-C where someone is watching.
+
+    Of one that has ended too, but then the exit status says that it does not run.
+    """
     known = known_services(service)
     wanted = [service] if service else known
-    follow = ["--follow"] if sys.stdout.isatty() else []
     local = Local()
     files = [str(file) for name in wanted if (file := local.log(name)).exists()]
-    with suppress(KeyboardInterrupt):
-        # Also after a crash: then the logs are what is wanted.
-        if local.running() or (files and not engine.answers()):
-            return subprocess.run(["tail", "-n", "50", *follow, *files], check=False).returncode
+    # Also after a crash: then the logs are what is wanted.
+    by_processes = bool(local.running() or (files and not engine.answers()))
+    if by_processes:
+        running, logged = list(local.running()), bool(files)
+    else:
         need_lab()
-        if follow:
-            return Stack().run("logs", "--tail", "50", "--follow", *wanted).returncode
-        print(Stack().compose("logs", "--tail", "50", *wanted).stdout, end="")
-    return 0
+        running, logged = Stack().running(), True
+    ended = bool(service) and service not in running
+    follow = ["--follow"] if sys.stdout.isatty() and not ended else []
+    status = 0
+    with suppress(KeyboardInterrupt):
+        if by_processes and logged:
+            status = interrupts.run(["tail", "-n", "50", *follow, "--", *files]).returncode
+        elif follow:
+            status = Stack().run("logs", "--tail", "50", "--follow", *wanted).returncode
+        elif logged:
+            print(Stack().compose("logs", "--tail", "50", *wanted).stdout, end="")
+    if ended:
+        raise not_running(service)
+    return status
+
+
+def not_running(service: str) -> LabError:
+    """Return the error that says so, and how it is started."""
+    (profiles,) = (each.profiles for each in services(profile="*") if each.name == service)
+    profile = f" PROFILE={profiles[0]}" if profiles else ""
+    return LabError(f"{service} does not run: `make up{profile}` starts it")
 
 
 def demo(arguments: list[str]) -> int:
@@ -53,7 +89,7 @@ def demo(arguments: list[str]) -> int:
     if local.running():
         return local.run_clients(*arguments)
     need_lab()
-    return Stack().run_clients(*arguments)
+    return in_containers(with_clients(), arguments)
 
 
 def shell(service: str) -> int:
@@ -62,9 +98,21 @@ def shell(service: str) -> int:
     if Local().running():
         raise LabError("the servers run without containers: this shell is already theirs")
     need_lab()
-    if service:
-        return Stack().run("exec", *no_terminal(), service, "sh").returncode
-    return Stack().run("run", "--rm", *no_terminal(), "--entrypoint", "sh", "clients").returncode
+    if not service:
+        clients = ("--entrypoint", "sh", "clients")
+        return with_clients().run("run", "--rm", *no_terminal(), *clients).returncode
+    if service not in Stack().running():
+        raise not_running(service)
+    return Stack().run("exec", *no_terminal(), service, "sh").returncode
+
+
+def with_clients() -> Stack:
+    """Return the stack with the image of its clients, built where it was removed."""
+    stack = Stack()
+    if not engine.has_image(f"{stack.project}-clients"):
+        stack.settings["PYTHON_IMAGE"] = engine.base_image()
+        stack.build("clients")
+    return stack
 
 
 def capture_packets(service: str, seconds: float) -> int:
@@ -87,6 +135,21 @@ def known_services(asked: str) -> list[str]:
 
 def need_lab() -> None:
     """Raise LabError where the lab does not run."""
+    if strays := Local().strays():
+        raise LabError(
+            f"servers of this lab run that {Local().folder} knows nothing of, processes"
+            f" {', '.join(map(str, strays))}: `make down` stops them"
+        )
     engine.need()
     if not Stack().running():
-        raise LabError("nothing runs: `make up` starts the lab")
+        raise LabError(NOTHING_RUNS)
+
+
+def left() -> str:
+    """Return what still runs after a command was interrupted, and what to do."""
+    names = list(Local().running())
+    if not names and engine.answers():
+        names = Stack().running()
+    if not names:
+        return ""
+    return f"; there run {', '.join(names)}: `make down` stops them"

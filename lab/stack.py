@@ -1,17 +1,22 @@
 """The stack of compose.yaml, run by `docker compose`."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError
-from lab.compose import PROJECT_LABEL, Project, docker
-from lab.description import project, services
+from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
+from lab.compose import PROJECT_LABEL, START_SECONDS, Project
+from lab.console import step
+from lab.description import built, project, services
+from lab.docker_output import build, containers, failed_step, without_states
+from lab.engine import docker
+from lab.remains import remains
 
-CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+TERMINAL = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "COLUMNS", "LINES")
 
 
 @dataclass
@@ -23,22 +28,68 @@ class Stack(Project):
 
     def environment(self) -> dict[str, str]:
         """Return the environment that `docker compose` gets."""
-        bundles = [os.environ[name] for name in CA_VARIABLES if os.environ.get(name)]
-        bundle = next((path for path in bundles if Path(path).is_file()), "")
-        return {**super().environment(), "WIRELAB_CA_BUNDLE": bundle, **self.settings}
+        key = self.settings.get("WIRELAB_AUTHKEY_FILE")
+        return {
+            **engine.environment(),
+            "WIRELAB_CA_BUNDLE": settings.ca_bundle(),
+            "WIRELAB_KEY_DIGEST": authkey.digest(Path(key) if key else authkey.path()),
+            **self.settings,
+            "COMPOSE_PROJECT_NAME": self.project,
+        }
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of a `docker compose` call."""
         # No .env: what it sets is in the environment already (lab/__main__.py), or not wanted.
         return super().command("--env-file", os.devnull, *arguments)
 
+    def compose(self, *arguments: str, capture: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose`; raises LabError with what it said and what to do if it fails."""
+        try:
+            return super().compose(*arguments, capture=capture)
+        except LabError as error:
+            raise LabError(reasons.explained(str(error))) from None
+
+    def run(
+        self, *arguments: str, capture: bool = False, profile: str | None = "*"
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` as the other one does, and after Ctrl-C to its end."""
+        done = interrupts.run(
+            self.command(*arguments),
+            cwd=ROOT,
+            env={**self.environment(), "COMPOSE_PROFILES": profile or ""},
+            capture=capture,
+        )
+        if capture:
+            done.stdout = done.stdout.replace("\x1b[2K", "")
+        return done
+
+    def follow(
+        self, read: Callable[[str], None], *arguments: str, profile: str | None = "*"
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `docker compose` as `run` does, and pass on each line that it prints at once.
+
+        `stdout` of the outcome is all lines, those on stderr too.
+        """
+        return interrupts.follow(
+            self.command("--progress", "plain", *arguments),
+            read,
+            cwd=ROOT,
+            env={**self.environment(), "COMPOSE_PROFILES": profile or ""},
+        )
+
     def run_clients(self, *arguments: str) -> int:
-        """Run the clients in a container of their own; return their exit status."""
-        return self.run("run", "--rm", *no_terminal(), "clients", *arguments).returncode
+        """Run the clients in a container of their own; return their exit status.
+
+        They know the terminal that they write to by the same settings as programs here.
+        """
+        known = [f"--env={name}={os.environ[name]}" for name in TERMINAL if name in os.environ]
+        return self.run("run", "--rm", *no_terminal(), *known, "clients", *arguments).returncode
 
     def check_own(self) -> None:
         """Raise LabError if there is a lab of this name that was started from another folder."""
-        if others := self.folders() - {str(ROOT)}:
+        # One whose folder is gone, or has another name now, is whoever's takes it over.
+        others = {path for path in self.folders() if Path(path, "compose.yaml").exists()}
+        if others := {path for path in others if Path(path).resolve() != ROOT}:
             raise LabError(
                 f"the lab named {self.project} is that of {', '.join(others)}: for another one set"
                 " COMPOSE_PROJECT_NAME, and the ports (0: any free ones)"
@@ -52,8 +103,17 @@ class Stack(Project):
             ""
         }
 
-    def addresses(self) -> dict[str, Address]:
+    def bindings(self) -> dict[str, Address]:
         """Ask the engine where the servers that run are published: it may have picked the ports."""
+        return {
+            container["Service"]: Address(port["URL"], port["PublishedPort"])
+            for container in self.containers()
+            for port in container["Publishers"] or ()
+            if port["PublishedPort"]
+        }
+
+    def addresses(self) -> dict[str, Address]:
+        """Return where clients on this machine reach the servers that run."""
         published = self.published()
         return {
             service.name: next(iter(ports.values()))
@@ -61,13 +121,70 @@ class Stack(Project):
             if (ports := published.get(service.name))
         }
 
+    def missing_images(self) -> list[str]:
+        """Return the services, the clients among them, that the engine has no image of."""
+        have = docker("images", "--format", "{{.Repository}}").split()
+        named = [*(service.name for service in services()), "clients"]
+        return [name for name in named if f"{self.project}-{name}" not in have]
+
+    def with_old_key(self) -> list[str]:
+        """Return the names of the servers that run with another key than the file has now."""
+        found = docker(
+            "ps", "--filter", f"label=com.docker.compose.project={self.project}",
+            "--filter", "label=wirelab.key", "--format",
+            '{{.Label "com.docker.compose.service"}} {{.Label "wirelab.key"}}',
+        )  # fmt: skip
+        key = self.environment()["WIRELAB_KEY_DIGEST"]
+        labels = dict(line.split(" ", 1) for line in found.splitlines())
+        return sorted(name for name, digest in labels.items() if digest not in ("", key))
+
+    def build(self, *names: str) -> None:
+        """Build the images, or some; raises LabError with what the build said when it fails."""
+        self.settings |= package_index.for_builds()
+        with step("building the images") as building:
+            done = self.follow(build(building.say, len(names or built())), "build", *names)
+            if done.returncode:
+                said = reasons.explained(failed_step(done.stdout))
+                raise LabError(f"docker compose build failed:\n{said}".rstrip())
+
+    def remove_services(self, names: list[str]) -> None:
+        """Stop and remove the containers of some services, whatever they are wanted for next."""
+        if names:
+            self.compose("--progress", "quiet", "rm", "--stop", "--force", *names)
+
+    def start(self, profile: str | None = "", seconds: float = START_SECONDS) -> None:
+        """Start the containers, those of `profile` too, and wait until each is healthy.
+
+        Raises LabError that names those which are not, with their logs.
+        """
+        up = ("up", "--detach", "--no-build", "--remove-orphans")
+        with step("starting the containers") as starting:
+            # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile,
+            # it may count a container that there is none of, and then never gives the network up.
+            with interrupts.finishing():
+                done = self.follow(containers(starting.say, "Started"), *up, profile=profile)
+            if not done.returncode:
+                wait = ("--wait", "--wait-timeout", f"{seconds:.0f}")
+                healthy = containers(starting.say, "Healthy")
+                done = self.follow(healthy, *up, *wait, profile=profile)
+            if done.returncode:
+                said = reasons.explained(without_states(done.stdout))
+                raise LabError(self._not_started(said))
+
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.
 
-        `volumes` removes the others as well, `images` the images. Raises LabError on failure.
+        `volumes` removes the others as well, `images` the images. Raises LabError on failure, and
+        for what stays, as Compose counts a network that somebody uses as removed.
         """
         more = [*(["--volumes"] if volumes else []), *(["--rmi", "all"] if images else [])]
-        self.compose("down", "--remove-orphans", "--timeout", "5", *more)
+        what = "containers, volumes and images" if volumes and images else "containers and network"
+        with step(f"removing {what}") as removing:
+            removed = containers(removing.say, "Removed")
+            done = self.follow(removed, "down", "--remove-orphans", "--timeout", "5", *more)
+            if done.returncode:
+                said = reasons.explained(without_states(done.stdout))
+                raise LabError(f"docker compose down failed:\n{said}")
         labels = [f"{PROJECT_LABEL}={self.project}", "wirelab.ephemeral"]
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         found = docker("volume", "ls", "--quiet", *filters).split()
@@ -75,6 +192,8 @@ class Stack(Project):
             docker("volume", "rm", *found)
         if images:  # those that later builds took the name from
             docker("image", "prune", "--force", "--filter", f"label={labels[0]}")
+        if left := remains(self.project):
+            raise LabError("\n".join(left))
 
     def remove(self) -> None:
         """Remove all of it, with its volumes and images; raises LabError on failure."""

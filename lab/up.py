@@ -1,12 +1,10 @@
 """The lab from nothing to running: `up`, `up-local`, and what the tests need before they start."""
 
-from contextlib import suppress
-
 from rich.table import Table
 
 from clients.addresses import Address
-from lab import LabError, authkey, engine, ports
-from lab.console import console, step
+from lab import LabError, authkey, engine, interrupts, ports, preflight
+from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack
@@ -25,6 +23,7 @@ def prepare() -> int:
 def up(profile: str) -> int:
     """Set up what is missing, start the stack, run the clients, say where everything listens."""
     wanted = services(profile=profile)
+    say_stopped(Local().stop_strays())
     if Local().running():
         return up_local(profile)
     status = engine.set_up()
@@ -35,20 +34,22 @@ def up(profile: str) -> int:
         return status
     stack = Stack()
     stack.check_own()
+    bindings = stack.bindings()
+    preflight.require(preflight.checks(wanted, bindings, containers=True))
     authkey.ensure(authkey.path())
-    authkey.check_readable(authkey.path())
     stack.settings["PYTHON_IMAGE"] = engine.base_image()
     was_running = stack.running()
-    ports.check([service for service in wanted if service.name not in was_running])
-    with step("building the images"):
-        stack.build()
+    stack.build()
     try:
-        with step("starting the containers, until all are healthy"):
-            stack.start(profile)
+        stack.remove_services(ports.in_the_way(wanted, bindings))
+        stack.start(profile)
     except BaseException:
         if not was_running:
-            with suppress(LabError):  # the first error is the one to show
-                stack.down()
+            with interrupts.finishing():
+                try:
+                    stack.down()
+                except LabError as error:  # beside the first one, which is raised
+                    complain(str(error))
         raise
     status = stack.run_clients()
     show_addresses(stack.addresses())
@@ -59,16 +60,23 @@ def up_local(profile: str) -> int:
     """Start the servers as processes of this machine, and run the clients."""
     wanted = services(profile=profile)
     local = Local()
-    running = local.running()
-    if not running and engine.answers() and Stack().running():
+    say_stopped(local.stop_strays())
+    if not local.running() and engine.answers() and Stack().running():
         raise LabError("the lab runs as containers: `make down` first")
+    preflight.require(preflight.checks(wanted, local.bindings(), containers=False))
     authkey.ensure(authkey.path())
-    ports.check([service for service in wanted if service.name not in running])
-    with step("starting the servers, until all are healthy"):
-        local.up(wanted)
+    with step("starting the servers") as starting:
+        local.up(wanted, starting.say)
     status = local.run_clients()
     show_addresses(local.addresses())
     return status
+
+
+def say_stopped(strays: list[int]) -> None:
+    """Say which servers were stopped that this folder knew nothing of."""
+    if strays:
+        ids = ", ".join(map(str, strays))
+        say(f"stopped servers that this folder knew nothing of: processes {ids}")
 
 
 def show_addresses(addresses: dict[str, Address]) -> None:

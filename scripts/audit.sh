@@ -11,9 +11,8 @@ tool=build/audit/bin/pip-audit
 # In an environment of its own: none of this is needed to run or to test anything.
 install_tool() {
     .venv/bin/python -m venv --clear build/audit
-    build/audit/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-        --requirement requirements/audit.txt
-    touch $tool
+    pip_install build/audit/bin/python requirements/audit.txt
+    cp requirements/audit.txt build/audit/audit.txt
 }
 
 audit() {
@@ -24,26 +23,32 @@ audit() {
 knows() {
     echo 'requests==2.19.0' >"$tmp/old.txt"
     audit "$1" --aliases on --no-deps --requirement "$tmp/old.txt" >"$tmp/said" 2>&1 || true
-    grep -q CVE-2018-18074 "$tmp/said" || { echo "$1: $(tail -n 1 "$tmp/said")" >&2 && return 1; }
+    grep -q CVE-2018-18074 "$tmp/said" || { echo "$1: $(tail -n 1 "$tmp/said")" >>"$tmp/silent" && return 1; }
 }
 
 answering() {
     local service
     for service in pypi osv; do
         if knows $service; then
-            echo $service
+            echo $service >"$tmp/service"
             return
         fi
     done
-    return 1
+}
+
+ask() {
+    audit "$service" "${files[@]/#/--requirement=}" >"$tmp/found" 2>&1 || touch "$tmp/failed"
 }
 
 begin
-if [[ ! $tool -nt requirements/audit.txt ]]; then
+if ! cmp -s requirements/audit.txt build/audit/audit.txt; then
     step "installing pip-audit" install_tool
 fi
-service=$(answering) ||
+step "looking for a service that knows vulnerabilities" answering
+service=$(cat "$tmp/service" 2>/dev/null) || cat "$tmp/silent" >&2
+[[ -n $service ]] ||
     fail 1 "nothing is known of the packages: neither PyPI nor OSV answers from here with vulnerabilities"
 files=(requirements/*.txt)
-echo "asking $service about ${files[*]}" >&2
-audit "$service" "${files[@]/#/--requirement=}" || exit 1
+step "asking $service about ${#files[@]} lock files" ask
+cat "$tmp/found"
+[[ ! -e $tmp/failed ]]

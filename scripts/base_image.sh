@@ -42,10 +42,7 @@ build_own() {
     local suites=("deb $(mirror Debian) trixie main") security
     security=$(mirror Debian-Security)
     [[ -z $security ]] || suites+=("deb $security trixie-security main")
-    # mmdebstrap does not read the machine's apt configuration
-    set -a
-    eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
-    set +a
+    apt_proxies # mmdebstrap does not read the machine's apt configuration
     # shellcheck disable=SC2016  # the hook's own $1: the machine's mirror is nobody else's
     TMPDIR=$tmp unshare --mount mmdebstrap --variant=minbase --include=python3,python3-venv,ca-certificates \
         --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -59,7 +56,7 @@ build_own() {
         --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
         --change 'ENV LANG=C.UTF-8' \
         --change 'CMD ["python3"]' \
-        --change 'LABEL org.opencontainers.image.title=wirelab-base' \
+        --change "LABEL wirelab.base=$own" \
         "$tmp/base.tar" $own
 }
 
@@ -69,7 +66,7 @@ choose() {
         return
     fi
     ! existing || return 0
-    "$(dirname "$0")/engine.sh" check
+    bash "$(dirname "$0")/engine.sh" check
     begin
     ! existing || return 0 # another run made it meanwhile
     if pull_official; then
@@ -83,7 +80,8 @@ choose() {
         update_lists
         step "installing mmdebstrap" apt_install mmdebstrap
     fi
-    step "building $own, as no registry answers" build_own
+    echo "base_image: no registry answers for $official" >&2
+    step "building $own" build_own
     echo $own
 }
 

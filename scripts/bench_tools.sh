@@ -9,9 +9,8 @@ set -euo pipefail
 compiles() { gcc -E -include stdio.h -x c /dev/null >/dev/null 2>&1; }
 
 install_packages() {
-    .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes \
-        --requirement requirements/bench.txt
-    touch .venv/bench
+    pip_install .venv/bin/python requirements/bench.txt
+    cp requirements/bench.txt .venv/bench.txt
 }
 
 compile() {
@@ -30,8 +29,8 @@ if ((${#missing[@]})); then
     update_lists
     step "installing ${missing[*]}" apt_install "${missing[@]}"
 fi
-if [[ ! .venv/bench -nt requirements/bench.txt ]]; then
-    step "adding the packages of requirements/bench.txt to .venv" install_packages
+if ! cmp -s requirements/bench.txt .venv/bench.txt; then
+    step "adding packages to .venv" install_packages
 fi
 for source in bench/load.c bench/baselines/*.c; do
     program=build/bench/$(basename "$source" .c)

@@ -171,7 +171,8 @@ extract_plugin() {
     apt-get "${options[@]}" download "$1"
     dpkg-deb --extract "$1"_*.deb .
     mkdir -p "$folder"
-    install -m 755 "usr/libexec/docker/cli-plugins/$1" "$folder"
+    install -m 755 "usr/libexec/docker/cli-plugins/$1" "$folder/.$1.new"
+    mv -f "$folder/.$1.new" "$folder/$1" # in one piece: others may run it meanwhile
 }
 
 down() {

@@ -14,9 +14,10 @@ install_packages() {
     mkdir -p $context
     cp tests/interop/node/package.json tests/interop/node/package-lock.json $context
     npm ci --prefix $context --ignore-scripts --no-audit --no-fund
+    cp tests/interop/node/package-lock.json $context/installed.json
 }
 
-base=$(scripts/base_image.sh)
+base=$(bash scripts/base_image.sh)
 begin
 if ! command -v npm >/dev/null; then
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
@@ -25,7 +26,7 @@ if ! command -v npm >/dev/null; then
     update_lists
     step "installing npm" apt_install npm
 fi
-if [[ ! -d $context/node_modules || tests/interop/node/package-lock.json -nt $context/node_modules ]]; then
+if ! cmp -s tests/interop/node/package-lock.json $context/installed.json; then
     step "installing the packages of tests/interop/node" install_packages
 fi
 step "building $image" build_image $image "$base" tests/interop/clients.Dockerfile $context

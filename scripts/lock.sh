@@ -3,17 +3,30 @@
 # addresses, and where npm is, those of tests/interop/node too. dev is first: the images get the
 # versions that the tests ran with.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh"
 
-for set in dev audit bench clients httpbin kv relay rest; do
-    constraint=()
-    [[ $set == dev ]] || constraint=(--constraint requirements/dev.txt)
+# pin SET: `uv` says nothing while it works.
+pin() {
+    local constraint=()
+    [[ $1 == dev ]] || constraint=(--constraint requirements/dev.txt)
     .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        "${constraint[@]}" --output-file "requirements/$set.txt" "requirements/$set.in"
+        "${constraint[@]}" --output-file "requirements/$1.txt" "requirements/$1.in"
+}
+
+pin_npm() {
+    cd tests/interop/node
+    npm install --silent --package-lock-only --no-audit --omit-lockfile-registry-resolved \
+        --save-exact xmlrpc@latest
+}
+
+begin
+for set in dev audit bench clients httpbin kv relay rest; do
+    step "pinning requirements/$set.in" pin $set
     echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
 done
 if command -v npm >/dev/null; then
-    (cd tests/interop/node && npm install --silent --package-lock-only --no-audit \
-        --omit-lockfile-registry-resolved --save-exact xmlrpc@latest)
+    step "pinning tests/interop/node/package.json" pin_npm
     echo "tests/interop/node/package-lock.json: $(grep -c integrity tests/interop/node/package-lock.json) packages"
 fi

@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(dirname "$0")
 image=wirelab-tools:trixie
 
-base=$("$here/base_image.sh")
+base=$(bash "$here/base_image.sh")
 begin
 step "building $image" build_image $image "$base" "$here/../tests/hostile/tools.Dockerfile" "$here/../tests/hostile"
 echo $image

@@ -13,7 +13,7 @@ from lab.testing.lifetime import running
 from tests.support.engine import new_stack
 from tests.support.pace import slowness
 
-pytest_plugins = ["lab.testing.plugin"]
+pytest_plugins = ["lab.testing.plugin", "tests.support.progress"]
 
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 

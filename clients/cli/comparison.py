@@ -3,11 +3,10 @@
 import json
 
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from clients.cli.report import WIDTH, escaped
+from clients.cli.report import escaped, terminal
 from clients.cli.variants import TOGETHER, Outcome, compare, variants
 
 MODELS = {
@@ -34,8 +33,8 @@ EXPLANATION = (
 
 def show(service: str) -> bool:
     """Compare the variants of `service`, show it, and return whether all of them answered."""
-    console = Console()
-    if console.is_terminal:
+    console = terminal()
+    if console.is_interactive:
         columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=console, transient=True) as progress:
             # The first step is the checks, of all.
@@ -44,7 +43,6 @@ def show(service: str) -> bool:
                 service, lambda what: progress.update(task, advance=1, description=what)
             )
     else:
-        console = Console(width=WIDTH)
         outcomes = compare(service, lambda what: print(what, flush=True))
     console.print(table(outcomes))
     console.print(EXPLANATION, style="dim", highlight=False)

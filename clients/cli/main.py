@@ -2,16 +2,16 @@
 
 import argparse
 import sys
-from http.client import HTTPException
 from itertools import takewhile
 from multiprocessing import AuthenticationError
 from pathlib import Path
-from xml.parsers.expat import ExpatError
 from xmlrpc.client import Fault, ProtocolError
 
 from clients.addresses import PORTS, Address, address
+from clients.checks import WrongAnswer
+from clients.cli import output
 from clients.cli.exercise import LOOPBACK
-from clients.cli.options import seconds
+from clients.cli.options import Parser, seconds
 from clients.cli.variants import NotRunning
 from clients.client import subcommand
 
@@ -23,24 +23,25 @@ SUBCOMMANDS = {
     "kv": "use the key-value store",
     "object-echo": "send an object and see it come back",
     "rpc": "call a remote function",
+    "relay": "show the relay's proxies and toxics, or give it a profile",
     "cidr": "ask about a network, or sweep the lab's own",
 }
 MODULES = {"http": "http.command"}
 UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
-WITHOUT_VARIANTS = ("http", "cidr")
+WITHOUT_VARIANTS = ("http", "relay", "cidr")
 
 
 def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     """Return the parser; of the subcommands only the one chosen is set up and imported."""
-    main_parser = argparse.ArgumentParser(
+    main_parser = Parser(
         prog="clients",
         description="Talk to the lab's servers. Without a subcommand: exercise all of them, show"
         " the result as a table, and exit with status 0 only if every promise was kept.",
         epilog="`clients SUBCOMMAND --help` explains one.",
     )
-    output = main_parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="the exercise's result as JSON")
-    output.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
+    form = main_parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the exercise's result as JSON")
+    form.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
     subparsers = main_parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     for name, what in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(
@@ -70,23 +71,33 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     return main_parser
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command line and return the exit status."""
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; exit with the usage where there is something wrong with them.
+
+    `comparing` is among them: whether variants are to be compared.
+    """
     chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
     # Nothing else that a subcommand takes is then needed, or of use. After `--` it is text.
     comparing = chosen not in WITHOUT_VARIANTS and "--all" in takewhile("--".__ne__, arguments)
     main_parser = parser(chosen, comparing)
-    options = main_parser.parse_args(arguments)
+    options, unknown = main_parser.parse_known_args(arguments)
+    if unknown:
+        hint = ": what comes after `--` is text" if chosen and not comparing else ""
+        main_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.subcommand and (options.json or options.svg):
         main_parser.error("--json and --svg are for the exercise, without a subcommand")
+    options.comparing = comparing
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line and return the exit status."""
+    options = parsed(arguments)
     if options.subcommand is None:
         from clients.cli import report
 
-        try:
-            return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
-        except OSError as error:
-            raise ValueError(f"--svg has value {str(options.svg)!r}. {error.strerror}") from None
-    if comparing:
+        return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
+    if options.comparing:
         from clients.cli import comparison
 
         try:
@@ -100,25 +111,35 @@ def main(arguments: list[str]) -> int:
         chosen_one.command(options, where)
     except Fault as fault:
         print(f"clients: {chosen_one.SERVICE}: {fault.faultString}", file=sys.stderr)
-    except (ProtocolError, ExpatError, HTTPException) as error:
-        print(
-            f"clients: {chosen_one.SERVICE} at {where} speaks another protocol: {error}",
-            file=sys.stderr,
-        )
-    except (OSError, EOFError, AuthenticationError) as error:
-        reason = str(error) or type(error).__name__
-        print(f"clients: {chosen_one.SERVICE} at {where}: {reason}", file=sys.stderr)
+    except (OSError, EOFError, AuthenticationError, ProtocolError, WrongAnswer) as error:
+        print(f"clients: {chosen_one.SERVICE} at {where}: {reason(error)}", file=sys.stderr)
     else:
         return 0
     return 1
 
 
+def reason(error: Exception) -> str:
+    """Return what went wrong, without the number that an error of the system has."""
+    if isinstance(error, ProtocolError):
+        return f"no answer of XML-RPC but HTTP {error.errcode} {error.errmsg}"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
 def run() -> None:
     """Run the command line of this process, and exit with its status."""
+    output.set_up()
     try:
-        sys.exit(main(sys.argv[1:]))
-    except (ValueError, LookupError, OverflowError) as error:
-        print(f"clients: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        try:
+            sys.exit(main(sys.argv[1:]))
+        except (ValueError, LookupError, OverflowError) as error:
+            print(f"clients: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        finally:
+            sys.stdout.flush()
+    except output.CannotWrite as error:
+        output.no_more()
+        if not error.quiet:
+            print(f"clients: {error}", file=sys.stderr)
+        sys.exit(error.status)

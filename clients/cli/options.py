@@ -1,12 +1,30 @@
 """How the command line reads values: a wrong one is named, with what it should have been."""
 
-import ast
-from argparse import ArgumentTypeError
+import os
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class Parser(ArgumentParser):
+    """Takes for a value what begins with one hyphen and is no option: -1e3, -inf, -(1), -x.
+
+    ArgumentParser does so with numbers such as -1 and -1.5 only, and reads -hello as -h. What
+    begins with two hyphens is an option, and a wrong one where there is none of that name.
+    """
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        """Return None for a value, the option otherwise."""
+        option = arg_string[:2]
+        if option != "--" and option not in self._option_string_actions:
+            return None
+        if option == "-h" != arg_string:
+            return None
+        return super()._parse_optional(arg_string)
 
 
 def parsed(what: str, parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -39,18 +57,28 @@ def _seconds(text: str) -> float:
 
 
 def _existing_file(text: str) -> Path:
-    if not Path(text).is_file():
+    if not (Path(text).is_file() and os.access(text, os.R_OK)):
         raise ValueError
     return Path(text)
 
 
 seconds = parsed("a number of seconds from 0.001 to 86400", _seconds)
-existing_file = parsed("a file that is there", _existing_file)
+existing_file = parsed("a file that can be read", _existing_file)
 
 
-def literal(text: str) -> Any:
-    """Return `text` read as a Python literal (42, [1, 2], None), or as it is if it is none."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return text
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError
+    return name, value
+
+
+def _header(text: str) -> tuple[str, str]:
+    # RFC 9110, 5.1 and 5.5: what a name and a value can have in them.
+    if not (parts := re.fullmatch(r"([\w!#$%&'*+.^`|~-]+):[ \t]*([ -~\t]*)", text, re.ASCII)):
+        raise ValueError
+    return parts[1], parts[2].rstrip()
+
+
+pair = parsed("NAME=VALUE", _pair)
+header = parsed("'NAME: VALUE'", _header)

@@ -1,7 +1,10 @@
 """How the exercise is shown: live on a terminal, in plain lines elsewhere, then as a table."""
 
 import json
+import os
 import re
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich import box
@@ -11,24 +14,31 @@ from rich.table import Table
 
 from clients.cli import exercise
 from clients.cli.exercise import Result
+from clients.cli.output import writable
 
 WIDTH = 100  # columns, where there is no terminal to ask
 
 
-def show(svg: Path | None = None) -> bool:
+def show(svg: Path | None = None, run: Callable[[], list[Result]] | None = None) -> bool:
     """Run the exercise, show it, and return whether all promises were kept.
 
-    The table is also written to `svg`, as a picture, where that is given.
+    The table is also written to `svg`, as a picture, where that is given. Where the exercise is
+    `run` elsewhere, only the table is shown.
     """
-    console = Console()
-    results = live(console) if console.is_terminal else plain()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(table(results))
-    console.print(summary(results), highlight=False)
-    if svg:
-        write_svg(svg, results)
+    with writable(svg, "--svg") if svg else nullcontext() as picture:
+        console = terminal()
+        results = run() if run else live(console) if console.is_interactive else plain()
+        console.print(table(results))
+        console.print(summary(results), highlight=False)
+        if picture:
+            picture.write(svg_of(results).encode())
     return all(result.held for result in results)
+
+
+def terminal() -> Console:
+    """Return what tables are printed to: as wide as the terminal, or COLUMNS, or else WIDTH."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH)
 
 
 def as_json() -> bool:
@@ -107,17 +117,21 @@ def escaped(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def write_svg(path: Path, results: list[Result]) -> None:
-    """Write the table as a picture that refers to no other file, fonts included.
+def svg_of(results: list[Result]) -> str:
+    """Return the table as a picture that refers to no other file, fonts included.
 
     It has no vertical lines: they would have gaps in every font but the one that is left out.
     """
     made = table(results, box.HORIZONTALS)
     with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
+        # The same whatever terminal this runs on: a dumb one, or one without colours.
+        console = Console(
+            record=True, width=WIDTH, height=WIDTH, file=nowhere, force_terminal=True,
+            color_system="truecolor", no_color=False,
+        )  # fmt: skip
         console.width = console.measure(made).maximum
         console.print(made)
         console.print(f"  {summary(results)}", highlight=False)
         picture = console.export_svg(title="make demo")
     # Rich names itself in a comment, and a font by its address on the web.
-    path.write_text(re.sub(r"<!--.*?-->\s*|@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
+    return re.sub(r"<!--.*?-->\s*|@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)

@@ -5,11 +5,12 @@ import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
 from clients.addresses import Address
-from clients.cli.options import existing_file, number_from, parsed
+from clients.cli.options import existing_file, header, number_from, pair, parsed
+from clients.cli.output import writable
 from clients.http import with_requests, with_urllib
+from clients.http.headers import combined
 from clients.http.messages import IDEMPOTENT, Wanted
 
 SERVICE = "httpbin"
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "params",
         nargs="*",
-        type=parsed("NAME=VALUE", pair),
+        type=pair,
         metavar="NAME=VALUE",
         help="a parameter of the query; all of them stand right behind PATH",
     )
@@ -54,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--form",
         action="append",
         default=[],
-        type=parsed("NAME=VALUE", pair),
+        type=pair,
         metavar="NAME=VALUE",
         help="a field of a form, which is the body (more than once: more fields)",
     )
@@ -69,9 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--header",
         action="append",
         default=[],
-        type=parsed("'NAME: VALUE'", header),
+        type=header,
         metavar="'NAME: VALUE'",
-        help="a header to send (more than once: more headers)",
+        help="a header to send (more than once: more headers, one for each name)",
     )
     parser.add_argument(
         "-u",
@@ -114,7 +115,7 @@ def command(options: argparse.Namespace, address: Address) -> None:
         method=options.method,
         path=options.path,
         params=tuple(options.params),
-        headers=tuple(options.header),
+        headers=combined(options.header),
         form=tuple(options.form),
         file=options.file,
         user=options.user,
@@ -122,7 +123,7 @@ def command(options: argparse.Namespace, address: Address) -> None:
         retries=options.retries,
     )
     library = with_requests if options.library == "requests" else with_urllib
-    with writable(options.output) if options.output else nullcontext() as sink:
+    with writable(options.output, "--output") if options.output else nullcontext() as sink:
         answer = library.send(f"http://{address}", wanted, options.timeout, sink, show_progress)
     print(answer.status, answer.reason, file=sys.stdout if options.include else sys.stderr)
     if options.include:
@@ -130,15 +131,6 @@ def command(options: argparse.Namespace, address: Address) -> None:
             print(f"{name}: {value}")
         print(flush=True)
     sys.stdout.buffer.write(answer.content)
-
-
-def writable(output: Path) -> BinaryIO:
-    """Open the file named by --output; ValueError where that cannot be."""
-    try:
-        return output.open("wb")
-    except OSError as error:
-        reason = f"Not a file that can be written: {error.strerror}"
-        raise ValueError(f"--output has value {str(output)!r}. {reason}") from None
 
 
 def show_progress(so_far: int, total: int | None) -> None:
@@ -161,21 +153,6 @@ def path(text: str) -> str:
     if not re.fullmatch(r"/(?!/)[!-~]*", text) or "#" in text:
         raise ValueError
     return text
-
-
-def pair(text: str) -> tuple[str, str]:
-    """Parse `name=value`."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise ValueError
-    return name, value
-
-
-def header(text: str) -> tuple[str, str]:
-    """Parse `Name: value`, a name and a value that a header can have (RFC 9110, 5.1 and 5.5)."""
-    if not (parts := re.fullmatch(r"([\w!#$%&'*+.^`|~-]+):[ \t]*([ -~\t]*)", text, re.ASCII)):
-        raise ValueError
-    return parts[1], parts[2].rstrip()
 
 
 def credentials(text: str) -> tuple[str, str]:

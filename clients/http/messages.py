@@ -1,8 +1,8 @@
 """HTTP requests and answers in the terms of the lab, whichever library sends them."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -52,7 +52,7 @@ class Wanted:
     method: str
     path: str
     params: Pairs = ()
-    headers: Pairs = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
     form: Pairs = ()
     file: Path | None = None
     user: tuple[str, str] | None = None

@@ -10,7 +10,9 @@ Where no answer comes, requests.RequestException is raised, which is an OSError.
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urljoin
@@ -21,6 +23,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3 import Retry
 from urllib3.exceptions import ReadTimeoutError
 
+from clients.http.errors import check_complete, os_errors
 from clients.http.messages import (
     CHUNK,
     IDEMPOTENT,
@@ -204,7 +207,7 @@ def send(
     if wanted.file:
         content = wanted.file.read_bytes()
         files = {"file": (wanted.file.name, content, "application/octet-stream")}
-    with Session() as session:
+    with plain_errors(), Session() as session:
         if wanted.retries:
             session.mount(base, with_retries(wanted.retries, within=60.0, backoff=0.1))
         with session.request(
@@ -282,20 +285,44 @@ def with_retries(retries: int, within: float, backoff: float) -> HTTPAdapter:
     )
 
 
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raise the OSError that is behind one of requests.
+
+    What requests says has the arguments of all errors of urllib3 in it, each with those of the one
+    before: "('Connection broken: IncompleteRead(5 bytes read, 5 more expected)', Incomplete...".
+    """
+    try:
+        yield
+    except requests.RequestException as error:
+        found: BaseException = error
+        behind = error.__context__
+        while behind:
+            found = behind if isinstance(behind, OSError | HTTPException) else found
+            behind = behind.__context__
+        with os_errors():
+            raise found from None
+
+
 def answer(response: requests.Response, *, streamed: bool = False) -> Answer:
     """Return the response in the terms of the lab; a body that was streamed is gone."""
     # response.headers would join those of the same name into one.
     headers = tuple(response.raw.headers.items())
     content = b"" if streamed else response.content
+    check_complete(
+        response.raw.length_remaining,
+        chunked=response.raw.chunked,
+        came=streamed or content != b"",
+    )
     return Answer(response.url, response.status_code, response.reason, headers, content)
 
 
 def save(response: requests.Response, sink: BinaryIO, progress: Progress) -> None:
     """Copy the body to `sink`; ChunkedEncodingError if it ends before its announced length."""
-    length = response.headers.get("Content-Length")
-    total = None if length is None else int(length)
+    total = response.raw.length_remaining
     so_far = 0
     for chunk in response.iter_content(CHUNK):
         sink.write(chunk)
         so_far += len(chunk)
         progress(so_far, total)
+    check_complete(total, chunked=response.raw.chunked, came=so_far > 0)

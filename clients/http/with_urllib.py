@@ -14,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib import error, parse, request
 
+from clients.http.errors import Incomplete, check_complete, os_errors
 from clients.http.messages import (
     CHUNK,
     IDEMPOTENT,
@@ -151,7 +152,7 @@ def answer_within(base: str, path: str, timeout: float) -> Answer:
     """GET, and raise TimeoutError where nothing arrives for `timeout` seconds.
 
     Without a timeout urllib waits for ever. One that passes while connecting arrives inside a
-    URLError, one that passes later as it is; os_errors() makes them alike.
+    URLError, one that passes later as it is; plain_errors() makes them alike.
     """
     with exchange(request.Request(f"{base}{path}"), timeout) as response:
         return answer(response)
@@ -188,7 +189,7 @@ def download(base: str, path: str, sink: BinaryIO, timeout: float, progress: Pro
     """
     with exchange(request.Request(f"{base}{path}"), timeout) as response:
         save(response, sink, progress)
-        return answer(response)
+        return answer(response, streamed=True)
 
 
 def send(
@@ -205,7 +206,7 @@ def send(
         asked.add_header("Content-Type", content_type)
     elif wanted.form:
         asked.data = parse.urlencode(wanted.form).encode("ascii")
-    for name, value in wanted.headers:
+    for name, value in wanted.headers.items():
         asked.add_header(name, value)
     if wanted.user:
         asked.add_unredirected_header("Authorization", basic_credentials(*wanted.user))
@@ -214,14 +215,14 @@ def send(
     ) as response:
         if sink:
             save(response, sink, progress)
-        return answer(response)
+        return answer(response, streamed=sink is not None)
 
 
 # ---- what the recipes are made of ----
 
 
 @contextmanager
-def os_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Raise as an OSError whatever keeps an answer from coming.
 
     urllib has three shapes for it: a URLError around the OSError until the request is sent, the
@@ -229,14 +230,13 @@ def os_errors() -> Iterator[None]:
     HTTP or breaks off.
     """
     try:
-        yield
+        with os_errors():
+            yield
     except error.URLError as failed:
         raise failed.reason if isinstance(failed.reason, OSError) else failed from None
-    except HTTPException as broken:
-        raise ConnectionError(f"no whole answer: {broken!r}") from broken
 
 
-@os_errors()
+@plain_errors()
 def exchange(
     wanted: request.Request, timeout: float, *handlers: request.BaseHandler, follow: bool = True
 ) -> HTTPResponse:
@@ -287,26 +287,27 @@ def exchange_with_retries(
         attempt += 1
 
 
-@os_errors()
-def answer(response: HTTPResponse) -> Answer:
-    """Read what is left of the body, and return all of it in the terms of the lab."""
-    content = response.read()
+@plain_errors()
+def answer(response: HTTPResponse, *, streamed: bool = False) -> Answer:
+    """Read the body, unless it was streamed and is gone, and return all in the terms of the lab."""
+    content = b"" if streamed else response.read()
+    check_complete(response.length, chunked=response.chunked, came=streamed or content != b"")
     headers = tuple(response.headers.items())
     return Answer(response.url, response.status, response.reason, headers, content)
 
 
-@os_errors()
+@plain_errors()
 def save(response: HTTPResponse, sink: BinaryIO, progress: Progress) -> None:
-    """Copy the body to `sink`; ConnectionError if it ends before its announced length."""
-    length = response.headers["Content-Length"]
-    total = None if length is None else int(length)
+    """Copy the body to `sink`; Incomplete, a ConnectionError, if it ends before its length."""
+    total = response.length
     so_far = 0
     while chunk := response.read(CHUNK):
         sink.write(chunk)
         so_far += len(chunk)
         progress(so_far, total)
     if total is not None and so_far < total:
-        raise ConnectionError(f"the body broke off after {so_far} of {total} bytes")
+        raise Incomplete(f"the answer is incomplete: it ends after {so_far} of {total} bytes")
+    check_complete(total, chunked=response.chunked, came=so_far > 0)
 
 
 def basic_credentials(user: str, password: str) -> str:

@@ -6,16 +6,11 @@ owns a domain can have its name resolve to 127.0.0.1 (DNS rebinding). For the br
 this server are one site then, and only the header Host shows which name it was.
 """
 
-import re
 from collections.abc import Mapping
-from functools import lru_cache
-from ipaddress import ip_address
 
-from services import runtime
+from services import host_names, runtime
 from services.http import worker
 from services.http.request import HTTPError, Request
-
-PORT = re.compile(r":\d*$", re.ASCII)
 
 
 class Worker(worker.Worker):
@@ -27,19 +22,11 @@ class Worker(worker.Worker):
     def setup(cls) -> None:
         """Read the settings."""
         super().setup()
-        cls.hosts = runtime.setting("WIRELAB_HOSTS", "", host_names)
+        cls.hosts = runtime.setting("WIRELAB_HOSTS", "", host_names.parse)
 
     def admit(self, request: Request) -> None:
         """Raise HTTPError for a foreign Host or Origin."""
         check(request.headers, self.hosts)
-
-
-def host_names(text: str) -> frozenset[str]:
-    """Parse names of hosts with commas between them."""
-    names = frozenset(name.strip().lower() for name in text.split(",")) - {""}
-    if not all(re.fullmatch(r"[-.\w]+", name) for name in names):
-        raise ValueError("names of hosts, without ports, and with commas between them")
-    return names
 
 
 def check(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
@@ -48,7 +35,7 @@ def check(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
     HTTP/1.0 has no Host, and only browsers send an Origin.
     """
     host = headers.get("host", "")
-    if host and not is_ours(host, hosts):
+    if host and not host_names.is_ours(host, hosts):
         raise HTTPError(
             f"This server has no name {host[:100]!r}; the setting WIRELAB_HOSTS can give it one.",
             "421 Misdirected Request",
@@ -60,19 +47,3 @@ def check(headers: Mapping[str, str], hosts: frozenset[str]) -> None:
         raise HTTPError(
             f"Pages of {origin[:100]!r} may not send requests to this server.", "403 Forbidden"
         )
-
-
-@lru_cache(maxsize=64)
-def is_ours(host: str, hosts: frozenset[str]) -> bool:
-    """Whether a Host is an address, localhost or one of `hosts`.
-
-    Nobody can have the names below localhost resolve to anything else (RFC 6761, 6.3).
-    """
-    name = PORT.sub("", host).removesuffix(".").lower()
-    if name in hosts or name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return False
-    return True

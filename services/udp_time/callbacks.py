@@ -9,8 +9,8 @@ import logging
 from typing import cast
 
 from services import event_loop, listeners, runtime
+from services.udp_sockets import udp_socket
 from services.udp_time.reply import reply_to
-from services.udp_time.sockets import udp_socket
 
 log = logging.getLogger("udp-time")
 

@@ -10,8 +10,8 @@ import socket
 from contextlib import suppress
 
 from services import listeners, runtime
+from services.udp_sockets import udp_socket
 from services.udp_time.reply import RECV_SIZE, reply_to
-from services.udp_time.sockets import udp_socket
 
 MAX_REQUESTS = 64  # of one socket in one iteration, so that it could not starve other sockets
 

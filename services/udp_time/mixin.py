@@ -6,7 +6,7 @@ from socketserver import UDPServer
 from typing import cast
 
 from services import listeners, runtime
-from services.udp_time.sockets import udp_socket
+from services.udp_sockets import udp_socket
 
 log = logging.getLogger("udp-time")
 

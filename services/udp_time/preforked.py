@@ -6,8 +6,8 @@ port go to one worker, and the replies are sent in the order of the requests.
 """
 
 from services import runtime, workers
+from services.udp_sockets import udp_group
 from services.udp_time import raw_loop
-from services.udp_time.sockets import udp_group
 
 
 # All sockets are open before the first fork, so the requests in a worker's socket are served by its

@@ -8,8 +8,8 @@ import logging
 import socket
 
 from services import listeners, runtime
+from services.udp_sockets import udp_socket
 from services.udp_time.reply import RECV_SIZE, reply_to
-from services.udp_time.sockets import udp_socket
 
 log = logging.getLogger("udp-time")
 

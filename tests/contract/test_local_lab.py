@@ -19,6 +19,7 @@ from clients.cli import exercise
 from lab import ROOT, processes
 from lab.description import port_variable, services
 from tests.support.processes import SILENCE_TIMEOUT
+from tests.support.relay import ANY_PORTS
 
 NAMES = [service.name for service in services({})]
 ALL = [service.name for service in services({}, "*")]
@@ -34,6 +35,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     settings = {
         **os.environ,
         **{port_variable(name): "0" for name in NAMES},
+        **ANY_PORTS,
         **NO_ENGINE,
         "COMPOSE_PROJECT_NAME": project,
         "WIRELAB_AUTHKEY_FILE": str(tmp_path / "authkey"),
@@ -86,14 +88,17 @@ def test_down_ends_all_processes_and_keeps_the_data_of_kv(lab: Lab) -> None:
 
 
 def test_second_start_starts_only_what_does_not_run(lab: Lab) -> None:
-    """A server that was killed is started again, the others go on."""
+    """A server that was killed is started again, the others go on.
+
+    But for the relay: it is told where the server is, which has another port here.
+    """
     assert lab("up-local").returncode == 0
     before = pids(lab("ps").stdout)
     os.kill(before["udp-time"], signal.SIGKILL)
     assert lab("up-local").returncode == 0
     after = pids(lab("ps").stdout)
     assert after.keys() == before.keys()
-    assert {name for name in NAMES if after[name] != before[name]} == {"udp-time"}
+    assert {name for name in NAMES if after[name] != before[name]} == {"udp-time", "relay"}
 
 
 def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:
@@ -229,12 +234,15 @@ def test_port_of_udp_in_use_is_named(lab: Lab) -> None:
 
 
 def test_changed_setting_restarts_the_server_it_is_of(lab: Lab) -> None:
-    """`make up` after a change puts it into effect, and leaves the other servers alone."""
+    """`make up` after a change puts it into effect, and leaves the other servers alone.
+
+    But for the relay: it is told where the server is, which has another port here.
+    """
     assert lab("up-local").returncode == 0
     before = pids(lab("ps").stdout)
     assert lab("up-local", ECHO_TRANSFORM="upper").returncode == 0
     after = pids(lab("ps").stdout)
-    assert {name for name in NAMES if after[name] != before[name]} == {"tcp-echo"}
+    assert {name for name in NAMES if after[name] != before[name]} == {"tcp-echo", "relay"}
     assert lab("demo", "--", "tcp-echo", "hello").stdout == "HELLO\n"
 
 

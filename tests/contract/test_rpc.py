@@ -20,7 +20,7 @@ import pytest
 
 from clients import rpc
 from clients.addresses import Address
-from clients.checks import Check
+from clients.checks import Check, WrongAnswer
 from clients.rpc import RPCProxy
 from services import safe_pickle
 from services.connection.protocol import Limits
@@ -424,7 +424,7 @@ def test_what_a_server_sends_is_not_run(key: bytes, tmp_path: Path) -> None:
             first.send_bytes(b"cos\nmkdir\n(V" + str(canary).encode() + b"\ntR.")
 
     with listening(script, key) as address, RPCProxy(address, key) as proxy:
-        with pytest.raises(safe_pickle.UnpicklingError):
+        with pytest.raises(WrongAnswer, match=r"mkdir is not plain data"):
             proxy.add(1, 1)
         assert proxy._connection is None
     assert not canary.exists()

@@ -12,8 +12,8 @@ import pytest
 from clients import udp_time
 from clients.addresses import Address
 from clients.checks import Check
+from services.udp_sockets import WildcardSocket, udp_socket
 from services.udp_time import single, threaded
-from services.udp_time.sockets import WildcardSocket, udp_socket
 from tests.support.drivers import DRIVERS, Driver, named, serving
 from tests.support.pace import FAR, until, within
 from tests.support.processes import Server

@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from lab import SCRIPTS
+from lab.console import step
 from tests.hostile.reliability import Row, document
 from tests.support.drivers import Driver
 
@@ -75,9 +76,10 @@ def soak(request: pytest.FixtureRequest) -> float:
 @pytest.fixture(scope="session")
 def tools_image(engine: docker.DockerClient) -> str:  # noqa: ARG001 - skipped where there is none
     """Build the image with strace, iptables and tcpdump, and return its name."""
-    built = subprocess.run(
-        [str(SCRIPTS / "tools_image.sh")], stdout=subprocess.PIPE, text=True, check=True
-    )
+    with step("building the image of the tools"):
+        built = subprocess.run(
+            ["bash", str(SCRIPTS / "tools_image.sh")], stdout=subprocess.PIPE, text=True, check=True
+        )
     return built.stdout.strip()
 
 

@@ -69,7 +69,7 @@ def kv_image(key_file: Path, engine: docker.DockerClient) -> Iterator[str]:  # n
     """Build the image of kv, and remove it at the end."""
     made = new_stack(key_file)
     try:
-        made.compose("--progress", "plain", "build", "kv")
+        made.build("kv")
         yield f"{made.project}-kv"
     finally:
         made.down(images=True)

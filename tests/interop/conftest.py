@@ -10,6 +10,7 @@ import pytest
 from docker.models.containers import Container
 
 from lab import SCRIPTS
+from lab.console import step
 from lab.stack import Stack
 from tests.interop.matrix import PROGRAMS, Outcome, document
 from tests.support.engine import container_of, run_in
@@ -29,9 +30,13 @@ def machine(
     stack: Stack, engine: docker.DockerClient, key_file: Path, pytestconfig: pytest.Config
 ) -> Iterator[Container]:
     """Run a container with all clients in the network of the stack, and note their versions."""
-    image = subprocess.run(
-        [str(SCRIPTS / "interop_image.sh")], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
+    with step("building the image of the clients"):
+        image = subprocess.run(
+            ["bash", str(SCRIPTS / "interop_image.sh")],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout.strip()
     (network,) = container_of(engine, stack, "kv").attrs["NetworkSettings"]["Networks"]
     container = engine.containers.run(
         image,

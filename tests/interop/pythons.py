@@ -1,8 +1,9 @@
-"""Other versions of Python on this machine."""
+"""Other versions of Python on this machine; `python -m tests.interop.pythons 3.12` finds one."""
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,9 @@ def _candidates(minor: str) -> Iterator[str]:
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for path in sorted(pyenv.glob(f"versions/{minor}.*/bin/python{minor}")):
         yield str(path)
+
+
+if __name__ == "__main__":
+    if not (found := find(sys.argv[1])):
+        sys.exit(1)
+    print(found[0])

@@ -58,8 +58,9 @@ CONTROLS = [
             "test_image_has_no_set_uid_programs_and_no_sshd"),
     Control("4.9", "COPY rather than ADD", "COPY", "test_image_is_built_of_copies_only"),
     Control("4.10", "no secrets in the build",
-            "the key is mounted when a container starts, and is not in settings, logs or history",
-            "test_key_is_not_in_what_the_engine_shows"),
+            "indexes of packages and proxies, with their passwords, are in no image or history; the"
+            " key is mounted when a container starts",
+            "test_builds_reach_packages_as_the_host_does_and_images_do_not_tell"),
     Control("4.11", "verified packages only", "pip takes only what has a hash in the lock file",
             "test_images_get_packages_by_hash_only"),
     Control("4.12", "signed artefacts validated",
@@ -79,7 +80,8 @@ CONTROLS = [
             "test_image_has_no_set_uid_programs_and_no_sshd"),
     Control("5.8", "no privileged ports", "all ports are above 1023",
             "test_publishes_its_port_on_loopback_only"),
-    Control("5.9", "only the ports needed", "the one of `compose.yaml`",
+    Control("5.9", "only the ports needed", "the one of `compose.yaml`; of the relay one for each"
+            " service, too",
             "test_publishes_its_port_on_loopback_only"),
     Control("5.10", "not the host's network", "a network of the stack's own",
             "test_shares_nothing_with_the_host"),

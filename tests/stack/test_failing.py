@@ -1,7 +1,6 @@
 """Starts that fail: torn down, with the reason and the logs on the terminal."""
 
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from lab import ROOT
 from lab.stack import Stack
+from tests.support import clones
 from tests.support.engine import SERVICES, container_of, lab, new_stack
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -19,11 +19,7 @@ pytestmark = pytest.mark.usefixtures("engine")
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """Copy what the lab is made of to another folder."""
-    for name in ("clients", "lab", "requirements", "scripts", "services"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    for name in (".dockerignore", "Dockerfile", "compose.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
+    return clones.clone(tmp_path)
 
 
 @pytest.fixture

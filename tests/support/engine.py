@@ -14,13 +14,14 @@ from lab.engine import base_image
 from lab.stack import Stack
 from lab.testing.service import Service
 from lab.testing.service import run_in as run_in
+from tests.support.relay import ANY_PORTS
 
 SERVICES = [service.name for service in services({})]
 
 
 def new_stack(key_file: Path, **settings: str) -> Stack:
     """Return a stack of its own project, on ports that the engine picks."""
-    ports = {port_variable(service): "0" for service in SERVICES}
+    ports = {port_variable(service): "0" for service in SERVICES} | ANY_PORTS
     return Stack(
         f"wirelab-test-{secrets.token_hex(4)}",
         {

@@ -31,9 +31,7 @@ def test_passes_only_if_a_service_was_asked_and_found_nothing(
     tmp_path: Path, knows: str, finds: str, status: int, said: str
 ) -> None:
     """A service which does not know of an old vulnerability is not asked of all lock files."""
-    for name in ("scripts/audit.sh", "scripts/common.sh"):
-        (tmp_path / "scripts").mkdir(exist_ok=True)
-        shutil.copy(SCRIPTS / Path(name).name, tmp_path / name)
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
     (tmp_path / "requirements").mkdir()
     for name in ("a", "audit"):
         (tmp_path / f"requirements/{name}.txt").write_text("")
@@ -41,8 +39,9 @@ def test_passes_only_if_a_service_was_asked_and_found_nothing(
     tool.parent.mkdir(parents=True)
     tool.write_text(PIP_AUDIT.format(knows=knows, finds=finds, status=status))
     tool.chmod(0o755)
+    shutil.copy(tmp_path / "requirements/audit.txt", tmp_path / "build/audit")  # as installed
     done = subprocess.run(
-        [str(tmp_path / "scripts/audit.sh")], check=False, capture_output=True, text=True
+        ["bash", str(tmp_path / "scripts/audit.sh")], check=False, capture_output=True, text=True
     )
     assert done.returncode == status, done.stderr
     assert said in done.stdout

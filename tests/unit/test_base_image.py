@@ -31,7 +31,7 @@ def test_chooses_in_this_order(tmp_path: Path, named: str, has: list[str], chose
     (tmp_path / "docker").write_text(DOCKER.format(has=" ".join(has)))
     (tmp_path / "docker").chmod(0o755)
     done = subprocess.run(
-        [str(SCRIPTS / "base_image.sh")],
+        ["bash", str(SCRIPTS / "base_image.sh")],
         env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON_IMAGE": named},
         check=False, capture_output=True, text=True,
     )  # fmt: skip

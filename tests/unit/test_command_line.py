@@ -103,7 +103,7 @@ def test_the_help_lists_all_subcommands() -> None:
             ["--json", "kv", "keys"], "--json and --svg are for the exercise", id="JSON of one"
         ),
         pytest.param(
-            ["rest", "upload", "nowhere"], "'nowhere' is not a file that is there", id="no file"
+            ["rest", "upload", "nowhere"], "'nowhere' is not a file that can be read", id="no file"
         ),
         pytest.param(["object-echo"], "required: value", id="nothing to send"),
         pytest.param(["--json", "--svg", "x"], "not allowed with argument", id="two outputs"),

@@ -10,6 +10,7 @@ import yaml
 import clients.cli.variants
 from clients.addresses import PORTS, Address, known
 from lab import ROOT
+from services.relay.server import PROXIES
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 
@@ -87,14 +88,34 @@ def test_every_server_has_the_port_of_its_service_by_default(module: str) -> Non
 @pytest.mark.parametrize("service", SERVERS)
 def test_compose_publishes_the_port_of_a_service(service: str) -> None:
     """On loopback; a service by its own number, a variant by any; with a variable for each."""
-    (published,) = SERVERS[service]["ports"]
+    published = SERVERS[service]["ports"][0]
     variable = f"WIRELAB_{service.upper().replace('-', '_')}_PORT"
     protocol = "udp" if spoken(service) == "udp-time" else "tcp"
     port = PORTS[spoken(service)]
     number = port if service in DEFAULTS else 0
-    fixed = service in VARIANTS or service == "httpbin"
+    fixed = service in VARIANTS or service in ("httpbin", "relay")
     bind = "127.0.0.1" if fixed else "${WIRELAB_BIND:-127.0.0.1}"
     assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
+
+
+def test_only_the_relay_has_more_ports_than_one() -> None:
+    """One for the traffic of each service, its number + 20; its control is on loopback alone."""
+    several = {name: block["ports"][1:] for name, block in SERVERS.items() if block["ports"][1:]}
+    assert list(several) == ["relay"]
+    wanted = []
+    for service, (port, protocol) in PROXIES.items():
+        assert port == PORTS[service] + 20
+        variable = f"WIRELAB_RELAY_{service.upper().replace('-', '_')}_PORT"
+        bind = "127.0.0.1" if service == "httpbin" else "${WIRELAB_BIND:-127.0.0.1}"
+        wanted.append(f"{bind}:${{{variable}:-{port}}}:{port}/{protocol}")
+    assert sorted(several["relay"]) == sorted(wanted)
+
+
+def test_the_relay_may_lead_to_all_others() -> None:
+    """To each service by a proxy, and to the variants if one is made for them."""
+    told = DEFAULTS["relay"]["environment"]["WIRELAB_RELAY_UPSTREAMS"].split()
+    services = [f"{name}={name}:{PORTS[name]}" for name in DEFAULTS if name != "relay"]
+    assert sorted(told) == sorted([*services, *VARIANTS])
 
 
 def test_the_clients_container_finds_servers_by_their_names() -> None:

@@ -6,10 +6,13 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
-from clients.connections import exchange
+from clients.addresses import Address
+from clients.checks import WrongAnswer
+from clients.connections import connect, exchange
 from services import safe_pickle
 from services.connection import frames
 
@@ -53,15 +56,69 @@ def test_an_answer_that_comes_in_pieces_is_put_together(
     assert request.result() == REQUEST
 
 
+PONG = frames.encode(safe_pickle.dumps("pong"))
+
+
+@pytest.mark.parametrize("came", range(len(PONG)))
 def test_a_server_that_closes_in_an_answer_ends_it(
-    ends: tuple[socket.socket, socket.socket],
+    ends: tuple[socket.socket, socket.socket], came: int
 ) -> None:
-    """What there is of it is no answer."""
+    """What there is of it is no answer, and the error says how much is missing."""
     ours, theirs = ends
-    theirs.sendall(frames.encode(safe_pickle.dumps("pong"))[:-1])
+    theirs.sendall(PONG[:came])
     theirs.shutdown(socket.SHUT_WR)
-    with pytest.raises(EOFError):
+    message = (
+        f"the answer is incomplete: it ends {(4 if came < 4 else len(PONG)) - came} bytes before"
+        if came
+        else "the server has closed the connection instead of answering"
+    )
+    with pytest.raises(EOFError, match=message):
         exchange(ours, "ping")
+
+
+@pytest.mark.parametrize(
+    "pickle", [b"garbage", b"cos\nsystem\n(S'true'\ntR."], ids=["no pickle", "a call"]
+)
+def test_an_answer_that_is_no_plain_data_is_wrong(
+    ends: tuple[socket.socket, socket.socket], pickle: bytes
+) -> None:
+    """It is the server's fault, and not that of the value which was sent."""
+    ours, theirs = ends
+    theirs.sendall(frames.encode(pickle))
+    with pytest.raises(WrongAnswer, match="not an answer: "):
+        exchange(ours, "ping")
+
+
+@pytest.mark.parametrize(
+    ("greeting", "error", "message"),
+    [
+        pytest.param(b"", EOFError, "closed the connection during authentication", id="nothing"),
+        pytest.param(b"\0\0", OSError, "end of file during message", id="half a length"),
+        pytest.param(
+            frames.encode(b"#CHALLENGE#" + bytes(20))[:-1], OSError, "end of file", id="half"
+        ),
+        pytest.param(frames.encode(b"Hello"), WrongAnswer, "Hello", id="no challenge"),
+        pytest.param(b"HTTP/1.1 400 Bad Request\r\n\r\n", OSError, "bad message length", id="HTTP"),
+    ],
+)
+def test_a_server_of_another_protocol_is_told(
+    greeting: bytes, error: type[Exception], message: str
+) -> None:
+    """Or one that breaks off in the authentication."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def greet() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.sendall(greeting)
+                client.shutdown(socket.SHUT_WR)
+                with suppress(ConnectionResetError):  # of a client that has left some unread
+                    client.recv(1000)
+
+        served = thread.submit(greet)
+        with pytest.raises(error, match=message):
+            connect(Address(*listener.getsockname()), b"k" * 32, 5.0)
+        served.result()
 
 
 @pytest.mark.parametrize("part", [b"", b"\0\0", b"\0\0\0\x10half"], ids=["none", "head", "body"])
@@ -83,7 +140,7 @@ def test_an_answer_of_no_size_is_refused(
     """And what follows it is not read as one."""
     ours, theirs = ends
     theirs.sendall(frames.HEADER.pack(size) + bytes(100))
-    with pytest.raises(frames.FrameError, match=f"of {size} bytes"):
+    with pytest.raises(WrongAnswer, match=f"of {size} bytes"):
         exchange(ours, "ping")
 
 
@@ -91,5 +148,5 @@ def test_more_than_an_answer_is_refused(ends: tuple[socket.socket, socket.socket
     """It would be taken for the beginning of the next one."""
     ours, theirs = ends
     theirs.sendall(frames.encode(safe_pickle.dumps("pong")) + b"\0")
-    with pytest.raises(frames.FrameError):
+    with pytest.raises(WrongAnswer, match="of 19 bytes was announced, and 20 came"):
         exchange(ours, "ping")

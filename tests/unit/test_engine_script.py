@@ -26,7 +26,7 @@ def check(folder: Path, **docker: str) -> "subprocess.CompletedProcess[str]":
     command.write_text(DOCKER.format(**docker))
     command.chmod(0o755)
     return subprocess.run(
-        [str(SCRIPTS / "engine.sh"), "check"],
+        ["bash", str(SCRIPTS / "engine.sh"), "check"],
         env={"PATH": f"{folder}:{os.environ['PATH']}"},
         check=False,
         capture_output=True,
@@ -63,7 +63,7 @@ def test_names_what_will_not_do(
 def test_names_an_engine_that_does_not_answer() -> None:
     """The address that was tried is in the message."""
     done = subprocess.run(
-        [str(SCRIPTS / "engine.sh"), "check"],
+        ["bash", str(SCRIPTS / "engine.sh"), "check"],
         env={"PATH": os.environ["PATH"], "DOCKER_HOST": "tcp://127.0.0.1:1"},
         check=False,
         capture_output=True,

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 import pytest
 
 from services import runtime
-from services.http.browsers import check, host_names
+from services.host_names import parse as host_names
+from services.http.browsers import check
 from services.http.request import HTTPError
 from services.kv.worker import Worker as KeyValueWorker
 from services.rest.worker import Worker as RestWorker

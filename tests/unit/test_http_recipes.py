@@ -13,6 +13,7 @@ import pytest
 
 from clients.addresses import Address
 from clients.http import command, with_requests, with_urllib
+from clients.http.headers import combined
 from clients.http.messages import Answer, same_server
 from clients.http.multipart import multipart
 
@@ -60,6 +61,22 @@ def test_a_header_is_found_in_any_case() -> None:
 
     assert answer.header("SET-COOKIE") == "a=1"
     assert answer.header("Cookie") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ([], {}),
+        ([("X-A", "1")], {"X-A": "1"}),
+        ([("X-A", "1"), ("Y", ""), ("x-a", "2"), ("X-A", "1")], {"X-A": "1, 2, 1", "Y": ""}),
+        ([("Cookie", "a=1; b=2"), ("COOKIE", "c=3")], {"Cookie": "a=1; b=2; c=3"}),
+        ([("A", ""), ("A", "1"), ("A", "")], {"A": "1"}),
+        ([("A", ""), ("A", "")], {"A": ""}),
+    ],
+)
+def test_headers_of_one_name_become_one(given: list[tuple[str, str]], sent: dict[str, str]) -> None:
+    """With all their values: by commas, and cookies by semicolons."""
+    assert combined(given) == sent
 
 
 @pytest.mark.parametrize(
@@ -153,7 +170,7 @@ def test_retry_after_counts_from_now_to_a_date() -> None:
         (["GET", "/", "-H", "Spam"], "-H/--header: 'Spam' is not 'NAME: VALUE'"),
         (["GET", "/", "-H", "A: b\nC: d"], r"-H/--header: 'A: b\nC: d' is not 'NAME: VALUE'"),
         (["GET", "/", "--user", "me"], "-u/--user: 'me' is not USER:PASSWORD"),
-        (["GET", "/", "--file", "/nowhere"], "--file: '/nowhere' is not a file that is there"),
+        (["GET", "/", "--file", "/nowhere"], "--file: '/nowhere' is not a file that can be read"),
         (["GET", "/", "--retries", "-1"], "--retries: '-1' is not a whole number from 0 to 100"),
         (["GET", "/", "--library", "curl"], "--library: invalid choice: 'curl'"),
     ],

@@ -14,7 +14,7 @@ import pytest
 
 from services import listeners, runtime
 from services.runtime import Address, SettingError
-from services.udp_time.sockets import udp_group
+from services.udp_sockets import udp_group
 from tests.support.sockets import LOOPBACK
 
 

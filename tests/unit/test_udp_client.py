@@ -1,6 +1,8 @@
 """The UDP client, against a server that does to its datagrams what networks do."""
 
+import argparse
 import random
+import select
 import socket
 import threading
 import time
@@ -13,8 +15,9 @@ import pytest
 
 from clients import udp_time
 from clients.addresses import Address
-from clients.udp_time import Reply, Statistics, TimeClient, clock_offset, is_ctime
-from tests.support.sockets import LOOPBACK
+from clients.udp_time import Offset, Reply, Statistics, TimeClient, clock_offsets, is_ctime, told
+from tests.support.pace import until
+from tests.support.sockets import LOOPBACK, closed_port
 
 PATIENT = 5.0  # seconds for a reply that does come
 IMPATIENT = 0.03  # seconds for one that does not
@@ -72,7 +75,8 @@ def test_a_reply_has_the_time_and_when_it_was_asked() -> None:
     with server(script) as address, TimeClient(address, PATIENT) as client:
         reply = client.ask()
     assert reply.text == time.ctime(1)
-    assert before <= reply.sent <= reply.received <= time.time()
+    assert before <= reply.sent <= reply.received <= time.time() + 0.001
+    assert reply.round_trip > 0
     assert counted(client.statistics) == {"sent": 1, "answered": 1}
 
 
@@ -239,18 +243,75 @@ def test_where_nothing_answers_it_gives_up() -> None:
     assert counted(client.statistics) == {"sent": 3, "lost": 3}
 
 
-def test_where_nobody_listens_it_waits_all_the_same() -> None:
+def test_where_nobody_listens_it_waits_all_the_same_and_says_so() -> None:
     """A refusal by ICMP comes at once, but the server may be about to start."""
-    with server(lambda *_: None) as address:
-        pass
+    told: list[OSError] = []
     started = time.monotonic()
     with (
-        TimeClient(address, IMPATIENT, 3) as client,
-        pytest.raises(TimeoutError, match="no reply to 3 datagrams"),
+        closed_port() as address,
+        TimeClient(address, IMPATIENT, 3, say=told.append) as client,
+        pytest.raises(
+            ConnectionRefusedError,
+            match=r"^Connection refused \(ICMP\): [123] of 3 datagrams in 0\.\d s$",
+        ),
     ):
         client.ask()
     assert time.monotonic() - started > 0.8 * (1 + 2 + 4) * IMPATIENT
     assert counted(client.statistics) == {"sent": 3, "lost": 3}
+    assert client.statistics.refused >= 1
+    assert len(told) == 1
+    assert str(client.statistics).endswith(f"100.0% loss, {client.statistics.refused} refused")
+
+
+def test_a_refusal_that_comes_late_costs_no_attempt() -> None:
+    """The kernel says so instead of sending the next datagram, which is then sent once more."""
+    with closed_port() as address, TimeClient(address, PATIENT, 1) as client:
+        client._socket.send(b"refused")
+        until(lambda: client._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0, "sent")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late:
+            client._socket.send(b"refused too")
+            select.select([client._socket], [], [], PATIENT)  # the ICMP message has come
+            late.bind(address)
+            late.settimeout(2 * PATIENT)
+
+            def reply() -> None:
+                request, peer = late.recvfrom(2048)
+                late.sendto(answer(1, request), peer)
+
+            thread = threading.Thread(target=reply)
+            thread.start()
+            assert client.ask().text == time.ctime(1)
+            thread.join()
+    assert counted(client.statistics) == {"sent": 1, "answered": 1}
+    assert client.statistics.refused == 1
+
+
+def test_a_server_that_stops_meanwhile_is_said_to_have(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it answered before stays, and the request after that has the refusal."""
+    with closed_port() as address:
+        parser = argparse.ArgumentParser()
+        udp_time.configure(parser)
+        options = parser.parse_args(["-c", "2", "-a", "1", "-w", "5", "-i", "0.001"])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as leaving:
+            leaving.bind(address)
+
+            def reply() -> None:
+                request, peer = leaving.recvfrom(2048)
+                leaving.close()
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as once:
+                    once.bind(address)
+                    once.sendto(answer(1, request), peer)
+
+            thread = threading.Thread(target=reply)
+            thread.start()
+            options.wait = 0.2
+            udp_time.command(options, address)
+            thread.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"1: {time.ctime(1)}")
+    assert lines[1] == "Connection refused (ICMP); waiting for the server to start"
+    assert lines[2].startswith("2: Connection refused (ICMP): 1 of 1 datagrams in ")
+    assert lines[3].endswith(", 50.0% loss, 1 refused")
 
 
 def test_a_server_that_starts_meanwhile_is_found() -> None:
@@ -327,35 +388,72 @@ def replies(offset: float, *asked: tuple[float, float]) -> list[Reply]:
     """Return the replies of a clock that is ahead by `offset`, read amid each round trip."""
     start = 1345062908.0
     return [
-        Reply(
-            time.ctime(start + (sent + received) / 2 + offset),
-            start + sent,
-            start + received,
-            received - sent,
-        )
+        Reply(time.ctime(start + (sent + received) / 2 + offset), start + sent, received - sent)
         for sent, received in asked
     ]
 
 
+ASKED = [(n * 1.1, n * 1.1 + 0.01) for n in range(20)]
+
+
 def test_one_reply_bounds_the_clock_to_a_second_and_a_round_trip() -> None:
     """The clock was anywhere in that second, at any moment of the round trip."""
-    low, high = clock_offset(replies(0, (0.25, 0.75)))
-    assert (low, high) == (-0.75, 0.75)
+    assert clock_offsets(replies(0, (0.25, 0.75))) == [Offset(-0.75, 0.75, 1)]
 
 
 def test_more_replies_narrow_the_bounds() -> None:
     """Those close to a second's edge the most."""
-    low, high = clock_offset(replies(0, (0.0, 0.25), (0.5, 0.75), (0.875, 1.0)))
-    assert (low, high) == (-0.25, 0.125)
+    offsets = clock_offsets(replies(0, (0.0, 0.25), (0.5, 0.75), (0.875, 1.0)))
+    assert offsets == [Offset(-0.25, 0.125, 3)]
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5, -7.25, 3600.0])
 def test_the_true_offset_is_within_the_bounds(offset: float) -> None:
     """However far the clocks are apart."""
-    asked = [(n * 1.1, n * 1.1 + 0.01) for n in range(20)]
-    low, high = clock_offset(replies(offset, *asked))
+    ((low, high, count),) = clock_offsets(replies(offset, *ASKED))
     assert low <= offset <= high
     assert high - low < 0.2
+    assert count == 20
+
+
+@pytest.mark.parametrize("step", [-86400.0, -3.0, -1.5, -0.4, 0.4, 1.5, 3.0, 86400.0])
+def test_a_clock_that_is_set_meanwhile_has_two_offsets(step: float) -> None:
+    """Each has bounds, none of which are negative; a small step may stay within those of both."""
+    offsets = clock_offsets(replies(0, *ASKED[:10]) + replies(step, *ASKED[10:]))
+    assert all(low <= high for low, high, _ in offsets)
+    assert sum(offset.replies for offset in offsets) == 20
+    first, *_, last = offsets
+    assert first.low <= 0 <= first.high
+    assert last.low <= step <= last.high
+    assert len(offsets) == 2
+
+
+def test_a_clock_of_ours_that_is_set_within_a_round_trip_bounds_nothing_wrong() -> None:
+    """The round trip is measured by another, which cannot be set."""
+
+    def script(_number: int, request: bytes, send: Send) -> None:
+        clock.append(-3600.0)
+        send(request + b" " + time.ctime(true_time()).encode())
+
+    clock = [0.0]
+    true_time = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: true_time() + clock[-1])
+        with server(script) as address, TimeClient(address, PATIENT) as client:
+            (offset,) = clock_offsets([client.ask()])
+    assert offset.low <= 0 <= offset.high
+
+
+def test_what_is_told_of_a_clock_that_was_set() -> None:
+    """That it was, and how far it was ahead before and after; else one line."""
+    offset = Offset(-0.25, 0.75, 3)
+    assert told([offset]) == ["clock offset +0.250 s, give or take 0.500 s"]
+    assert told([offset, offset._replace(low=9.75, high=10.25, replies=2)]) == [
+        "a clock was set meanwhile, once: the server's or that of this machine",
+        "clock offset of the first 3 replies +0.250 s, give or take 0.500 s",
+        "clock offset of the last 2 replies +10.000 s, give or take 0.250 s",
+    ]
+    assert told([offset] * 5)[0].startswith("a clock was set meanwhile, 4 times: ")
 
 
 def test_the_health_check_asks_twice_at_most() -> None:

@@ -2,5 +2,5 @@
 
 make test TESTS=tests/workshop             # all of it
 make test TESTS="tests/workshop -k 04-"    # one lesson
-make test TESTS="tests/workshop --busy"    # with all cores busy
+make test TESTS="tests/workshop/test_lessons.py --busy"  # with all cores busy
 """

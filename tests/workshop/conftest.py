@@ -17,7 +17,7 @@ FOREVER = "while True: pass"
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin all runs that the chosen tests need, so that they go on side by side."""
-    if session.config.option.collectonly or session.config.option.busy:
+    if session.config.option.collectonly:
         return
     for item in session.items:
         parameters = getattr(item, "callspec", None)
@@ -27,12 +27,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _busy(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With --busy, keep all cores busy, with two processes each."""
+    """With --busy, keep all cores busy."""
     if not request.config.option.busy:
         yield
         return
     command = [sys.executable, "-I", "-S", "-c", FOREVER]
-    others = [subprocess.Popen(command) for _ in range(2 * (os.cpu_count() or 1))]
+    others = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     yield
     for other in others:
         other.kill()

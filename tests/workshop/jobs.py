@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lab import ROOT
 from lab.workshop.lesson import Lesson, lessons
 
-AT_ONCE = max(2, os.cpu_count() or 1)
+AT_ONCE = 2 * (os.cpu_count() or 1)  # most of the time, a check waits
 SECONDS = 300.0  # that a run may take: a deadline that only says that something is stuck
 
 

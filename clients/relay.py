@@ -1,0 +1,267 @@
+"""The relay: what passes between clients and servers, and what is to be done to it.
+
+Its control is Toxiproxy's HTTP API, and beside that the profiles and the journal.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from clients.addresses import Address
+from clients.checks import Check, expect
+from services import addresses
+from services.wire.record import Record, from_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from clients.client import Ask
+
+SERVICE = "relay"
+VERSION = "2.12.0"  # of the Toxiproxy whose API it is
+
+Document = dict[str, Any]
+# One fault: proxy, connection, stream, offset, toxic, draw, and what was done.
+Fault = tuple[str, int, str, int, str, float | None, str]
+
+
+class RelayError(Exception):
+    """The relay refuses a request; `status` is the one of HTTP."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Relay:
+    """The control of a relay. Each request has a connection of its own, and `timeout` seconds.
+
+    Methods raise RelayError where the relay refuses, and OSError where it cannot be reached.
+    """
+
+    def __init__(self, address: Address, timeout: float = 5.0) -> None:
+        self.address, self.timeout = address, timeout
+
+    def request(self, method: str, path: str, document: object = None) -> Any:
+        """Make a request, and return the JSON document of the answer; None if it has none."""
+        with self._answer(method, path, document) as response:
+            body = response.read()
+        return json.loads(body) if body else None
+
+    def version(self) -> str:
+        """Return the version of the Toxiproxy that it stands for."""
+        return str(self.request("GET", "/version")["version"])
+
+    def proxies(self) -> dict[str, Document]:
+        """Return all proxies by their names, each with its toxics."""
+        found: dict[str, Document] = self.request("GET", "/proxies")
+        return found
+
+    def proxy(self, name: str) -> Document:
+        """Return a proxy."""
+        found: Document = self.request("GET", path("proxies", name))
+        return found
+
+    def listening(self, name: str) -> Address:
+        """Return where a proxy listens."""
+        return Address(*addresses.split(self.proxy(name)["listen"]))
+
+    def create(self, name: str, upstream: str, listen: str = "", **more: object) -> Document:
+        """Create a proxy; `more` are protocol, seed, enabled and toxics."""
+        document = {"name": name, "upstream": upstream, "listen": listen, **more}
+        made: Document = self.request("POST", "/proxies", document)
+        return made
+
+    def update(self, name: str, **fields: object) -> Document:
+        """Change listen, upstream, enabled or seed of a proxy."""
+        changed: Document = self.request("PATCH", path("proxies", name), fields)
+        return changed
+
+    def delete(self, name: str) -> None:
+        """Remove a proxy."""
+        self.request("DELETE", path("proxies", name))
+
+    def populate(self, proxies: list[Document]) -> list[Document]:
+        """Create proxies, or replace those of the same name."""
+        made: list[Document] = self.request("POST", "/populate", proxies)["proxies"]
+        return made
+
+    def reset(self) -> None:
+        """Enable all proxies, and remove all toxics."""
+        self.request("POST", "/reset", {})
+
+    def add_toxic(
+        self, proxy: str, kind: str, stream: str = "downstream", *, name: str = "",
+        toxicity: float = 1.0, seed: int | None = None, **attributes: float,
+    ) -> Document:  # fmt: skip
+        """Add a toxic of this kind."""
+        document = {"name": name, "type": kind, "stream": stream, "toxicity": toxicity,
+                    "seed": seed, "attributes": attributes}  # fmt: skip
+        made: Document = self.request("POST", path("proxies", proxy, "toxics"), document)
+        return made
+
+    def change_toxic(self, proxy: str, toxic: str, **attributes: float) -> Document:
+        """Change attributes of a toxic."""
+        place = path("proxies", proxy, "toxics", toxic)
+        changed: Document = self.request("PATCH", place, {"attributes": attributes})
+        return changed
+
+    def remove_toxic(self, proxy: str, toxic: str) -> None:
+        """Remove a toxic; what waits in it goes on."""
+        self.request("DELETE", path("proxies", proxy, "toxics", toxic))
+
+    def profile(self) -> Document:
+        """Return the name of the network's profile, the seed, and all profiles."""
+        found: Document = self.request("GET", "/profile")
+        return found
+
+    def set_profile(self, name: str, seed: int | None = None) -> Document:
+        """Give the network a profile, instead of all toxics that there are."""
+        set_: Document = self.request("POST", "/profile", {"name": name, "seed": seed})
+        return set_
+
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics by their names, with their labels as Prometheus' text has them."""
+        with self._answer("GET", "/metrics") as response:
+            lines = response.read().decode().splitlines()
+        words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, _, value in words}
+
+    def journal(self, number: int = 0, *, follow: bool = False) -> Iterator[Record]:
+        """Yield the records that are there from `number` on, and then those to come if told so.
+
+        Those that are there no more are left out: their numbers are missing.
+        """
+        query = f"/journal?from={number}&follow={follow:d}"
+        with self._answer("GET", query) as response:
+            for kind, data in events(response):
+                if kind == "record":
+                    yield from_json(json.loads(data))
+
+    @contextmanager
+    def _answer(self, method: str, path: str, document: object = None) -> Iterator[HTTPResponse]:
+        body = None if document is None else json.dumps(document)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        with closing(HTTPConnection(*self.address, timeout=self.timeout)) as connection:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise RelayError(error_in(response.read()), response.status)
+            yield response
+
+
+def path(*names: str) -> str:
+    """Return a path of these names."""
+    return "".join(f"/{quote(name, safe='')}" for name in names)
+
+
+def error_in(body: bytes) -> str:
+    """Return the text of an error."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, TypeError, KeyError):
+        return body.decode(errors="replace")
+
+
+def events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield the server-sent events of a stream, each with its type and data (HTML, 9.2.6)."""
+    kind, data = "message", ""
+    for line in lines:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            kind = value
+        elif field == "data":
+            data += value
+        elif not field and data:
+            yield kind, data
+            kind, data = "message", ""
+
+
+def faults(records: Iterable[Record]) -> list[Fault]:
+    """Return what toxics have done, as two runs of the same traffic with the same seed have it.
+
+    A fault that goes on is one fault: it has the offset at which it began. Where the bytes of a TCP
+    stream were divided as they arrived is chance, and no part of it.
+    """
+    found: list[Fault] = []
+    last: dict[tuple[object, ...], tuple[object, ...]] = {}
+    for record in records:
+        for action in record.actions:
+            what = (action.draw, action.what)
+            where = (record.proxy, record.connection, record.stream, action.toxic)
+            if record.protocol == "udp" or last.get(where) != what:
+                last[where] = what
+                found.append((
+                    record.proxy, record.connection, record.stream, record.offset,
+                    action.toxic, *what,
+                ))  # fmt: skip
+    return sorted(found, key=lambda fault: fault[:4])
+
+
+@contextmanager
+def conversation(address: Address, timeout: float) -> "Iterator[Ask]":
+    """Lend a function that asks for the version, whatever the word."""
+    relay = Relay(address, timeout)
+    yield lambda _word: expect("the version", relay.version(), VERSION)
+
+
+def health(address: Address, timeout: float = 2.0) -> None:
+    """Have the control tell its version."""
+    expect("the version", Relay(address, timeout).version(), VERSION)
+
+
+def check_proxies(address: Address) -> None:
+    """Hold the relay to a proxy for each service, all of them enabled."""
+    proxies = Relay(address).proxies()
+    missing = {"tcp-echo", "udp-time", "rest", "kv", "object-echo", "rpc", "httpbin"} - set(proxies)
+    expect("services without a proxy", missing, set())
+    disabled = [name for name, proxy in proxies.items() if not proxy["enabled"]]
+    expect("proxies that are disabled", disabled, [])
+
+
+def check_journal(address: Address) -> None:
+    """Hold the journal to records that are numbered in order."""
+    numbers = [record.number for record in Relay(address).journal()]
+    expect("the numbers are in order", numbers == sorted(set(numbers)), True)
+
+
+CHECKS = (
+    Check("its control has Toxiproxy's API", health),
+    Check("each service has a proxy", check_proxies),
+    Check("its journal can be read", check_journal),
+)
+
+
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Describe the subcommand's arguments."""
+    from clients.cli.options import number_from
+
+    parser.epilog = (
+        "try:\n"
+        "  clients relay                    where each proxy listens, and what it does\n"
+        "  clients relay lossy --seed 7     one packet of ten is lost, each time the same ones\n"
+        "  clients relay clean              and all is well again"
+    )
+    parser.add_argument("profile", nargs="?", help="3g, satellite, lossy, cut or clean")
+    parser.add_argument("--seed", type=number_from(0, 2**31), help="of what is left to chance")
+
+
+def command(options: "argparse.Namespace", address: Address) -> None:
+    """Give the network the profile, if there is one; then print what there is."""
+    relay = Relay(address, options.timeout)
+    try:
+        if options.profile:
+            relay.set_profile(options.profile, options.seed)
+        profile = relay.profile()
+    except RelayError as error:
+        raise ValueError(error) from None
+    print(f"profile {profile['name']}, seed {profile['seed']}")
+    for name, proxy in sorted(relay.proxies().items()):
+        state = "" if proxy["enabled"] else " (disabled)"
+        print(f"{name:12} {proxy['listen']} -> {proxy['upstream']} {proxy['protocol']}{state}")
+        for toxic in proxy["toxics"]:
+            values = ", ".join(f"{key} {value:g}" for key, value in toxic["attributes"].items())
+            print(f"{'':12}   {toxic['stream']:10} {toxic['type']}: {values or 'everything'}")

@@ -1,0 +1,66 @@
+"""`make demo`: the clients, in their container or, where they are to read or write a file, here."""
+
+import json
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clients.addresses import Address, variable
+from clients.cli import main as command_line
+from clients.cli import report
+from clients.cli.exercise import Result
+from clients.cli.output import CannotWrite
+from lab import ROOT, LabError
+from lab.stack import Stack
+
+
+def run(stack: Stack, arguments: list[str]) -> int:
+    """Run the clients against a stack; return their exit status.
+
+    Their container has no file of the caller's, and keeps none. So a subcommand that names one
+    runs on this machine, over the published ports. The exercise uses more than these, the sockets
+    in a volume and the network of the containers: it runs there, and its picture is drawn here.
+    """
+    options = command_line.parsed(arguments)  # a usage error is one before anything is started
+    if not any(isinstance(value, Path) for value in values(options)):
+        return stack.run_clients(*arguments)
+    if options.svg:
+        return draw(stack, options.svg)
+    told = {variable(name): str(where) for name, where in stack.addresses().items()}
+    command = [sys.executable, "-m", "clients", *arguments]
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, check=False).returncode
+
+
+def values(options: Namespace) -> Iterator[Any]:
+    """Yield the values of all options, and of those that have several, each."""
+    for value in vars(options).values():
+        yield from value if isinstance(value, list) else (value,)
+
+
+def draw(stack: Stack, picture: Path) -> int:
+    """Exercise a stack and print the table, also as a picture; raises LabError where it cannot."""
+    try:
+        return 0 if report.show(picture, lambda: exercised(stack)) else 1
+    except (ValueError, CannotWrite) as error:
+        raise LabError(str(error)) from None
+
+
+def exercised(stack: Stack) -> list[Result]:
+    """Run the clients of a stack and return what came of each check."""
+    done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
+    if not done.stdout:
+        raise LabError(f"the clients did not run:\n{done.stderr.strip()}")
+    return [
+        Result(row["service"], address(row["address"]), row["check"], row["error"], row["seconds"])
+        for row in json.loads(done.stdout)["checks"]
+    ]
+
+
+def address(where: str) -> Address:
+    """Return what `str` of an address was made from; where there is no server, its port is 0."""
+    host, _, port = where.rpartition(":")
+    return Address(host.strip("[]"), int(port))

@@ -1,0 +1,137 @@
+"""What Ctrl-C does: a command stops where it is and cleans up, which no further one interrupts.
+
+SIGTERM, and the SIGHUP of a terminal that is closed, do the same.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+END_SECONDS = 10.0  # for a child to end after a signal
+CLEAN_UP_SECONDS = 60.0  # for a child that cleans up
+SAID = b"\ninterrupted: this is finished first, which takes some seconds\n"
+
+_came: list[int] = []
+_shielded: list[bool] = []
+_terminals: list[int] = []
+_said: list[bytes] = []
+
+
+def install() -> None:
+    """Handle the signals, but those that are ignored, as under nohup."""
+    _terminals[:] = [fd for fd in (1, 2) if os.isatty(fd)]
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _handle)
+
+
+def _handle(number: int, _: FrameType | None) -> None:
+    if number == signal.SIGHUP:
+        # Writing to a terminal that is gone would fail, in the middle of the clean-up.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for fd in _terminals:
+            os.dup2(null, fd)
+    _came.append(number)
+    if len(_came) == 1 and not _shielded:
+        raise KeyboardInterrupt
+    if SAID not in _said:
+        _said.append(SAID)
+        with suppress(OSError):
+            os.write(2, SAID)
+
+
+def ignore() -> None:
+    """Ignore the signals from now on, when all is done: not even the exit status is to change."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Carry out the body to its end; a signal that came meanwhile ends the command after it.
+
+    Where an error is being handled, that is left to end the command.
+    """
+    handling = sys.exc_info()[0] is not None
+    before = len(_came)
+    _shielded.append(True)
+    try:
+        yield
+    finally:
+        _shielded.pop()
+    if before == 0 and _came and not (handling or _shielded):
+        raise KeyboardInterrupt
+
+
+def run(
+    command: Sequence[str], *, capture: bool = False, **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, also after a signal: it gets that too and has to clean up itself.
+
+    `options` are those of subprocess.Popen.
+    """
+    pipe = subprocess.PIPE if capture else None
+    if _came or _shielded:
+        # A session of its own: a terminal's Ctrl-C goes to all processes of the one it belongs to.
+        options["start_new_session"] = True
+    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, **options) as process:
+        try:
+            out, err = process.communicate(timeout=CLEAN_UP_SECONDS if _came else None)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            err = f"{err or ''}{command[0]} did not end within {CLEAN_UP_SECONDS:.0f} s\n"
+        except KeyboardInterrupt:
+            end(process)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def follow(
+    command: Sequence[str], read: Callable[[str], None], **options: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as `run` does, and pass on each line that it prints at once.
+
+    `stdout` of the outcome is all lines, those on stderr too.
+    """
+    if _came or _shielded:
+        options["start_new_session"] = True
+    lines = []
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, **streams, **options) as process:
+        limit = threading.Timer(CLEAN_UP_SECONDS, process.kill)
+        limit.daemon = True
+        if _came:
+            limit.start()
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                read(line.rstrip("\n"))
+            process.wait()
+        except KeyboardInterrupt:
+            end(process)
+            raise
+        finally:
+            limit.cancel()
+    return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Wait for a child that was interrupted; ask it to end, or make it, if it does not."""
+    if _came != [signal.SIGINT]:  # only Ctrl-C has reached it, from the terminal
+        process.terminate()
+    for ask in (process.terminate, process.kill):
+        try:
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            ask()
+        else:
+            return
+    process.communicate()
