@@ -91,10 +91,10 @@ pictures: .venv/ready ## draw the pictures of the README from compose.yaml and t
 lessons: .venv/ready ## list the lessons of the workshop, and how far you are
 	@$(LAB) lessons
 
-lesson: .venv/ready ## begin a lesson (N=3): its file in workshop/mine, its text here
+lesson: .venv/ready ## begin a lesson (N=3), or go on: its file in workshop/mine, its text here
 	@$(LAB) lesson $(N)
 
-check: .venv/ready ## check your file of the lesson (WATCH=1: on every save; AT=host:port: one elsewhere; RUN="node mine.js")
+check: .venv/ready ## check your file of a lesson (WATCH=1: on every save; AT=host:port; RUN="node x.js")
 	@$(LAB) check $(N) $(if $(WATCH),--watch) $(if $(AT),--at=$(AT)) $(if $(RUN),--run="$(RUN)")
 
 hint: .venv/ready ## show the next hint for the check that fails

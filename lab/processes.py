@@ -40,18 +40,22 @@ def start(
         )
 
 
-def listening(process: "subprocess.Popen[bytes]", log: Path) -> Address:
+def listening(
+    process: "subprocess.Popen[bytes]", log: Path, seconds: float = START_SECONDS
+) -> Address:
     """Wait until the server logs where it listens, and return that.
 
-    Raises LabError with what it did log when it ends, or takes longer than START_SECONDS.
+    Raises LabError with what it did log when it ends, or takes longer than so many seconds.
     """
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         ended = process.poll() is not None or time.monotonic() > deadline
-        if found := LISTENING.search(log.read_text()):
+        if found := LISTENING.search(log.read_text(errors="replace")):
             return Address(*addresses.split(found[1]))
         if ended:
-            raise LabError(f"process {process.pid} does not listen:\n{log.read_text()}")
+            raise LabError(
+                f"process {process.pid} does not listen:\n{log.read_text(errors='replace')}"
+            )
         time.sleep(0.02)
 
 

@@ -17,13 +17,15 @@ OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of tests/hostile and tests/interop."""
+    """Add the options of tests/hostile, tests/interop and tests/workshop."""
     group = parser.getgroup("hostile", "tests/hostile")
     group.addoption("--seed", type=int, default=None, help="of what is random")
     group.addoption("--soak", type=float, default=0.0, help="minutes for the long tests")
     group.addoption("--reliability", type=Path, help="write what was measured to this file")
     group = parser.getgroup("interop", "tests/interop")
     group.addoption("--clients", type=Path, help="write what each client does to this file")
+    group = parser.getgroup("workshop", "tests/workshop")
+    group.addoption("--busy", action="store_true", help="keep all cores busy meanwhile")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,11 +19,11 @@ from typing import Literal
 
 from clients.checks import Check as Promise
 from lab import LabError
-from lab.workshop.client import Failed
+from lab.workshop.client import Client, Failed
 from lab.workshop.lesson import Lesson
 from lab.workshop.mine import Mine
 
-__all__ = ["Check", "Failed", "Mine", "check", "checks", "promise"]
+__all__ = ["Check", "Client", "Failed", "Figures", "Mine", "check", "checks", "promise"]
 
 Needs = Literal["address", "process"]
 Figures = Mapping[str, object]

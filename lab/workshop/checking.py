@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError
-from lab.workshop.language import say
+from lab.workshop.language import LANGUAGES, say
 from lab.workshop.lesson import Lesson, lessons
 from lab.workshop.messages import Messages
 from lab.workshop.participant import MINE, chosen, own, short
@@ -33,7 +33,7 @@ def check(options: argparse.Namespace) -> int:
     of = chosen(options.number, Progress(MINE))
     wanted = target(of, options)
     if options.json:
-        return as_json(run(of, wanted, everything=options.all))
+        return as_json(of, run(of, wanted, everything=options.all))
     if not options.watch:
         return check_once(of, wanted, options.all)
     speaker = Speaker()
@@ -76,7 +76,7 @@ def target(of: Lesson, options: argparse.Namespace) -> Target:
     return Target(command=[sys.executable, str(file)], file=file)
 
 
-def as_json(outcomes: Iterable[Outcome]) -> int:
+def as_json(of: Lesson, outcomes: Iterable[Outcome]) -> int:
     """Print a line for each outcome; return 1 if one has failed."""
     failed = False
     for each in outcomes:
@@ -87,9 +87,21 @@ def as_json(outcomes: Iterable[Outcome]) -> int:
             "kind": each.kind,
             "figures": dict(each.figures),
             "trace": each.trace._asdict() if each.trace else None,
+            "said": {language: said(Messages(of, language), each) for language in LANGUAGES},
         }
         print(json.dumps(line, default=repr), flush=True)
     return int(failed)
+
+
+def said(messages: Messages, outcome: Outcome) -> list[str]:
+    """Return the sentences about an outcome."""
+    match outcome.state:
+        case "passed":
+            return [messages.passed(outcome.check, outcome.figures)]
+        case "failed":
+            return list(messages.failed(outcome.check, outcome.kind, outcome.figures))
+        case _:
+            return []
 
 
 def check_once(of: Lesson, wanted: Target, everything: bool) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from clients.addresses import Address
 from services.wire.record import Kind, Protocol, Record, Stream
 
+MAX_FLOOD = 32 * 1024 * 1024  # bytes: more than all buffers of the kernel between two programs
 NO_LINGER = b"\1\0\0\0\0\0\0\0"  # socket(7), SO_LINGER with a linger time of 0: close() resets
 NARROW_BUFFER = 4096  # bytes
 NARROW_SEGMENT = 512  # bytes of data; the default is 536 (RFC 9293, 3.7.1)
@@ -147,6 +148,18 @@ class Client:
                     return True
             return False
         return True
+
+    def flood(self, most: int = MAX_FLOOD) -> int:
+        """Send without reading until nothing more is taken, or `most` bytes; return how many."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.setblocking(False)
+        chunk = bytes(64 * 1024)
+        sent = 0
+        with self._disappointed(b"", 0):
+            while sent < most and select.select([], [self.socket], [], 0.5 * self.patience)[1]:
+                sent += self.socket.send(chunk)
+        self.socket.settimeout(self.patience)
+        return sent
 
     def silent(self, seconds: float) -> bool:
         """Whether nothing comes for so long, neither bytes nor an end."""

@@ -15,12 +15,7 @@ Command = Callable[[str, Run, str], argparse.ArgumentParser]
 def add(command: Command) -> None:
     """Add them, by what adds one subcommand with its help."""
 
-    def with_number(name: str, run: Run, what: str) -> argparse.ArgumentParser:
-        made = command(name, run, what)
-        made.add_argument("number", metavar="N", type=int, help="the number of the lesson")
-        return made
-
-    def with_current(name: str, run: Run, what: str) -> argparse.ArgumentParser:
+    def numbered(name: str, run: Run, what: str) -> argparse.ArgumentParser:
         made = command(name, run, what)
         made.add_argument(
             "number", metavar="N", type=int, nargs="?", help="a lesson; by default the latest"
@@ -28,9 +23,9 @@ def add(command: Command) -> None:
         return made
 
     command("lessons", lambda _: show_lessons(), "list the lessons, and how far you are")
-    with_number("lesson", lambda options: show_lesson(options.number),
-                "begin a lesson: its file in workshop/mine, its text here")  # fmt: skip
-    checking = with_current("check", check, "check your file of a lesson")
+    numbered("lesson", lambda options: show_lesson(options.number),
+                "begin a lesson, or go on: its file in workshop/mine, its text here")  # fmt: skip
+    checking = numbered("check", check, "check your file of a lesson")
     checking.add_argument("--watch", action="store_true", help="again whenever you save a file")
     checking.add_argument("--at", metavar="HOST:PORT", help="a server that runs somewhere")
     checking.add_argument(
@@ -39,12 +34,12 @@ def add(command: Command) -> None:
     checking.add_argument("--file", type=Path, help="another file than yours")
     checking.add_argument("--all", action="store_true", help="go on after a failure")
     checking.add_argument("--json", action="store_true", help="for programs, a line for a check")
-    with_current("hint", lambda options: hint(options.number),
+    numbered("hint", lambda options: hint(options.number),
                  "show the next hint for the check that fails")  # fmt: skip
-    solution = with_current("solution", lambda options: show_solution(options.number, options.yes),
+    solution = numbered("solution", lambda options: show_solution(options.number, options.yes),
                             "show the difference between your file and ours")  # fmt: skip
     solution.add_argument("--yes", action="store_true", help="also before your file passes")
-    with_current("reset", lambda options: reset(options.number),
+    numbered("reset", lambda options: reset(options.number),
                  "begin a lesson's file anew; what you had is kept")  # fmt: skip
-    with_number("catch-up", lambda options: catch_up(options.number),
+    numbered("catch-up", lambda options: catch_up(options.number),
                 "go on with a lesson, with our solutions of those before")  # fmt: skip

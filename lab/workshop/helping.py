@@ -4,7 +4,7 @@ import difflib
 
 from rich.text import Text
 
-from lab.workshop.lesson import lesson, lessons
+from lab.workshop.lesson import lessons
 from lab.workshop.participant import MINE, begin, chosen, give, own, put_aside, short, unchanged
 from lab.workshop.progress import Progress
 from lab.workshop.reading import show_lesson
@@ -56,13 +56,13 @@ def reset(number: int | None) -> int:
     return 0
 
 
-def catch_up(number: int) -> int:
+def catch_up(number: int | None) -> int:
     """Put our solutions of all lessons before this one beside the participant's; begin it."""
     speaker, progress = Speaker(), Progress(MINE)
-    lesson(number)  # there is one
+    of = chosen(number, progress)
     for each in lessons():
         reached = progress.of(each.number)
-        if each.number >= number or reached.done:
+        if each.number >= of.number or reached.done:
             continue
         ours = own(each)
         if ours.exists() and unchanged(each):
@@ -73,4 +73,4 @@ def catch_up(number: int) -> int:
         reached.by_us = True
         speaker.say("caught_up", number=each.number, file=f"`{short(ours)}`")
     progress.save()
-    return show_lesson(number)
+    return show_lesson(of.number)

@@ -1,8 +1,8 @@
 """The sentences of a lesson's checks, in each language, filled with what was measured.
 
 messages.toml has, for each check and language: `passed`; `did`, `came` and `means` of a failure;
-and `hints`. A failure of a named kind has a table of its own with `came` and `means`; the kinds
-that any check can have are in words.toml.
+and `hints`. A failure of a named kind has a table of its own with `came` and `means`, or those of
+words.toml, which are for any check.
 """
 
 import tomllib
@@ -13,7 +13,6 @@ from lab import LabError
 from lab.workshop.language import LANGUAGES, words
 from lab.workshop.lesson import Lesson
 
-PARTS = ("did", "came", "means")
 MAX_BYTES = 24  # of what came, in a sentence
 
 
@@ -31,22 +30,24 @@ class Messages:
 
     def failed(self, check: str, kind: str, figures: Mapping[str, object]) -> tuple[str, str, str]:
         """Return what the check did, what came, and what that means."""
-        did, came, means = (self.template(check, kind, part) for part in PARTS)
-        return tuple(self._fill(each, figures, check) for each in (did, came, means))  # type: ignore[return-value]
+        did = self.template(check, kind, "did")
+        came, means = (
+            self._fill(self.template(check, kind, part), figures, check)
+            for part in ("came", "means")
+        )
+        # It may have ended before all of that was measured.
+        return did.format_map(Measured(figures)), came, means
 
     def template(self, check: str, kind: str, part: str) -> str:
         """Return a sentence with its placeholders."""
         own = self._of(check)
-        if part == "did" or not kind:
-            return str(own[part])
-        if kind in own:
-            return str(own[kind][part])
-        try:
-            return str(words()["failed"][kind][self._spoken][part])
-        except KeyError:
-            raise LabError(
-                f"{self._file}: there is no table {check}.{self._spoken}.{kind}"
-            ) from None
+        of_any = words()["failed"].get(kind, {}).get(self._spoken, {})
+        if part == "did":
+            return str(of_any.get("did") or own["did"])
+        found = own.get(kind, of_any) if kind else own
+        if part not in found:
+            raise LabError(f"{self._file}: {part} is missing in {check}.{self._spoken} {kind}")
+        return str(found[part])
 
     def hints(self, check: str) -> list[str]:
         """Return the hints for a check, the vaguest first."""
@@ -67,6 +68,20 @@ class Messages:
                 f"{self._file}: {check} was given {sorted(figures)}. Not what {sentence!r} needs:"
                 f" {error!r}"
             ) from None
+
+
+class Measured(dict[str, object]):
+    """Figures for a sentence; … stands for what was not measured."""
+
+    def __missing__(self, name: str) -> "NotMeasured":
+        return NotMeasured()
+
+
+class NotMeasured:
+    """What has no figure, in whatever format."""
+
+    def __format__(self, form: str) -> str:
+        return "…"
 
 
 def texts(lesson: Lesson) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The participant's program while a check runs: a process of this machine, or an address."""
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from services.wire.record import Protocol
 
 PATIENCE = 1.0  # seconds that an answer may take, on a machine that has nothing else to do
 PACE = 40  # times as long as an empty Python takes to start: more than PATIENCE if that is slow
+START_PATIENCE = 10  # times the patience, for its start
 BUSY_SECONDS = 0.3  # of processor time that a server is compared for
 SPINNING = 0.25  # of the processor time that a busy loop gets beside it
 
@@ -59,6 +62,7 @@ class Mine:
     ) -> None:
         self.patience = patience()
         self.recordings: list[Recording] = []
+        self.figures: dict[str, object] = {}
         self._service = service
         self._command = command
         self._environment = {
@@ -120,7 +124,9 @@ class Mine:
         settings = {**self._environment, **environment}
         self._process = processes.start(self._command, settings, self._log)
         try:
-            listening = processes.listening(self._process, self._log)
+            listening = processes.listening(
+                self._process, self._log, START_PATIENCE * self.patience
+            )
         except LabError:
             raise Failed("not_listening", status=self.status) from None
         host = "127.0.0.1" if listening.host == "0.0.0.0" else listening.host
@@ -188,6 +194,10 @@ class Mine:
         finally:
             kill(process)
 
+    def measured(self, **figures: object) -> None:
+        """Give figures to the sentences about this check, whether it passes or fails then."""
+        self.figures |= figures
+
     def record(self, protocol: Protocol = "tcp") -> Recording:
         """Return a new recording, for a picture of what another client than ours does."""
         self.recordings.append(Recording(len(self.recordings) + 1, self._service, protocol))
@@ -197,24 +207,49 @@ class Mine:
         """Connect a client; Failed if that is refused, or takes too long."""
         return Client(self.address, self.patience, self.record(), narrow=narrow)
 
-    def last_to_first(self, count: int, data: bytes, wanted: bytes) -> list[float]:
-        """Open `count` connections, then ask on each, the last first; return the seconds of each.
+    def last_to_first(self, count: int, ask: Callable[[Client], float]) -> list[float]:
+        """Open `count` connections, and have each ask as it comes; then again, the last one first.
 
-        All are open until the end. So who accepts late, or has no more than a queue, is found out.
-        Failed has the `number` of the client (from 1) beside its own figures.
+        All are open until the end: so who serves a few only, or one after the other, is found out.
+        Return the seconds of the second round. Failed has the `number` of the client (from 1) and
+        that of `all` beside its own figures.
         """
         seconds: list[float] = []
+        number = 0
         with ExitStack() as opened:
-            clients: list[Client] = []
             try:
-                while len(clients) < count:
+                clients: list[Client] = []
+                for number in range(1, count + 1):  # noqa: B007
                     clients.append(opened.enter_context(self.connect()))
-                while len(seconds) < count:
-                    seconds.append(clients[-1 - len(seconds)].ask(data, wanted))
+                    ask(clients[-1])
+                for number, client in reversed(list(enumerate(clients, 1))):  # noqa: B007
+                    seconds.append(ask(client))
             except Failed as failure:
-                number = count - len(seconds) if len(clients) == count else len(clients) + 1
                 raise Failed(failure.kind, **failure.figures, number=number, all=count) from None
         return seconds
+
+    def queue(self, count: int) -> int:
+        """Stop its process for a moment; return how many of `count` clients are connected then.
+
+        It accepts none then, so they are in the accept queue; the kernel drops the SYN of those for
+        whom there is no place.
+        """
+        with ExitStack() as opened:
+            opened.callback(os.killpg, self.process.pid, signal.SIGCONT)
+            os.killpg(self.process.pid, signal.SIGSTOP)
+            waiting = []
+            for _ in range(count):
+                client = opened.enter_context(socket.socket(family(self.address)))
+                client.setblocking(False)
+                client.connect_ex(self.address)
+                waiting.append(client)
+            deadline = time.monotonic() + 0.3 * self.patience
+            connected = 0
+            while waiting and (left := deadline - time.monotonic()) > 0:
+                for client in select.select([], waiting, [], left)[1]:
+                    waiting.remove(client)
+                    connected += not client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return connected
 
     def serves(self, data: bytes, wanted: bytes) -> bool:
         """Whether one more client has its answer."""
@@ -233,6 +268,11 @@ class Mine:
         took = self.cpu - before
         had = time.process_time() - own
         return Share(min(100, 100 * took / (time.monotonic() - began)), took > SPINNING * had)
+
+
+def family(address: Address) -> socket.AddressFamily:
+    """Return the family of an address of this machine."""
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -4,8 +4,8 @@ from rich.text import Text
 
 from lab.workshop import page
 from lab.workshop.language import say
-from lab.workshop.lesson import Lesson, lesson, lessons
-from lab.workshop.participant import MINE, begin, own, short
+from lab.workshop.lesson import Lesson, lessons
+from lab.workshop.participant import MINE, begin, chosen, own, short
 from lab.workshop.progress import Progress, Reached
 from lab.workshop.speaker import Speaker
 
@@ -29,18 +29,18 @@ def show_lessons() -> int:
     return 0
 
 
-def show_lesson(number: int) -> int:
+def show_lesson(number: int | None) -> int:
     """Begin a lesson: the participant's file, and the text."""
     speaker, progress = Speaker(), Progress(MINE)
-    of = lesson(number)
+    of = chosen(number, progress)
     new = begin(of)
-    progress.current = number
+    progress.current = of.number
     progress.save()
     speaker.page(texts(of, speaker.language)[0])
     speaker.line()
     file = f"`{short(own(of))}`"
     speaker.say("copied" if new else "file", file=file, start=short(of.start))
-    speaker.say("then", command=f"`make check N={number}`")
+    speaker.say("then", command=f"`make check N={of.number}`")
     return 0
 
 

@@ -71,7 +71,8 @@ def run_one(lesson: Lesson, check: Check, target: Target) -> Outcome:
         mine = Mine(
             Path(folder), lesson.service, target.command, lesson.environment, target.address
         )
-        kind, figures = "", {}
+        kind = ""
+        figures: dict[str, object] = {}
         state: State = "failed"
         try:
             with at_most(MAX_SECONDS * mine.patience):
@@ -83,12 +84,14 @@ def run_one(lesson: Lesson, check: Check, target: Target) -> Outcome:
             kind, figures = failure.kind, failure.figures
         except WrongAnswer as error:
             kind, figures = "promise", {"said": str(error)}
+        except (OSError, EOFError) as error:
+            kind, figures = "broken", {"said": str(error) or type(error).__name__}
         except Overrun:
             kind, figures = "hung", {"seconds": MAX_SECONDS * mine.patience}
         finally:
             mine.kill()
         found = trace(mine.log, target.file) if state == "failed" and target.file else None
-        return Outcome(check.id, state, kind, figures, found, mine.recordings)
+        return Outcome(check.id, state, kind, {**mine.figures, **figures}, found, mine.recordings)
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """The voice of the commands: sentences of words.toml, in the participant's language."""
 
+import io
+import sys
+
 from rich.console import Console
 from rich.text import Text
 
@@ -11,6 +14,8 @@ class Speaker:
     """Prints on standard output; progress and errors of the lab itself go to standard error."""
 
     def __init__(self) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # such as one for GBK, which has no ✓
+            sys.stdout.reconfigure(errors="replace")
         self.console = Console(highlight=False)
         self.language = language()
 

@@ -74,9 +74,12 @@ def test_soak_is_not_cut_short() -> None:
 
 
 def test_every_folder_of_tests_is_run() -> None:
-    """By `make test`, or by a task of its own."""
+    """By `make test`, by a task of its own, or by name in .ci/run."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")}
     by_a_task = set(re.findall(r"pytest (tests/\w+) --", (ROOT / "Makefile").read_text()))
     assert "tests/interop" in by_a_task
-    assert folders == set(settings["ini_options"]["testpaths"]) | by_a_task
+    by_name = set(
+        re.findall(r"^make test TESTS=(\S+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    )
+    assert folders == set(settings["ini_options"]["testpaths"]) | by_a_task | by_name

@@ -2,11 +2,11 @@
 
 import os
 
-from lab.workshop.check import Failed, Mine, check
+from lab.workshop.check import Failed, Figures, Mine, check
 
 
 @check("1.1")
-def the_answer(mine: Mine) -> dict[str, object]:
+def the_answer(mine: Mine) -> Figures:
     """Ask twice on one connection."""
     text = os.urandom(300).hex().encode()
     with mine.connect() as client:
@@ -16,7 +16,7 @@ def the_answer(mine: Mine) -> dict[str, object]:
 
 
 @check("1.2", needs="process")
-def the_end(mine: Mine) -> dict[str, object]:
+def the_end(mine: Mine) -> Figures:
     """Close a connection, and see whether the server notices."""
     with mine.connect() as client:
         client.ask(b"hello", b"HELLO")
@@ -32,7 +32,7 @@ def the_end(mine: Mine) -> dict[str, object]:
 
 
 @check("1.3")
-def the_next_ones(mine: Mine) -> dict[str, object]:
+def the_next_ones(mine: Mine) -> Figures:
     """Come three times, one client after the other."""
     for number in range(3):
         text = os.urandom(8).hex().encode()

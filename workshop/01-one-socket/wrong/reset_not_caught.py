@@ -1,4 +1,4 @@
-# fails 1.4: a reset is an exception, and nobody catches it
+# fails 1.4 ended: a reset is an exception, and nobody catches it
 """Returns in upper case what it receives; one client at a time."""
 
 import os

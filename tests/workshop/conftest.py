@@ -1,0 +1,65 @@
+"""What the tests of the lessons share: their runs, a copy of the house, busy cores."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT
+from tests.workshop.jobs import Job, Outcomes, submitted
+
+FOREVER = "while True: pass"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin all runs that the chosen tests need, so that they go on side by side."""
+    if session.config.option.collectonly or session.config.option.busy:
+        return
+    for item in session.items:
+        parameters = getattr(item, "callspec", None)
+        if parameters and isinstance(job := parameters.params.get("job"), Job):
+            submitted(job)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _busy(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --busy, keep all cores busy, with two processes each."""
+    if not request.config.option.busy:
+        yield
+        return
+    command = [sys.executable, "-I", "-S", "-c", FOREVER]
+    others = [subprocess.Popen(command) for _ in range(2 * (os.cpu_count() or 1))]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@pytest.fixture
+def outcomes(job: Job) -> Outcomes:
+    """Return what the checks have found."""
+    return submitted(job).result()
+
+
+@pytest.fixture(scope="session")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what is needed for the lessons, where nobody's files are in the way."""
+    folder = tmp_path_factory.mktemp("house")
+    for name in ("lab", "services", "clients", "workshop"):
+        ignored = shutil.ignore_patterns("__pycache__", "mine")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("Makefile", "compose.yaml"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+@pytest.fixture
+def house(copied: Path) -> Path:
+    """Return that copy, without a participant's files."""
+    shutil.rmtree(copied / "workshop" / "mine", ignore_errors=True)
+    return copied

@@ -1,0 +1,85 @@
+"""Runs of a lesson's checks, all of them, against one file each: a few at a time."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lab import ROOT
+from lab.workshop.lesson import Lesson, lessons
+
+AT_ONCE = max(2, os.cpu_count() or 1)
+SECONDS = 300.0  # that a run may take: a deadline that only says that something is stuck
+
+
+class Job(NamedTuple):
+    """The checks of a lesson, with a file; `time` tells two runs of the same one apart."""
+
+    lesson: int
+    file: Path
+    time: int = 1
+
+    def __str__(self) -> str:
+        of = {each.number: each for each in lessons()}[self.lesson]
+        name = (
+            self.file.relative_to(of.folder)
+            if self.file.is_relative_to(of.folder)
+            else self.file.relative_to(ROOT)
+        )
+        return f"{of.folder.name} {name}" + (f" {self.time}" if self.time > 1 else "")
+
+
+Outcomes = dict[str, dict[str, Any]]  # by the check's id
+
+
+def starts() -> list[Job]:
+    """Return the runs of the files that participants start from."""
+    return [Job(each.number, each.start) for each in lessons()]
+
+
+def solutions() -> list[Job]:
+    """Return the runs of all solutions: each twice."""
+    return [
+        Job(each.number, file, time)
+        for each in lessons()
+        for file in (each.solution, *each.also)
+        for time in (1, 2)
+    ]
+
+
+def wrong(of: Lesson | None = None) -> list[Job]:
+    """Return the runs of the wrong files, of one lesson or of all."""
+    return [Job(each.number, file) for each in ([of] if of else lessons()) for file in each.wrong]
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Return what runs them."""
+    return ThreadPoolExecutor(AT_ONCE)
+
+
+@cache
+def submitted(job: Job) -> "Future[Outcomes]":
+    """Return the run, which begins as soon as others are done."""
+    return pool().submit(carried_out, job)
+
+
+def carried_out(job: Job) -> Outcomes:
+    """Run all checks, also those after a failure; return the outcome of each."""
+    command = ["-m", "lab", "check", str(job.lesson), "--all", "--json", f"--file={job.file}"]
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert not done.stderr, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    return {outcome["check"]: outcome for outcome in outcomes}

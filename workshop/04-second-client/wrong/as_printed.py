@@ -1,0 +1,28 @@
+# fails 4.1 no_answer: accept, serve to the end, accept the next
+"""Returns what it receives: accept, serve to the end, accept the next."""
+
+import os
+from socket import AF_INET, SOCK_STREAM, socket
+
+
+def echo_handler(address, client_sock):
+    try:
+        while msg := client_sock.recv(8192):
+            client_sock.sendall(msg)
+    except OSError as error:
+        print("lost", address, error)
+    client_sock.close()
+
+
+def echo_server(address, backlog=5):
+    sock = socket(AF_INET, SOCK_STREAM)
+    sock.bind(address)
+    sock.listen(backlog)
+    print("listening on {}:{}".format(*sock.getsockname()))
+    while True:
+        client_sock, client_addr = sock.accept()
+        echo_handler(client_addr, client_sock)
+
+
+if __name__ == "__main__":
+    echo_server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))

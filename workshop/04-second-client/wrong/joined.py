@@ -1,0 +1,31 @@
+# fails 4.1 no_answer: join() waits for the end of the thread
+"""Returns what it receives: accept, serve to the end, accept the next."""
+
+import os
+from socket import AF_INET, SOCK_STREAM, socket
+from threading import Thread
+
+
+def echo_handler(address, client_sock):
+    try:
+        while msg := client_sock.recv(8192):
+            client_sock.sendall(msg)
+    except OSError as error:
+        print("lost", address, error)
+    client_sock.close()
+
+
+def echo_server(address, backlog=1024):
+    sock = socket(AF_INET, SOCK_STREAM)
+    sock.bind(address)
+    sock.listen(backlog)
+    print("listening on {}:{}".format(*sock.getsockname()))
+    while True:
+        client_sock, client_addr = sock.accept()
+        thread = Thread(target=echo_handler, args=(client_addr, client_sock), daemon=True)
+        thread.start()
+        thread.join()
+
+
+if __name__ == "__main__":
+    echo_server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
