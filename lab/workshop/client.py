@@ -12,6 +12,8 @@ from services.wire.record import Kind, Protocol, Record, Stream
 
 MAX_FLOOD = 32 * 1024 * 1024  # bytes: more than all buffers of the kernel between two programs
 NO_LINGER = b"\1\0\0\0\0\0\0\0"  # socket(7), SO_LINGER with a linger time of 0: close() resets
+NARROW_BUFFER = 4096  # bytes
+NARROW_SEGMENT = 512  # bytes of data; the default is 536 (RFC 9293, 3.7.1)
 
 
 class Failed(Exception):
@@ -69,15 +71,20 @@ class Client:
     """A TCP connection to the participant's server. All that waits, waits `patience` seconds.
 
     What the server does other than it should raises Failed: `refused`, `not_connected`,
-    `no_answer`, `closed`, `reset` or `wrong`.
+    `no_answer`, `closed`, `reset` or `wrong`. A `narrow` one has so little room, in its receive
+    buffer and in its segments, that what it does not read stays with the server.
     """
 
-    def __init__(self, address: Address, patience: float, recording: Recording) -> None:
+    def __init__(
+        self, address: Address, patience: float, recording: Recording, *, narrow: bool = False
+    ) -> None:
         self.patience = patience
         self.recording = recording
         self._ended = False
         try:
-            self.socket = socket.create_connection(address, patience)
+            self.socket = (connect_narrow if narrow else socket.create_connection)(
+                address, patience
+            )
         except (ConnectionRefusedError, ConnectionResetError):  # it ends, or has ended
             raise Failed("refused", address=address) from None
         except TimeoutError:
@@ -210,3 +217,19 @@ class Client:
             with suppress(OSError):
                 self._record("reset", "downstream")
             raise Failed("reset", **figures) from None
+
+
+def connect_narrow(address: Address, patience: float) -> socket.socket:
+    """Connect with the least room; the server's send buffer grows no further than that allows."""
+    family, *_, where = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.settimeout(patience)
+        # Both before the handshake, which says them to the server: tcp(7).
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW_BUFFER)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, NARROW_SEGMENT)
+        made.connect(where)
+    except OSError:
+        made.close()
+        raise
+    return made

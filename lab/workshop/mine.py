@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -168,6 +169,17 @@ class Mine:
         self.kill()
         self.start(WIRELAB_PORT=str(self.address.port))
 
+    @contextmanager
+    def again(self, **environment: str) -> Iterator["Mine"]:
+        """Start the same program once more, beside the first; Failed if it does not listen."""
+        with tempfile.TemporaryDirectory(prefix="wirelab-") as folder:
+            second = Mine(Path(folder), self._service, self._command, self._environment)
+            try:
+                second.start(**environment)
+                yield second
+            finally:
+                second.kill()
+
     def run(self, *arguments: str, seconds: float | None = None, **environment: str) -> Ran:
         """Run it to its end, for lessons that are about a client; Failed("not_ended") if it waits.
 
@@ -206,9 +218,9 @@ class Mine:
         self.recordings.append(Recording(len(self.recordings) + 1, self._service, protocol))
         return self.recordings[-1]
 
-    def connect(self) -> Client:
+    def connect(self, *, narrow: bool = False) -> Client:
         """Connect a client; Failed if that is refused, or takes too long."""
-        return Client(self.address, self.patience, self.record())
+        return Client(self.address, self.patience, self.record(), narrow=narrow)
 
     def last_to_first(self, count: int, ask: Callable[[Client], float]) -> list[float]:
         """Open `count` connections, and have each ask as it comes; then again, the last one first.

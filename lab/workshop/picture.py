@@ -42,10 +42,7 @@ def picture(
     rows = list(shown.rows)
     for when, text in recording.notes:
         time = 1000 * (when - began)
-        at = next((at for at, row in enumerate(rows) if (row.time or 0) > time), len(rows))
-        if 1 < at < len(rows) and rows[at - 1].time is None:  # a pause: before it, or after it?
-            at -= time - (rows[at - 2].time or 0) < (rows[at].time or 0) - time
-        rows.insert(at, diagram.Row(time, text=text))
+        rows.insert(place(rows, time), diagram.Row(time, text=text))
     shown = replace(
         shown,
         title=say("picture", spoken, number=recording.number),
@@ -58,3 +55,12 @@ def picture(
         save.write_text(svg.svg(shown), encoding="utf-8")
     drawn: str = ladder.ladder(shown, columns)
     return "\n".join([drawn, *("" for _ in recording.lines[:1]), *recording.lines])
+
+
+def place(rows: Sequence[Any], time: float) -> int:
+    """Return where a note belongs: by its time, and beside a pause on the side that is nearer."""
+    at = next((at for at, row in enumerate(rows) if (row.time or 0) > time), len(rows))
+    if 2 <= at < len(rows) and rows[at - 1].time is None:
+        before, after = time - (rows[at - 2].time or 0), rows[at].time - time
+        return at - 1 if before < after else at
+    return at

@@ -1,0 +1,36 @@
+# fails 2.4: each recv() is decoded by itself
+"""Returns each line in upper case, after the number of its characters; one client at a time."""
+
+import os
+import socket
+
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+server.bind(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+server.listen(5)
+print("listening on {}:{}".format(*server.getsockname()))
+
+
+def answer(line):
+    """Return the answer to one line, which comes without its line feed."""
+    return f"{len(line)} {line.upper()}\n".encode()
+
+
+def serve(conn):
+    """Answer each line, until the end of the stream."""
+    rest = ""
+    while data := conn.recv(1024):
+        print("received:", data)
+        *lines, rest = (rest + data.decode()).split("\n")
+        for line in lines:
+            conn.sendall(answer(line))
+
+
+while True:
+    conn, addr = server.accept()
+    print("connected:", addr)
+    conn.settimeout(60)  # seconds: a client that is silent for longer is disconnected
+    try:
+        serve(conn)
+    except OSError as error:  # a reset, or that timeout
+        print("ended:", addr, error)
+    conn.close()

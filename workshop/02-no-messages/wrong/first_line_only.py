@@ -1,0 +1,38 @@
+# fails 2.2: what follows the first line is thrown away
+"""Returns each line in upper case, after the number of its characters; one client at a time."""
+
+import os
+import socket
+
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+server.bind(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+server.listen(5)
+print("listening on {}:{}".format(*server.getsockname()))
+
+
+def answer(line):
+    """Return the answer to one line, which comes without its line feed."""
+    text = line.decode()
+    return f"{len(text)} {text.upper()}\n".encode()
+
+
+def serve(conn):
+    """Answer each line, until the end of the stream."""
+    rest = b""
+    while data := conn.recv(1024):
+        print("received:", data)
+        rest += data
+        if b"\n" in rest:
+            conn.sendall(answer(rest.split(b"\n")[0]))
+            rest = b""
+
+
+while True:
+    conn, addr = server.accept()
+    print("connected:", addr)
+    conn.settimeout(60)  # seconds: a client that is silent for longer is disconnected
+    try:
+        serve(conn)
+    except OSError as error:  # a reset, or that timeout
+        print("ended:", addr, error)
+    conn.close()

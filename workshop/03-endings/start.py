@@ -1,0 +1,40 @@
+"""TCP echo, a bare loop: accept a connection, echo until it ends, accept the next."""
+
+import os
+import select
+import socket
+
+CHUNK = 64 * 1024  # bytes
+
+
+def serve(address):
+    """Serve connections, one at a time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(address)
+        listener.listen(1024)
+        print("listening on {}:{}".format(*listener.getsockname()))
+        while True:
+            client, peer = listener.accept()
+            print("connection from", peer)
+            echo(client, peer)
+
+
+def echo(client, peer):
+    """Echo until EOF (the client's FIN)."""
+    try:
+        while data := client.recv(CHUNK):
+            if gone(client):
+                break
+            client.sendall(data)
+    except OSError as error:
+        print("connection from", peer, "closed:", error)
+
+
+def gone(client):
+    """Whether the client is gone: the next thing to receive is the end of its stream."""
+    readable, _, _ = select.select([client], [], [], 0)
+    return bool(readable) and client.recv(1, socket.MSG_PEEK) == b""
+
+
+if __name__ == "__main__":
+    serve(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))

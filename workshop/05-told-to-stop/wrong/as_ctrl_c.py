@@ -1,0 +1,49 @@
+# fails 5.1: KeyboardInterrupt has the right way out, and the wrong status
+"""Returns lines in upper case; a thread for each client."""
+
+import os
+import signal
+import socket
+from contextlib import suppress
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+connections = set()  # those that are open
+
+
+class Server(ThreadingTCPServer):
+    """The listener; it keeps `connections` up to date."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def get_request(self):
+        """Accept a connection."""
+        connection, address = super().get_request()
+        connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, connection):
+        """Close a connection, when its handler has returned."""
+        connections.discard(connection)
+        super().shutdown_request(connection)
+
+
+class Upper(StreamRequestHandler):
+    """A connection, in a thread of its own."""
+
+    def handle(self):
+        """Answer each line, until the client has sent its FIN."""
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+print("listening on {}:{}".format(*server.server_address))
+try:
+    server.serve_forever()
+finally:
+    for connection in list(connections):
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
+    server.server_close()

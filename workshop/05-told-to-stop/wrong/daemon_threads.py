@@ -1,0 +1,48 @@
+# fails 5.3: daemon threads end with the process, in the middle of an answer
+"""Returns lines in upper case; a thread for each client."""
+
+import os
+import signal
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+
+connections = set()  # those that are open
+
+
+class Server(ThreadingTCPServer):
+    """The listener; it keeps `connections` up to date."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+    daemon_threads = True
+
+    def get_request(self):
+        """Accept a connection."""
+        connection, address = super().get_request()
+        connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, connection):
+        """Close a connection, when its handler has returned."""
+        connections.discard(connection)
+        super().shutdown_request(connection)
+
+
+class Upper(StreamRequestHandler):
+    """A connection, in a thread of its own."""
+
+    def handle(self):
+        """Answer each line, until the client has sent its FIN."""
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+def stop(_number, _frame):
+    Thread(target=server.shutdown).start()  # it waits for serve_forever(), in this thread
+
+
+server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+signal.signal(signal.SIGTERM, stop)
+print("listening on {}:{}".format(*server.server_address))
+server.serve_forever()
+server.server_close()

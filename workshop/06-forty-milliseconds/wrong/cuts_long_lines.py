@@ -1,0 +1,28 @@
+# fails 6.3: a line that is longer than the limit becomes two
+"""Returns lines in upper case; one client at a time."""
+
+import os
+from socketserver import StreamRequestHandler, TCPServer
+
+
+class Server(TCPServer):
+    """The listener."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+
+class Upper(StreamRequestHandler):
+    """A connection, read and written as files."""
+
+    disable_nagle_algorithm = True
+
+    def handle(self):
+        """Answer each line, until the client has sent its FIN."""
+        while line := self.rfile.readline(65536):
+            self.wfile.write(line.rstrip(b"\n").upper() + b"\n")
+
+
+server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+print("listening on {}:{}".format(*server.server_address))
+server.serve_forever()

@@ -1,0 +1,26 @@
+# fails 6.1: two writes, and the second one waits for the client's ACK
+"""Returns lines in upper case; one client at a time."""
+
+import os
+from socketserver import StreamRequestHandler, TCPServer
+
+
+class Server(TCPServer):
+    """The listener."""
+
+    allow_reuse_address = True
+    request_queue_size = 128
+
+
+class Upper(StreamRequestHandler):
+    """A connection, read and written as files."""
+
+    def handle(self):
+        """Answer each line, until the client has sent its FIN."""
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+print("listening on {}:{}".format(*server.server_address))
+server.serve_forever()
