@@ -66,7 +66,7 @@ def start(proxies: Proxies, name: str, upstream: str) -> None:
     prefix = f"WIRELAB_RELAY_{name.upper().replace('-', '_')}"
     variable = f"{prefix}_PORT"
     port = runtime.setting(variable, str(default), runtime.port_number)
-    host = runtime.setting(f"{prefix}_HOST", "", addresses.bracketed)  # by default the control's
+    host = runtime.setting(f"{prefix}_HOST", "", addresses.numeric)  # else the control's
     try:
         proxy = proxies.create(
             {"name": name, "listen": f"{host}:{port}", "upstream": upstream, "protocol": protocol}
