@@ -172,6 +172,9 @@ def test_ports_of_this_lab_are_not_in_use() -> None:
         ):
             wanted = services({**ANY_PORTS, **settings})
             assert ports.problems(wanted, has, containers=True) == {}
+        # Who leaves the number with udp makes no room for one with tcp.
+        wanted = services({**ANY_PORTS, kv: number})
+        assert list(ports.problems(wanted, {udp: where}, containers=True)) == [kv]
 
 
 def test_the_relay_is_in_the_way_of_who_gets_one_of_its_ports() -> None:
