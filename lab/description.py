@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from clients.addresses import variable
+from clients.addresses import PORTS, Address, variable
 from lab import ROOT, LabError
 from services.runtime import port_number
 
@@ -20,15 +20,28 @@ REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 @dataclass(frozen=True)
 class Port:
-    """Where a service listens on the host: 0 is for a port that the engine picks."""
+    """Where a server is published on the host: 0 is for a port that the engine picks.
 
+    `setting` names the port's variable, `bind` that of the address, nothing where that is fixed.
+    `speaks` is the service whose protocol is spoken there: the relay has a port for each.
+    """
+
+    server: str
+    speaks: str
     host: str
     published: int
     target: int
     protocol: str
+    setting: str
+    bind: str
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.published}/{self.protocol}"
+        return f"{self.where}/{self.protocol}"
+
+    @property
+    def where(self) -> Address:
+        """The address and the number."""
+        return Address(self.host, self.published)
 
     def same(self, other: "Port") -> bool:
         """Whether only one of the two can be had: the same number, on an address of both."""
@@ -51,10 +64,14 @@ class Service:
     profiles: list[str]
     command: list[str]
     environment: dict[str, str]
-    port: Port
+    ports: tuple[Port, ...]
     volumes: dict[str, str]
     ephemeral: set[str]
-    variable: str
+
+    @property
+    def port(self) -> Port:
+        """The first port: the server's own, where its health is asked for."""
+        return self.ports[0]
 
 
 def project(environ: Mapping[str, str] = os.environ) -> str:
@@ -71,8 +88,8 @@ def project(environ: Mapping[str, str] = os.environ) -> str:
 def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list[Service]:
     """Return the servers that run by default, and those of `profile` too ("*": of any).
 
-    Raises LabError for a profile that no server has, for a port that is none, and where two servers
-    would have the same; of all servers, as Compose reads all of the file.
+    Raises LabError for a profile that no server has, for a port that is none, and for one that is
+    to be had twice; of all servers, as Compose reads all of the file.
     """
     document = _filled(_template(), environ)
     servers = {name: block for name, block in document["services"].items() if "ports" in block}
@@ -93,24 +110,35 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
             profiles=block.get("profiles", []),
             command=[str(word) for word in block["command"]],
             environment={key: str(value) for key, value in block.get("environment", {}).items()},
-            port=_port(name, environ),
+            ports=tuple(
+                _port(name, block["healthcheck"]["test"][-1], template, environ)
+                for template in _template()["services"][name]["ports"]
+            ),
             volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
             ephemeral=ephemeral,
-            variable=port_variable(name),
         )
         for name, block in servers.items()
     ]
-    for one, other in combinations(known_servers, 2):
-        if one.port.same(other.port):
+    for one, other in combinations([port for each in known_servers for port in each.ports], 2):
+        if one.same(other):
             raise LabError(
-                f"{port_variable(one.name)} and {port_variable(other.name)} both have value"
-                f" {one.port.published}: {one.name} and {other.name} need a port each"
+                f"{one.setting} and {other.setting} both have value {one.published}: each needs a"
+                " port of its own"
             )
     return [
         service
         for service in known_servers
         if not service.profiles or profile in ("*", *service.profiles)
     ]
+
+
+def own(ports: Mapping[str, Address]) -> dict[str, Address]:
+    """Return where each server is itself, of ports by their settings."""
+    return {
+        service.name: ports[service.port.setting]
+        for service in services({}, profile="*")
+        if service.port.setting in ports
+    }
 
 
 def built() -> list[str]:
@@ -123,26 +151,36 @@ def clients_environment() -> dict[str, str]:
     return dict(_template()["services"]["clients"]["environment"])
 
 
-def port_variable(service: str) -> str:
-    """Return the name of the setting for the port that `service` is published on."""
-    return variable(service).replace("_ADDRESS", "_PORT")
+def port_variable(server: str) -> str:
+    """Return the name of the setting for the port that `server` itself is published on."""
+    return variable(server).replace("_ADDRESS", "_PORT")
 
 
-def _port(service: str, environ: Mapping[str, str]) -> Port:
-    template: str = _template()["services"][service]["ports"][0]
+def _port(server: str, speaks: str, template: str, environ: Mapping[str, str]) -> Port:
+    """Read a port as compose.yaml has it, `${BIND:-host}:${SETTING:-published}:target/protocol`."""
     # Before it is filled in: a value may have colons too.
-    host, published, target = (
-        _filled(part, environ) for part in re.split(r":(?![^{]*\})", template)
-    )
+    parts = re.split(r":(?![^{]*\})", template)
+    bind, setting = (found[1] if (found := REFERENCE.search(part)) else "" for part in parts[:2])
+    host, published, target = (_filled(part, environ) for part in parts)
+    leading = {port_variable(f"{server}-{service}"): service for service in PORTS}
     number, _, protocol = target.partition("/")
     try:
         ipaddress.IPv4Address(host)
     except ValueError:
-        raise LabError(f"WIRELAB_BIND has value {host!r}. Not an IPv4 address") from None
+        raise LabError(f"{bind} has value {host!r}. Not an IPv4 address") from None
     try:
-        return Port(host, port_number(published), int(number), protocol)
+        return Port(
+            server=server,
+            speaks=leading.get(setting, speaks),
+            host=host,
+            published=port_number(published),
+            target=int(number),
+            protocol=protocol,
+            setting=setting,
+            bind=bind,
+        )
     except ValueError as error:
-        raise LabError(f"{port_variable(service)} has value {published!r}. Not {error}") from None
+        raise LabError(f"{setting} has value {published!r}. Not {error}") from None
 
 
 @functools.cache

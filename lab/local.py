@@ -1,11 +1,12 @@
 """The servers of compose.yaml as processes on this machine, for where there is no engine.
 
-Each gets its command, environment and port from there. What an engine would mount is a folder or
+Each gets its command, environment and ports from there. What an engine would mount is a folder or
 file here: in the environment, a path that begins with a mount's target is changed to that.
 """
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -20,10 +21,12 @@ import psutil
 from clients import health
 from clients.addresses import Address, variable
 from lab import ROOT, LabError, authkey, files, interrupts, processes
-from lab.description import Service, clients_environment, project
+from lab.description import Service, clients_environment, own, project
+from services.addresses import split
 
 HEALTHY_SECONDS = 20.0
 UPSTREAMS = "WIRELAB_RELAY_UPSTREAMS"  # of the relay: where it may lead to
+PASSES = re.compile(r"(\S+) passes from (\S+) to ")  # what it logs of each of its proxies
 MARK = "WIRELAB_PROJECT"  # in the environment of each server: the name of its lab
 
 
@@ -34,11 +37,15 @@ class Local:
         self.folder = ROOT / ".wirelab" / project()
         self._file = self.folder / "running.json"
         self._state: dict[str, Any] = {"servers": {}, "mounts": {}, "temporary": []}
-        # One that is damaged says nothing: what runs is still found, by its mark.
-        with suppress(FileNotFoundError, ValueError):
+        # One that is damaged, or of another version, says nothing: what runs is found by its mark.
+        with suppress(FileNotFoundError, ValueError, TypeError):
             found = json.loads(self._file.read_bytes())
-            if isinstance(found, dict) and all(
-                isinstance(found.get(name), type(empty)) for name, empty in self._state.items()
+            if (
+                isinstance(found, dict)
+                and all(
+                    isinstance(found.get(name), type(empty)) for name, empty in self._state.items()
+                )
+                and all("ports" in entry for entry in found["servers"].values())
             ):
                 self._state = found
 
@@ -66,14 +73,11 @@ class Local:
         return strays
 
     def bindings(self) -> dict[str, Address]:
-        """Return where each server that runs has been told to listen, with the port that it got."""
+        """Return where each port of the servers that run listens, by its setting."""
         return {
-            name: Address(
-                self._state["servers"][name]["environment"]["WIRELAB_HOST"],
-                self._state["servers"][name]["address"][1],
-            )
+            setting: Address(*where)
             for name in self.running()
-            if self._state["servers"][name]["address"]
+            for setting, where in self._state["servers"][name]["ports"].items()
         }
 
     def with_old_key(self) -> list[str]:
@@ -82,12 +86,17 @@ class Local:
         key = authkey.digest(authkey.path())
         return [name for name in self.running() if servers[name].get("key") not in (None, "", key)]
 
-    def addresses(self) -> dict[str, Address]:
-        """Return where each server listens."""
-        servers = self._state["servers"]
+    def reachable(self) -> dict[str, Address]:
+        """Return where clients reach each port, also of servers that have ended."""
         return {
-            name: Address(*entry["address"]) for name, entry in servers.items() if entry["address"]
+            setting: Address("127.0.0.1" if host == "0.0.0.0" else host, port)
+            for entry in self._state["servers"].values()
+            for setting, (host, port) in entry["ports"].items()
         }
+
+    def addresses(self) -> dict[str, Address]:
+        """Return where clients reach each server."""
+        return own(self.reachable())
 
     def environment(self) -> dict[str, str]:
         """Return what clients are told: where each server is, and compose.yaml's paths as here."""
@@ -120,7 +129,9 @@ class Local:
         last = [service for service in services if UPSTREAMS in service.environment]
         first = [service for service in services if service not in last]
         try:
+            self._stop_changed(services)  # all of them: one may be to get the port of another
             self._start(first, started, say)
+            self._stop_changed(last)  # also if another server listens elsewhere now
             self._start(last, started, say)
         except BaseException:
             with interrupts.finishing():
@@ -130,24 +141,12 @@ class Local:
     def _start(
         self, services: list[Service], started: list[int], say: Callable[[str], None]
     ) -> None:
-        """Start some of the servers, and append their processes to `started`."""
-        newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
-        key = authkey.digest(authkey.path())
-        wanted: dict[str, dict[str, Any]] = {}
-        for service in services:
-            environment = self._environment(service)
-            own_key = key if "WIRELAB_AUTHKEY_FILE" in environment else ""
-            wanted[service.name] = {
-                "environment": environment,
-                "key": own_key,
-                "made_of": [service.command, environment, own_key, newest],
-            }
-        self._stop_changed(wanted)
+        """Start those of the servers that do not run, and append their processes to `started`."""
         for service in services:
             say(service.name)
             if service.name in self.running():
                 continue
-            entry = wanted[service.name]
+            entry = self._entry(service)
             log = self.log(service.name)
             with interrupts.finishing():  # or there would be one that nobody knows
                 process = processes.start(
@@ -156,26 +155,44 @@ class Local:
                 started.append(process.pid)
                 entry["pid"] = process.pid
                 entry["started"] = psutil.Process(process.pid).create_time()
-                entry["address"] = None
+                entry["ports"] = {}
                 self._state["servers"][service.name] = entry
                 self._save()
             try:
                 address = processes.listening(process, log)
             except LabError as error:
                 raise LabError(f"{service.name}: {error}") from None
-            entry["address"] = address._replace(
-                host="127.0.0.1" if address.host == "0.0.0.0" else address.host
-            )
+            # Each proxy of the relay listens before the relay itself does.
+            proxies = dict(PASSES.findall(log.read_text()))
+            entry["ports"] = {service.port.setting: address} | {
+                port.setting: Address(*split(proxies[port.speaks]))
+                for port in service.ports[1:]
+                if port.speaks in proxies
+            }
             self._save()
             wait_healthy(service, address)
 
-    def _stop_changed(self, wanted: dict[str, dict[str, Any]]) -> None:
+    def _stop_changed(self, services: list[Service]) -> None:
         """Stop the servers that are made of something else than is wanted now."""
-        made = {name: self._state["servers"][name]["made_of"] for name in self.running()}
+        running = self.running()
+        made = {name: self._state["servers"][name]["made_of"] for name in running}
         changed = [
-            name for name in wanted if name in made and made[name] != wanted[name]["made_of"]
+            each.name
+            for each in services
+            if each.name in made and made[each.name] != self._entry(each)["made_of"]
         ]
-        processes.stop([self.running()[name] for name in changed])
+        processes.stop([running[name] for name in changed])
+
+    def _entry(self, service: Service) -> dict[str, Any]:
+        """Return what a server is to be started with."""
+        newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
+        environment = self._environment(service)
+        own_key = authkey.digest(authkey.path()) if "WIRELAB_AUTHKEY_FILE" in environment else ""
+        return {
+            "environment": environment,
+            "key": own_key,
+            "made_of": [service.command, environment, own_key, newest],
+        }
 
     def down(self) -> list[str]:
         """Stop the servers, and return the names of those that ran."""
@@ -206,6 +223,9 @@ class Local:
             "WIRELAB_HOST": service.port.host,
             "WIRELAB_PORT": str(service.port.published),
         }
+        for port in service.ports[1:]:
+            environment[port.setting] = str(port.published)
+            environment[port.setting.replace("_PORT", "_HOST")] = port.host
         given = {name: self._here(value) for name, value in service.environment.items()}
         if upstreams := given.get(UPSTREAMS):
             # `name=name:port` of the containers' network; here a server is where it listens.

@@ -14,13 +14,14 @@ from lab.running import need_lab, with_clients
 STACK = ROOT / "docs" / "stack.svg"
 CLIENTS = ROOT / "docs" / "clients.svg"
 
-# Pixels: the columns are the published ports, the servers and the clients, the rows the servers.
+# Pixels: the columns are the published ports, the servers and the clients, the rows the servers,
+# each as high as its ports need.
 WIDTH = 900
 PORTS, PORT_WIDTH = 20, 152
 NETWORK = 188
 SERVERS, SERVER_WIDTH = 216, 400
 CLIENT, CLIENT_WIDTH = 744, 126
-TOP, ROW, CARD = 68, 72, 58
+TOP, GAP, CARD, PORT = 68, 14, 58, 32
 
 # Dark where the reader's browser is, and on a ground of its own: the page may be of either kind.
 STYLE = """
@@ -70,7 +71,10 @@ def stack_picture() -> str:
         (name, block) for name, block in document["services"].items() if "ports" not in block
     )
     shared = {volume.partition(":")[0] for volume in client["volumes"]}
-    height = TOP + len(servers) * ROW + 18
+    tops = [TOP]
+    for server in servers:
+        tops.append(tops[-1] + card(server) + GAP)
+    height = tops[-1] + 18
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
         f"<title>The stack of {document['name']}</title>",
@@ -81,22 +85,26 @@ def stack_picture() -> str:
         box("network", NETWORK, 14, WIDTH - 14 - NETWORK, height - 28, 10),
         text("note", SERVERS, 36, f"network {document['name']}_default: a container each"),
         text("note middle", CLIENT + CLIENT_WIDTH / 2, 36, "runs once, on demand"),
-        *clients(name, client, len(servers)),
+        *clients(name, client, tops[-1] - GAP - TOP),
     ]
-    for row, server in enumerate(servers):
-        parts += server_row(server, TOP + row * ROW, shared)
+    for server, top in zip(servers, tops, strict=False):
+        parts += server_row(server, top, shared)
     return "\n".join([*parts, "</svg>", ""])
 
 
 def server_row(server: Service, y: int, shared: set[str]) -> Iterator[str]:
-    """Draw a server, its port on the host, and how the clients reach it."""
+    """Draw a server, its ports on the host, and how the clients reach it."""
     port = server.port
     middle, right = y + CARD // 2, SERVERS + SERVER_WIDTH
-    yield box("box", PORTS, middle - 13, PORT_WIDTH, 26, 6)
-    published = f"{port.host}:{port.published}/{port.protocol}"
-    yield text("code middle", PORTS + PORT_WIDTH / 2, middle + 4, published)
-    yield link(port.protocol, PORTS + PORT_WIDTH, SERVERS, middle)
-    yield box("box", SERVERS, y, SERVER_WIDTH, CARD, 8)
+    yield box("box", SERVERS, y, SERVER_WIDTH, card(server), 8)
+    for row, each in enumerate(server.ports):
+        at = y + CARD + row * PORT - PORT // 2 if row else middle
+        yield box("box", PORTS, at - 13, PORT_WIDTH, 26, 6)
+        yield text("code middle", PORTS + PORT_WIDTH / 2, at + 4, str(each))
+        yield link(each.protocol, PORTS + PORT_WIDTH, SERVERS, at)
+        if row:
+            yield text("note", SERVERS + 14, at + 4, f"passes on to {each.speaks}")
+            yield text("code end", right - 14, at + 4, f"{each.target}/{each.protocol}")
     yield text("name", SERVERS + 14, y + 24, server.name)
     yield from badge("model", SERVERS + 124, y + 10, model(server))
     yield text("code end", right - 14, y + 24, f"{port.target}/{port.protocol}")
@@ -114,9 +122,13 @@ def server_row(server: Service, y: int, shared: set[str]) -> Iterator[str]:
         yield from badge("volume", (right + CLIENT - badge_width(label)) / 2, y + 32, label)
 
 
-def clients(name: str, block: dict[str, list[str]], rows: int) -> Iterator[str]:
+def card(server: Service) -> int:
+    """Return the height of a server, which has a row for each port."""
+    return CARD + PORT * (len(server.ports) - 1)
+
+
+def clients(name: str, block: dict[str, list[str]], height: int) -> Iterator[str]:
     """Draw the container that talks to all servers, as high as they are together."""
-    height = (rows - 1) * ROW + CARD
     center, middle = CLIENT + CLIENT_WIDTH / 2, TOP + height // 2
     yield box("box", CLIENT, TOP, CLIENT_WIDTH, height, 8)
     yield text("name middle", center, middle - 14, name)

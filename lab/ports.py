@@ -4,12 +4,13 @@ import errno
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 import psutil
 
 from clients.addresses import Address
 from lab import LabError
-from lab.description import Port, Service, port_variable
+from lab.description import Port, Service
 from lab.engine import docker
 from lab.local import MARK, Local
 
@@ -17,88 +18,86 @@ from lab.local import MARK, Local
 def problems(
     services: list[Service], bindings: Mapping[str, Address], *, containers: bool
 ) -> dict[str, str]:
-    """Return, for each service that could not be published as it is to be, why.
+    """Return, by its setting, why a port could not be published as it is to be.
 
-    `bindings` are those of this lab's servers that run: one that keeps its own has no problem, and
-    one that gets another makes room for others. So do strays, which a start stops.
+    `bindings` are the ports of this lab's servers that run: one that stays has no problem, and one
+    that is to be another makes room for others. So do strays, which a start stops.
     """
     strays = Local().strays()
-    moving = {
-        where: service.port.protocol
+    leaving = [port for service in services for port in left(service, bindings)]
+    return {
+        port.setting: problem
         for service in services
-        if (where := bindings.get(service.name)) and where != wanted(service)
+        for port in service.ports
+        if port.where != bindings.get(port.setting)
+        and (problem := taken(port, leaving, strays, containers))
     }
-    found = {}
-    for service in services:
-        if wanted(service) == bindings.get(service.name):
-            continue
-        if problem := taken(service, moving, strays, containers):
-            found[service.name] = problem
-    return found
 
 
-def wanted(service: Service) -> Address:
-    """Return where a service is to be published."""
-    return Address(service.port.host, service.port.published)
-
-
-def in_the_way(services: list[Service], bindings: Mapping[str, Address]) -> list[str]:
-    """Return the servers that have to leave their port before another one of them gets it."""
-    leaving = {
-        service.name: Port(has.host, has.port, 0, service.port.protocol)
-        for service in services
-        if (has := bindings.get(service.name)) and has != wanted(service)
-    }
+def left(service: Service, bindings: Mapping[str, Address]) -> list[Port]:
+    """Return the ports that a server has, and is to have others for."""
     return [
-        name
-        for name, port in leaving.items()
-        if any(service.port.same(port) for service in services if service.name != name)
+        replace(port, host=has.host, published=has.port)
+        for port in service.ports
+        if (has := bindings.get(port.setting)) and has != port.where
     ]
 
 
-def taken(
-    service: Service, moving: Mapping[Address, str], strays: list[int], containers: bool
-) -> str:
+def in_the_way(services: list[Service], bindings: Mapping[str, Address]) -> list[str]:
+    """Return the servers that have to leave a port before another one of them gets it."""
+    return [
+        service.name
+        for service in services
+        if any(
+            port.same(wanted)
+            for port in left(service, bindings)
+            for other in services
+            if other is not service
+            for wanted in other.ports
+        )
+    ]
+
+
+def taken(port: Port, leaving: list[Port], strays: list[int], containers: bool) -> str:
     """Return why a port cannot be had, and who has it if that can be known; else nothing."""
-    port = service.port
     kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:
             # As servers do: connections that are only fading out (TIME_WAIT) are no hindrance.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((port.host, port.published))
+            probe.bind(port.where)
         except OSError as error:
             if error.errno == errno.EACCES:
                 # A low port, which the engine may have all the same.
                 if containers:
                     return ""
                 return (
-                    f"{port_variable(service.name)} has value '{port.published}'. Not a port that"
-                    f" this user may have: {error.strerror}"
+                    f"{port.setting} has value '{port.published}'. Not a port that this user may"
+                    f" have: {error.strerror}"
                 )
             if error.errno != errno.EADDRINUSE:
                 return (
-                    f"WIRELAB_BIND has value {port.host!r}. Not an address of this machine:"
-                    f" {error.strerror}"
+                    f"{port.bind or port.setting} has value {port.host!r}. Not an address of this"
+                    f" machine: {error.strerror}"
                 )
         else:
             return ""
-    if only_of(port, moving, strays):
+    if only_of(port, leaving, strays):
         return ""
     return (
-        f"{port}, which {service.name} is to be published on, is in use{owner(port)}: free it, or"
-        f" set {port_variable(service.name)} (0: any free port)"
+        f"{port}, which {port.server} is to be published on, is in use{owner(port)}: free it, or"
+        f" set {port.setting} (0: any free port)"
     )
 
 
-def only_of(port: Port, moving: Mapping[Address, str], strays: list[int]) -> bool:
+def only_of(port: Port, leaving: list[Port], strays: list[int]) -> bool:
     """Whether a port is in use only by servers of this lab that are about to leave it."""
-    leaving = {where for where, protocol in moving.items() if protocol == port.protocol}
-    if not strays and not any(where.port == port.published for where in leaving):
+    left = {each.where for each in leaving if each.protocol == port.protocol}
+    if not strays and not any(where.port == port.published for where in left):
         return False
     return all(
-        Address(unmapped(host), port.published) in leaving or session(pid) in strays
+        Address(unmapped(host), port.published) in left or session(pid) in strays
         for host, pid in listeners(port)
     )
 

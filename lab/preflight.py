@@ -126,17 +126,19 @@ def folder() -> Check:
 def published(
     services: list[Service], bindings: Mapping[str, Address], *, containers: bool
 ) -> Iterator[Check]:
-    """Check where each service is to listen."""
+    """Check each port that is to be published."""
     problems = {}
     if not containers or engine.is_here():
         problems = ports.problems(services, bindings, containers=containers)
-    for service in services:
-        port = service.port
-        if problem := problems.get(service.name):
-            yield Check(service.name, State.WRONG, problem)
-        elif used := bindings.get(service.name):
-            yield Check(service.name, State.THERE, f"{used}/{port.protocol}, used by this lab")
+    for port in (port for service in services for port in service.ports):
+        if problem := problems.get(port.setting):
+            yield Check(port.server, State.WRONG, problem)
+            continue
+        leads = "" if port.speaks == port.server else f", for {port.speaks}"
+        if used := bindings.get(port.setting):
+            said = f"{used}/{port.protocol}{leads}, used by this lab"
         elif not port.published:
-            yield Check(service.name, State.THERE, f"any free port of {port.host}")
+            said = f"any free port of {port.host}{leads}"
         else:
-            yield Check(service.name, State.THERE, f"{port} is free")
+            said = f"{port}{leads} is free"
+        yield Check(port.server, State.THERE, said)

@@ -3,7 +3,7 @@
 import sys
 from contextlib import suppress
 
-from lab import LabError, engine, interrupts
+from lab import LabError, engine, interrupts, listing
 from lab.capture import capture
 from lab.console import say
 from lab.demo import run as in_containers
@@ -18,17 +18,14 @@ def ps() -> int:
     """List the servers, their state and where they listen."""
     local = Local()
     if running := local.running():
-        addresses = local.addresses()
-        for service in services(profile="*"):
-            state = f"process {pid}" if (pid := running.get(service.name)) else "not running"
-            if pid or not service.profiles:
-                print(f"{service.name:20} {state:16} {addresses.get(service.name, '')}")
+        states = {name: f"process {pid}" for name, pid in running.items()}
+        print(listing.states(states, local.bindings()))
         say_old_key(local.with_old_key())
         return 0
     need_lab()
     stack = Stack()
-    columns = "table {{.Service}}\t{{.Status}}\t{{.Ports}}"
-    print(stack.compose("ps", "--all", "--format", columns).stdout, end="")
+    states = {each["Service"]: each["Status"] for each in stack.containers()}
+    print(listing.states(states, stack.bindings()))
     say_old_key(stack.with_old_key())
     return 0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
-from lab.compose import PROJECT_LABEL, START_SECONDS, Project
+from lab.compose import PROJECT_LABEL, START_SECONDS, Project, reached
 from lab.console import step
-from lab.description import built, project, services
+from lab.description import built, own, project, services
 from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 from lab.remains import remains
@@ -104,22 +104,35 @@ class Stack(Project):
         }
 
     def bindings(self) -> dict[str, Address]:
-        """Ask the engine where the servers that run are published: it may have picked the ports."""
-        return {
-            container["Service"]: Address(port["URL"], port["PublishedPort"])
+        """Ask the engine where each port of the servers that run is published, by its setting.
+
+        It may have picked the ports, and the settings may be others by now.
+        """
+        published = {
+            (container["Service"], port["TargetPort"], port["Protocol"]): Address(
+                port["URL"], port["PublishedPort"]
+            )
             for container in self.containers()
             for port in container["Publishers"] or ()
             if port["PublishedPort"]
         }
+        return {
+            port.setting: where
+            for service in services({}, profile="*")
+            for port in service.ports
+            if (where := published.get((service.name, port.target, port.protocol)))
+        }
+
+    def reachable(self) -> dict[str, Address]:
+        """Return where clients on this machine reach each of these ports."""
+        return {
+            setting: Address(reached(where.host), where.port)
+            for setting, where in self.bindings().items()
+        }
 
     def addresses(self) -> dict[str, Address]:
         """Return where clients on this machine reach the servers that run."""
-        published = self.published()
-        return {
-            service.name: next(iter(ports.values()))
-            for service in services(profile="*")
-            if (ports := published.get(service.name))
-        }
+        return own(self.reachable())
 
     def missing_images(self) -> list[str]:
         """Return the services, the clients among them, that the engine has no image of."""

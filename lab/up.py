@@ -1,15 +1,13 @@
 """The lab from nothing to running: `up`, `up-local`, and what the tests need before they start."""
 
-from rich.table import Table
+from collections.abc import Mapping
 
 from clients.addresses import Address
-from lab import LabError, authkey, engine, interrupts, ports, preflight
+from lab import LabError, authkey, engine, interrupts, listing, ports, preflight
 from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack
-
-WEB = {"rest", "httpbin", "kv"}  # what a browser or an HTTP client can be pointed at
 
 
 def prepare() -> int:
@@ -52,7 +50,7 @@ def up(profile: str) -> int:
                     complain(str(error))
         raise
     status = stack.run_clients()
-    show_addresses(stack.addresses())
+    show_addresses(stack.reachable())
     return status
 
 
@@ -68,7 +66,7 @@ def up_local(profile: str) -> int:
     with step("starting the servers") as starting:
         local.up(wanted, starting.say)
     status = local.run_clients()
-    show_addresses(local.addresses())
+    show_addresses(local.reachable())
     return status
 
 
@@ -79,13 +77,9 @@ def say_stopped(strays: list[int]) -> None:
         say(f"stopped servers that this folder knew nothing of: processes {ids}")
 
 
-def show_addresses(addresses: dict[str, Address]) -> None:
-    """Print where each service listens, and how to go on."""
-    speaks = {service.name: service.speaks for service in services(profile="*")}
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, where in addresses.items():
-        table.add_row(f"[bold]{name}[/]", f"http://{where}/" if speaks[name] in WEB else str(where))
-    console.print(table)
+def show_addresses(ports: Mapping[str, Address]) -> None:
+    """Print where each port is reached, by their settings, and how to go on."""
+    say(listing.addresses(ports))
     console.print(
         "make demo: the clients again   make logs: what the servers say   make down: stop"
     )

@@ -4,10 +4,20 @@ Without the brackets the last colon of an IPv6 address could not be told from th
 port (RFC 3986, 3.2.2; RFC 5952, 6).
 """
 
+from ipaddress import ip_address
+
 
 def bracketed(host: str) -> str:
     """Return a host as URLs and CGI's SERVER_NAME have it (RFC 3875, 4.1.14)."""
     return f"[{host}]" if ":" in host else host
+
+
+def numeric(host: str) -> str:
+    """Return an IP address as in URLs, or nothing; ValueError that completes "Not ..."."""
+    try:
+        return bracketed(str(ip_address(host))) if host else ""
+    except ValueError:
+        raise ValueError("an IP address") from None
 
 
 def unmapped(host: str) -> str:

@@ -11,7 +11,7 @@ import logging
 import uvicorn
 from starlette.types import ASGIApp
 
-from services import event_loop, host_names, listeners, runtime
+from services import addresses, event_loop, host_names, listeners, runtime
 from services.relay import api, upstreams
 from services.relay.documents import ApiError
 from services.relay.journal import Journal
@@ -63,11 +63,13 @@ async def relay(address: runtime.Address) -> None:
 def start(proxies: Proxies, name: str, upstream: str) -> None:
     """Start a proxy; raises SettingError if that is not possible."""
     default, protocol = PROXIES.get(name, (0, "tcp"))
-    variable = f"WIRELAB_RELAY_{name.upper().replace('-', '_')}_PORT"
+    prefix = f"WIRELAB_RELAY_{name.upper().replace('-', '_')}"
+    variable = f"{prefix}_PORT"
     port = runtime.setting(variable, str(default), runtime.port_number)
+    host = runtime.setting(f"{prefix}_HOST", "", addresses.numeric)  # else the control's
     try:
         proxy = proxies.create(
-            {"name": name, "listen": f":{port}", "upstream": upstream, "protocol": protocol}
+            {"name": name, "listen": f"{host}:{port}", "upstream": upstream, "protocol": protocol}
         )
     except ApiError as error:
         raise runtime.SettingError(f"{variable} has value '{port}'. {error}") from None

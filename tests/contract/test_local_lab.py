@@ -17,7 +17,7 @@ import pytest
 
 from clients.cli import exercise
 from lab import ROOT, processes
-from lab.description import port_variable, services
+from lab.description import services
 from tests.support.processes import SILENCE_TIMEOUT
 from tests.support.relay import ANY_PORTS
 
@@ -34,7 +34,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     project = f"wirelab-test-{secrets.token_hex(4)}"
     settings = {
         **os.environ,
-        **{port_variable(name): "0" for name in NAMES},
         **ANY_PORTS,
         **NO_ENGINE,
         "COMPOSE_PROJECT_NAME": project,
@@ -166,7 +165,7 @@ def test_variants_run_with_their_profile(lab: Lab) -> None:
     assert lab("up-local").returncode == 0
     listing = lab("ps").stdout
     before = pids(listing)
-    assert [line.split()[0] for line in listing.splitlines()] == list(before) == NAMES
+    assert [line.split()[0] for line in listing.splitlines()[1:]] == list(before) == NAMES
     alone = lab("demo", "--", "object-echo", "--all")
     assert alone.returncode == 1
     assert "of the variants of object-echo only evented answers: `make up PROFILE=variants`" in (
@@ -177,7 +176,8 @@ def test_variants_run_with_their_profile(lab: Lab) -> None:
     after = pids(lab("ps").stdout)
     assert set(after) == set(ALL)
     assert {name: after[name] for name in NAMES} == before
-    listening = dict(line.split() for line in done.stderr.splitlines() if "127.0.0.1:" in line)
+    rows = [line.split() for line in done.stderr.splitlines() if "127.0.0.1:" in line]
+    listening = {name: where for name, where, *_ in rows}
     assert set(listening) == set(ALL)
     compared = lab("demo", "--", "object-echo", "--all", "--json")
     assert compared.returncode == 0, compared.stderr

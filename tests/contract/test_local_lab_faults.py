@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from lab import ROOT, processes
-from lab.description import port_variable, services
+from lab.description import services
 from tests.support.pace import FAR, until
+from tests.support.relay import ANY_PORTS
 
 NAMES = [service.name for service in services({})]
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
@@ -34,7 +35,7 @@ class Clone:
         ours = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
         self.settings = {
             **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
-            **{port_variable(name): "0" for name in NAMES},
+            **ANY_PORTS,
             **NO_ENGINE,
             "COMPOSE_PROJECT_NAME": self.project,
             **settings,
@@ -65,7 +66,7 @@ class Clone:
     def up(self, **more: str) -> str:
         """Run `up`, and return what it says; its clients are another matter, and have tests."""
         done = self.run("up", **more)
-        assert "until all are healthy: done in" in done.stderr, done.stderr
+        assert "starting the servers: done in" in done.stderr, done.stderr
         return done.stderr
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
@@ -78,6 +79,14 @@ class Clone:
     def pids(self) -> dict[str, int]:
         """Return the process of each server that `ps` lists."""
         return {name: int(pid) for name, pid in LOGGED.findall(self.run("ps").stdout)}
+
+    def listed(self) -> dict[str, list[str]]:
+        """Return where each server listens, and where the relay does for it, as `ps` lists them."""
+        lines = self.run("ps").stdout.splitlines()[1:]
+        return {
+            name: [word for word in words if re.fullmatch(r"[\d.]+:\d+", word)]
+            for name, *words in map(str.split, lines)
+        }
 
     def servers(self) -> list[psutil.Process]:
         """Return all servers of the project, whatever any command knows of them."""
@@ -119,6 +128,13 @@ def small(folder: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+def free_ports(count: int) -> list[str]:
+    """Return ports that nobody has."""
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(each.getsockname()[1]) for each in made]
+
+
 def one_line(done: "subprocess.CompletedProcess[str]") -> str:
     """Return the last line on stderr of a command that failed, as it should."""
     assert done.returncode == 1, done.stderr
@@ -149,6 +165,18 @@ BAD = {
     "one port for two": (
         "WIRELAB_REST_PORT=18080\nWIRELAB_KV_PORT=18080",
         "WIRELAB_REST_PORT and WIRELAB_KV_PORT both have value 18080",
+    ),
+    "port of the relay": (
+        "WIRELAB_RELAY_KV_PORT=80800",
+        "WIRELAB_RELAY_KV_PORT has value '80800'",
+    ),
+    "one port of the relay for two": (
+        "WIRELAB_RELAY_RPC_PORT=18080\nWIRELAB_RELAY_KV_PORT=18080",
+        "WIRELAB_RELAY_KV_PORT and WIRELAB_RELAY_RPC_PORT both have value 18080",
+    ),
+    "one port for the relay and another": (
+        "WIRELAB_KV_PORT=18080\nWIRELAB_RELAY_KV_PORT=18080",
+        "WIRELAB_KV_PORT and WIRELAB_RELAY_KV_PORT both have value 18080",
     ),
     "port with CRLF": ("WIRELAB_REST_PORT=any\r", "WIRELAB_REST_PORT has value 'any'"),
     "home of nobody": ("WIRELAB_AUTHKEY_FILE=~nobody-here/key", "nobody has that home"),
@@ -200,13 +228,30 @@ def test_doctor_and_up_refuse_the_same_settings(clone: Clone, given: str) -> Non
     assert not (clone.folder / "secrets").exists()
 
 
-def test_doctor_and_up_see_the_same_port_in_use(clone: Clone) -> None:
-    """Both name who has it."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = {"WIRELAB_REST_PORT": str(other.getsockname()[1])}
-        said = f"is in use by {psutil.Process().name()} (process {os.getpid()})"
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("WIRELAB_REST_PORT", socket.SOCK_STREAM),
+        ("WIRELAB_RELAY_KV_PORT", socket.SOCK_STREAM),
+        ("WIRELAB_RELAY_UDP_TIME_PORT", socket.SOCK_DGRAM),
+    ],
+)
+def test_doctor_and_up_see_the_same_port_in_use(
+    clone: Clone, setting: str, kind: socket.SocketKind
+) -> None:
+    """Both name who has it, and the setting."""
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_STREAM:
+            other.listen()
+        port = {setting: str(other.getsockname()[1])}
+        said = (
+            f"is in use by {psutil.Process().name()} (process {os.getpid()}): free it, or set"
+            f" {setting} (0: any free port)"
+        )
         assert said in clone.run("doctor", **port).stdout
         assert said in one_line(clone.run("up", **port))
+    assert clone.servers() == []
 
 
 def test_shell_starts_what_python_says(clone: Clone) -> None:
@@ -240,23 +285,74 @@ def test_bindings_that_change_are_looked_at_before_anything_is_stopped(clone: Cl
 
     Ports that its own servers exchange are free: those who have them are about to leave them.
     """
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as b:
-        ports = [str(each.getsockname()[1]) for each in (one, b)]
-    rest, kv = "WIRELAB_REST_PORT", "WIRELAB_KV_PORT"
-    first = {rest: ports[0], kv: ports[1]}
+    ports = free_ports(3)
+    rest, kv, relayed = "WIRELAB_REST_PORT", "WIRELAB_KV_PORT", "WIRELAB_RELAY_KV_PORT"
+    first = dict(zip((rest, kv, relayed), ports, strict=True))
     clone.up(**first)
     before = clone.pids()
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = str(other.getsockname()[1])
-        said = one_line(clone.run("up", **{**first, rest: taken}))
-        assert f"(process {os.getpid()})" in said
+        for setting in (rest, relayed):
+            said = one_line(clone.run("up", **{**first, setting: taken}))
+            assert f"(process {os.getpid()}): free it, or set {setting} " in said
     said = clone.run("up", **first, WIRELAB_BIND="192.0.2.1").stderr
     assert "WIRELAB_BIND has value '192.0.2.1'. Not an address of this machine" in said
     assert clone.pids() == before
-    exchanged = {rest: ports[1], kv: ports[0]}
+    exchanged = {rest: ports[2], kv: ports[0], relayed: ports[1]}
     assert clone.run("doctor", **exchanged).returncode == 0
     clone.up(**exchanged)
-    assert re.search(rf"^rest .*:{ports[1]}$", clone.run("ps").stdout, re.MULTILINE)
+    listed = clone.listed()
+    assert listed["rest"][0] == f"127.0.0.1:{ports[2]}"
+    assert listed["kv"] == [f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"]
+
+
+def test_changed_port_of_the_relay_restarts_it_alone(clone: Clone) -> None:
+    """It passes traffic on there, and the others go on."""
+    clone.up()
+    before = clone.pids()
+    (port,) = free_ports(1)
+    clone.up(WIRELAB_RELAY_TCP_ECHO_PORT=port)
+    after = clone.pids()
+    assert {name for name in NAMES if after[name] != before[name]} == {"relay"}
+    directly, relayed = clone.listed()["tcp-echo"]
+    assert relayed == f"127.0.0.1:{port}" != directly
+    with socket.create_connection(("127.0.0.1", int(port)), FAR) as s:
+        s.sendall(b"hello")
+        assert s.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
+def test_address_to_publish_on_is_that_of_the_relays_traffic(clone: Clone) -> None:
+    """But not of what compose.yaml has on loopback: its control, and the way to httpbin."""
+    said = clone.up(WIRELAB_BIND="127.0.0.3")
+    hosts = {
+        name: [where.rpartition(":")[0] for where in places]
+        for name, places in clone.listed().items()
+    }
+    assert hosts.pop("relay") == ["127.0.0.1"]
+    assert hosts.pop("httpbin") == ["127.0.0.1"] * 2
+    assert list(hosts.values()) == [["127.0.0.3"] * 2] * (len(NAMES) - 2)
+    _, relayed = clone.listed()["tcp-echo"]
+    assert re.search(rf"^tcp-echo .* {relayed}$", said, re.MULTILINE)
+    with socket.create_connection(("127.0.0.3", int(relayed.rpartition(":")[2])), FAR) as s:
+        s.sendall(b"hello")
+        assert s.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
+def test_two_labs_run_side_by_side(clone: Clone, tmp_path: Path) -> None:
+    """With ports of any number, and each relay passes on to its own lab's servers."""
+    second = Clone(tmp_path / "second")
+    try:
+        clone.up()
+        second.up(ECHO_TRANSFORM="upper")
+        assert len(clone.servers()) == len(second.servers()) == len(NAMES)
+        for lab, answer in ((clone, b"hello"), (second, b"HELLO")):
+            for where in lab.listed()["tcp-echo"]:
+                port = int(where.rpartition(":")[2])
+                with socket.create_connection(("127.0.0.1", port), FAR) as s:
+                    s.sendall(b"hello")
+                    assert s.recv(5, socket.MSG_WAITALL) == answer
+    finally:
+        processes.stop([process.pid for process in second.servers()])
 
 
 # The key.
@@ -305,11 +401,10 @@ def test_lab_of_a_deleted_clone_is_taken_over(clone: Clone, tmp_path: Path) -> N
     One with a lab of another name, which wants one of its ports, says how.
     """
     clone.up()
-    found = re.search(r"^rest .*:(\d+)$", clone.run("ps").stdout, re.MULTILINE)
-    assert found
+    directly, _ = clone.listed()["rest"]
     left = {process.pid for process in clone.servers()}
     shutil.rmtree(clone.folder)
-    second = Clone(tmp_path / "second", WIRELAB_REST_PORT=found[1])
+    second = Clone(tmp_path / "second", WIRELAB_REST_PORT=directly.partition(":")[2])
     how = f"`COMPOSE_PROJECT_NAME={clone.project} make down` stops it"
     assert how in one_line(second.run("up"))
     second.settings["COMPOSE_PROJECT_NAME"] = clone.project
@@ -356,7 +451,7 @@ def test_second_start_waits_for_the_first(clone: Clone) -> None:
             rf"waiting for `make up-local`, process {first.pid}, since \d\d:\d\d:\d\d$", waiting
         )
         assert len(waiting) <= 80
-        lines(second, "until all are healthy: done in")
+        lines(second, "starting the servers: done in")
         assert first.wait(FAR) is not None
     finally:
         for process in (first, second):

@@ -548,17 +548,26 @@ def test_readers_of_the_journal_are_bounded_and_leave(relay: RelayUnderTest) -> 
     until(lambda: journal(relay, "?follow=0")[0] == 200, "a place is free", every=0.1)
 
 
+def test_a_proxy_listens_where_its_settings_say() -> None:
+    """Elsewhere than the control, where they do."""
+    with relaying(WIRELAB_RELAY_KV_HOST="127.0.0.3", WIRELAB_RELAY_RPC_HOST="::1") as (relay, _):
+        hosts = {name: relay.listening(name).host for name in relay.proxies()}
+    assert (hosts.pop("kv"), hosts.pop("rpc")) == ("127.0.0.3", "::1")
+    assert set(hosts.values()) == {relay.address.host}
+
+
 def test_a_setting_that_is_wrong_is_named() -> None:
     """In one line, which says what it should have been."""
     for name, value, wanted in (
-        ("UPSTREAMS", "kv=nowhere", "host:port"),
-        ("SEED", "x", "whole number"),
-        ("KV_PORT", "x", "port number"),
+        ("UPSTREAMS", "kv=nowhere", "a host:port"),
+        ("SEED", "x", "a whole number"),
+        ("KV_PORT", "x", "a port number"),
+        ("KV_HOST", "localhost", "an IP address"),
     ):
         variable = f"WIRELAB_RELAY_{name}"
         settings = {"WIRELAB_PORT": "0", **ANY_PORTS, variable: value}
         line = refuses_to_start(COMMAND, **settings)
-        assert line.startswith(f"{variable} has value {value!r}. Not a {wanted}")
+        assert line.startswith(f"{variable} has value {value!r}. Not {wanted}")
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = str(taken.getsockname()[1])
         settings = {**ANY_PORTS, "WIRELAB_RELAY_KV_PORT": port}

@@ -1,6 +1,7 @@
 """What `make` does with the containers where something is in the way, or has changed meanwhile."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -14,7 +15,9 @@ from pathlib import Path
 import docker
 import pytest
 
+from clients.addresses import Address
 from lab import ROOT
+from lab.description import services
 from lab.engine import base_image
 from lab.stack import Stack
 from tests.support.engine import SERVICES, container_of, lab, new_stack
@@ -87,11 +90,13 @@ def test_nothing_is_stopped_for_a_binding_that_cannot_be_had(
     before = containers(engine, mine)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        taken = Stack(mine.project, {**mine.settings, "WIRELAB_REST_PORT": port})
-        for command in ("up", "doctor"):
-            done = lab(taken, command, folder=clone)
-            assert done.returncode == 1
-            assert f"(process {os.getpid()})" in done.stdout + done.stderr
+        for setting in ("WIRELAB_REST_PORT", "WIRELAB_RELAY_PORT", "WIRELAB_RELAY_KV_PORT"):
+            taken = Stack(mine.project, {**mine.settings, setting: port})
+            for command in ("up", "doctor"):
+                done = lab(taken, command, folder=clone)
+                assert done.returncode == 1
+                said = f"(process {os.getpid()}): free it, or set {setting} "
+                assert said in done.stdout + done.stderr
     foreign = Stack(mine.project, {**mine.settings, "WIRELAB_BIND": "192.0.2.1"})
     for command in ("up", "doctor"):
         done = lab(foreign, command, folder=clone)
@@ -107,6 +112,49 @@ def test_nothing_is_stopped_for_a_binding_that_cannot_be_had(
     finally:
         key.chmod(0o444)
     assert containers(engine, mine) == before
+
+
+def test_changed_port_of_the_relay_recreates_it_alone(
+    engine: docker.DockerClient, mine: Stack, clone: Path
+) -> None:
+    """It passes traffic on there, and `up` and `ps` say so; doctor has nothing against it."""
+    before = containers(engine, mine)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    setting = "WIRELAB_RELAY_TCP_ECHO_PORT"
+    changed = Stack(mine.project, {**mine.settings, setting: str(port)})
+    done = lab(changed, "up", folder=clone)
+    assert done.returncode == 0, done.stderr
+    after = containers(engine, mine)
+    assert [name for name in SERVICES if after[name] != before[name]] == ["relay"]
+    bindings = changed.bindings()
+    assert set(bindings) == {each.setting for found in services({}) for each in found.ports}
+    assert bindings[setting] == Address("127.0.0.1", port)
+    row = rf"^tcp-echo .*  {bindings['WIRELAB_TCP_ECHO_PORT']} +{bindings[setting]}$"
+    assert re.search(row, done.stderr, re.MULTILINE)
+    assert re.search(row, lab(changed, "ps", folder=clone).stdout, re.MULTILINE)
+    used = f"relay         {bindings[setting]}/tcp, for tcp-echo, used by this lab"
+    assert used in lab(changed, "doctor", folder=clone).stdout
+    with socket.create_connection(("127.0.0.1", port), FAR) as s:
+        s.sendall(b"hello")
+        assert s.recv(5, socket.MSG_WAITALL) == b"hello"
+
+
+def test_port_that_the_relay_leaves_is_another_servers(
+    engine: docker.DockerClient, mine: Stack, clone: Path
+) -> None:
+    """It is free for whoever is to have it now, at the same start."""
+    before = containers(engine, mine)
+    setting = "WIRELAB_RELAY_TCP_ECHO_PORT"
+    where = mine.bindings()[setting]
+    given = Stack(mine.project, {**mine.settings, "WIRELAB_TCP_ECHO_PORT": str(where.port)})
+    assert lab(given, "doctor", folder=clone).returncode == 0
+    done = lab(given, "up", folder=clone)
+    assert done.returncode == 0, done.stderr
+    after = containers(engine, mine)
+    assert sorted(name for name in SERVICES if after[name] != before[name]) == ["relay", "tcp-echo"]
+    assert given.addresses()["tcp-echo"] == where
+    assert given.bindings()[setting] != where
 
 
 def test_what_does_not_run_is_said(mine: Stack, clone: Path) -> None:

@@ -9,7 +9,7 @@ import docker
 from docker.models.containers import Container
 
 from lab import ROOT
-from lab.description import port_variable, services
+from lab.description import services
 from lab.engine import base_image
 from lab.stack import Stack
 from lab.testing.service import Service
@@ -21,11 +21,10 @@ SERVICES = [service.name for service in services({})]
 
 def new_stack(key_file: Path, **settings: str) -> Stack:
     """Return a stack of its own project, on ports that the engine picks."""
-    ports = {port_variable(service): "0" for service in SERVICES} | ANY_PORTS
     return Stack(
         f"wirelab-test-{secrets.token_hex(4)}",
         {
-            **ports,
+            **ANY_PORTS,
             "WIRELAB_AUTHKEY_FILE": str(key_file),
             "PYTHON_IMAGE": base_image(),
             **settings,

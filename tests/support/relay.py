@@ -6,13 +6,14 @@ from typing import Any
 
 from clients.addresses import Address
 from clients.relay import Relay
-from services.relay.server import PROXIES
+from lab.description import services
 from services.wire.record import Record
 from tests.support.pace import FAR, until
 from tests.support.processes import Server, running
 
 COMMAND = ("python", "-m", "services.relay.server")
-ANY_PORTS = {f"WIRELAB_RELAY_{name.upper().replace('-', '_')}_PORT": "0" for name in PROXIES}
+# For a relay, and for a whole lab, so that any number of them run at the same time.
+ANY_PORTS = {port.setting: "0" for service in services({}) for port in service.ports}
 ENDS = ("close", "reset", "refused")
 
 

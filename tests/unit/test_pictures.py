@@ -36,13 +36,24 @@ def result(what: str = "a check", error: str = "") -> Result:
 @pytest.mark.parametrize("service", SERVERS)
 def test_the_stack_shows_each_server(service: Service) -> None:
     """Name, command, and the ports on the host and in the network are those of compose.yaml."""
-    port = service.port
-    assert {
-        service.name,
-        " ".join(service.command),
-        f"{port.host}:{port.published}/{port.protocol}",
-        f"{port.target}/{port.protocol}",
-    } <= set(words(pictures.stack_picture()))
+    shown = words(pictures.stack_picture())
+    assert {service.name, " ".join(service.command)} <= set(shown)
+    for port in service.ports:
+        assert {str(port), f"{port.target}/{port.protocol}"} <= set(shown)
+    leads = [f"passes on to {port.speaks}" for port in service.ports[1:]]
+    assert [each for each in shown if each in leads] == leads
+
+
+def test_the_rows_of_the_stack_do_not_overlap() -> None:
+    """Each server is below the one before, and the picture as high as all of them."""
+    root = ElementTree.fromstring(pictures.stack_picture())  # noqa: S314 - we drew it
+    height = float(root.attrib["viewBox"].split()[3])
+    boxes = [rect.attrib for rect in root.iter(f"{SVG}rect") if rect.attrib["class"] == "box"]
+    for x in (pictures.PORTS, pictures.SERVERS, pictures.CLIENT):
+        column = [(float(b["y"]), float(b["height"])) for b in boxes if float(b["x"]) == x]
+        ends = [y + high for y, high in column]
+        starts = [y for y, _ in column[1:]]
+        assert all(end < start for end, start in zip(ends, [*starts, height], strict=True))
 
 
 def test_the_stack_shows_clients_volumes_and_secrets() -> None:
