@@ -89,6 +89,17 @@ class Service:
             container.logs(since=since).decode(errors="replace") for container in self.containers
         )
 
+    def wait_for_log(self, text: str) -> None:
+        """Wait until it has written a text: an engine has it a moment later. LabError if not."""
+        deadline = time.monotonic() + self._seconds
+        while text not in (written := self.logs()):
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"service {self.name!r} has not written {text!r} after {self._seconds:.0f} s:\n"
+                    + "".join(written.splitlines(keepends=True)[-50:]).rstrip()
+                )
+            time.sleep(EVERY)
+
     def exec(self, *command: str) -> Outcome:
         """Run a command in its container; return the status and what it wrote."""
         return run_in(self.container, *command)

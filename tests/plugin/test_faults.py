@@ -173,3 +173,11 @@ def test_service_that_does_not_come_back_is_named(
         with impatient.stopped(wait=False):
             impatient.wait_healthy()
     impatient.stack.start()
+
+
+def test_what_is_never_logged_is_named(stack: Project, engine: docker.DockerClient) -> None:
+    """With what was logged instead; what is logged later is waited for."""
+    web = Service(stack, engine, "web", seconds=1.0)
+    web.wait_for_log("web is starting")
+    with pytest.raises(LabError, match="has not written 'web has started' after 1 s:\nweb is"):
+        web.wait_for_log("web has started")

@@ -16,7 +16,7 @@ def test_web_serves_a_page(service):
     web = service("web")
     assert web.exec("sh", "-c", "echo hello > page").status == 0
     assert urlopen(f"http://{web.address()}/page", timeout=5).read() == b"hello\n"
-    assert "GET /page" in web.logs()
+    web.wait_for_log("GET /page")
 
 
 def test_cache_speaks_tcp_and_udp(service):
