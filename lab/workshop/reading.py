@@ -42,7 +42,7 @@ def show_lesson(number: int | None) -> int:
     speaker.line()
     file = f"`{short(own(of))}`"
     speaker.say("copied" if new else "file", file=file, start=short(of.start))
-    speaker.say("then", command=f"`make check N={of.number}`")
+    speaker.say("then" if of.lines else "as_it_is", command=f"`make check N={of.number}`")
     return 0
 
 
