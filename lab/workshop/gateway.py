@@ -81,8 +81,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Pass a call on, or not."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        arguments, method = xmlrpc.client.loads(body, use_builtin_types=True)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            arguments, method = xmlrpc.client.loads(body, use_builtin_types=True)
+        except Exception as error:  # noqa: BLE001 - Expat's, and whatever values are made with
+            self.send_error(400, f"Not a call of XML-RPC: {type(error).__name__}")
+            return
         call = Call(method or "", arguments)
         with self.server.one_at_a_time:
             fate = self.server.before(call)
