@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from clients.addresses import PORTS, Address, variable
+from lab import LabError
 from lab.workshop.check import Client, Failed, Figures, Mine, check
 
 SERVERS = {
@@ -36,7 +37,11 @@ def started(mine: Mine, *names: str) -> Iterator[tuple[dict[str, Address], dict[
         }
 
         def start(name: str) -> Address:
-            return running.enter_context(mine.ours(*SERVERS[name], **settings))
+            try:
+                return running.enter_context(mine.ours(*SERVERS[name], **settings))
+            except LabError as error:
+                said = str(error).strip().splitlines()[-1]
+                raise Failed("not_started", name=name, said=said) from None
 
         with ThreadPoolExecutor(len(names)) as threads:
             addresses = dict(zip(names, threads.map(start, names), strict=True))

@@ -67,7 +67,7 @@ class Others:
         elif call.method == "set" or call.result is True:
             self.writes += 1
             self.has_read, self.refused = False, None
-        elif call.method == "compare_and_set":
+        elif call.result is False:
             self.repeated = self.repeated + 1 if call == self.refused else 0
             self.refused = call
 
