@@ -27,7 +27,7 @@ class Lesson:
     service: str
     role: str  # of the file: "server", or "client"
     edit: str  # the file's name in mine/
-    lines: int  # that change, about
+    lines: int  # that change, about; 0 if what one starts from passes
     minutes: int
     needs: str
     recipe: str  # of the seed, that it comes from
@@ -82,8 +82,9 @@ def load(folder: Path) -> Lesson:
     def text(key: str, default: str | None = None) -> str:
         return str(take(key, lambda value: isinstance(value, str), "a text", default))
 
-    def number(key: str) -> int:
-        return int(take(key, lambda value: type(value) is int and value > 0, "a number from 1 up"))
+    def number(key: str, least: int) -> int:
+        wanted = f"a number from {least} up"
+        return int(take(key, lambda value: type(value) is int and value >= least, wanted))
 
     def choice(key: str, choices: tuple[str, ...], default: str) -> str:
         return str(take(key, lambda value: value in choices, " or ".join(choices), default))
@@ -106,8 +107,8 @@ def load(folder: Path) -> Lesson:
         service=text("service"),
         role=choice("role", ROLES, "server"),
         edit=str(take("edit", is_file_name, "the name of a file, such as one_socket.py")),
-        lines=number("lines"),
-        minutes=number("minutes"),
+        lines=number("lines", 0),
+        minutes=number("minutes", 1),
         needs=choice("needs", NEEDS, "process"),
         recipe=text("recipe"),
         solution=path(text("solution", "solution.py")),

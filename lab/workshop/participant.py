@@ -44,9 +44,10 @@ def put_aside(path: Path) -> Path:
 
 def chosen(number: int | None, progress: Progress) -> Lesson:
     """Return the lesson asked for, or the one that was looked at last."""
-    if not (number or progress.current):
+    wanted = progress.current if number is None else number
+    if wanted is None:
         raise LabError("which lesson? `make lesson N=1` begins the first")
-    return lesson(number or progress.current)
+    return lesson(wanted)
 
 
 def short(path: Path) -> str:

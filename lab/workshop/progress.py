@@ -29,13 +29,13 @@ class Progress:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "progress.json"
-        self.current = 0
+        self.current: int | None = None
         self.lessons: dict[int, Reached] = {}
         if not self._file.exists():
             return
         try:
             document = json.loads(self._file.read_text(encoding="utf-8"))
-            self.current = int(document["current"])
+            self.current = None if document["current"] is None else int(document["current"])
             self.lessons = {
                 int(number): Reached(**reached) for number, reached in document["lessons"].items()
             }

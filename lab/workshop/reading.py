@@ -25,7 +25,9 @@ def show_lessons() -> int:
         page.put(speaker.console, title, 7, Text.assemble(f"{each.number:4} ", mark))
         speaker.text(each.goal[speaker.language], indent=7)
     speaker.line()
-    speaker.say("start", command=f"`make lesson N={progress.current or 1}`")
+    speaker.say(
+        "start", command=f"`make lesson N={1 if progress.current is None else progress.current}`"
+    )
     return 0
 
 
@@ -40,7 +42,7 @@ def show_lesson(number: int | None) -> int:
     speaker.line()
     file = f"`{short(own(of))}`"
     speaker.say("copied" if new else "file", file=file, start=short(of.start))
-    speaker.say("then", command=f"`make check N={of.number}`")
+    speaker.say("then" if of.lines else "as_it_is", command=f"`make check N={of.number}`")
     return 0
 
 

@@ -37,8 +37,8 @@ Outcomes = dict[str, dict[str, Any]]  # by the check's id
 
 
 def starts() -> list[Job]:
-    """Return the runs of the files that participants start from."""
-    return [Job(each.number, each.start) for each in lessons()]
+    """Return the runs of the files that participants start from, and have to change."""
+    return [Job(each.number, each.start) for each in lessons() if each.lines]
 
 
 def solutions() -> list[Job]:

@@ -191,7 +191,7 @@ def test_a_server_in_any_language(house: Path) -> None:
         (["check", "1"], "there is no workshop/mine/one_socket.py: `make lesson N=1` makes it"),
         (["check"], "which lesson? `make lesson N=1` begins the first"),
         (["hint"], "which lesson? `make lesson N=1` begins the first"),
-        (["lesson", "99"], "no lesson 99; there are 1, "),
+        (["lesson", "99"], "no lesson 99; there are 0, 1, "),
         (["check", "1", "--at=there"], "AT has value 'there'. Not a host:port"),
         (["check", "1", "--run=none-such"], "RUN has value 'none-such'. There is no program"),
     ],

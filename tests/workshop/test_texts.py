@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.processes import LISTENING
 from lab.workshop import page
 from lab.workshop.check import checks
 from lab.workshop.language import LANGUAGES, words
@@ -177,7 +178,7 @@ def server(code: str, house: Path, port: str) -> Iterator[None]:
             start_new_session=True,
         )
     try:
-        until(lambda: "listening on" in log.read_text(errors="replace"), "the server listens")
+        until(lambda: LISTENING.search(log.read_text(errors="replace")), "the server listens")
         yield
     finally:
         os.killpg(process.pid, signal.SIGINT)
