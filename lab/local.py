@@ -18,9 +18,11 @@ from typing import Any
 import psutil
 
 from clients import health
-from clients.addresses import Address, variable
+from clients.addresses import PORTS, RELAY, Address, variables
+from clients.relay import Relay, RelayError
 from lab import ROOT, LabError, authkey, files, interrupts, processes
 from lab.description import Service, clients_environment, project
+from services import addresses
 
 HEALTHY_SECONDS = 20.0
 UPSTREAMS = "WIRELAB_RELAY_UPSTREAMS"  # of the relay: where it may lead to
@@ -89,11 +91,24 @@ class Local:
             name: Address(*entry["address"]) for name, entry in servers.items() if entry["address"]
         }
 
+    def relayed(self) -> dict[str, Address]:
+        """Return where each service is reached through the relay, which says so itself."""
+        where = self.addresses().get(RELAY)
+        try:
+            proxies = Relay(where).proxies() if where else {}
+        except (OSError, RelayError):
+            return {}
+        return {
+            name: Address(*addresses.split(proxy["listen"]))
+            for name, proxy in proxies.items()
+            if name in PORTS and proxy["enabled"]
+        }
+
     def environment(self) -> dict[str, str]:
         """Return what clients are told: where each server is, and compose.yaml's paths as here."""
         told = clients_environment().items()
         paths = {name: self._here(value) for name, value in told if value.startswith("/")}
-        return paths | {variable(name): str(where) for name, where in self.addresses().items()}
+        return paths | variables(self.addresses(), self.relayed())
 
     def run_clients(self, *arguments: str) -> int:
         """Run the clients against the servers that run here; return their exit status."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clients.addresses import Address
+from clients.addresses import BEYOND, RELAY, Address
 from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project
 from lab.console import step
@@ -116,9 +116,20 @@ class Stack(Project):
         """Return where clients on this machine reach the servers that run."""
         published = self.published()
         return {
-            service.name: next(iter(ports.values()))
+            service.name: where
             for service in services(profile="*")
-            if (ports := published.get(service.name))
+            if (where := published.get(service.name, {}).get(
+                (service.port.target, service.port.protocol)
+            ))
+        }  # fmt: skip
+
+    def relayed(self) -> dict[str, Address]:
+        """Return where clients on this machine reach each service through the relay."""
+        ports = self.published().get(RELAY, {})
+        return {
+            service.name: where
+            for service in services()
+            if (where := ports.get((service.port.target + BEYOND, service.port.protocol)))
         }
 
     def missing_images(self) -> list[str]:

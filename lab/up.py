@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from clients.addresses import Address
-from lab import LabError, authkey, engine, interrupts, ports, preflight
+from clients.addresses import RELAY, Address
+from lab import LabError, authkey, engine, interrupts, ports, preflight, wire
 from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
@@ -52,8 +52,9 @@ def up(profile: str) -> int:
                     complain(str(error))
         raise
     status = stack.run_clients()
-    show_addresses(stack.addresses())
-    return status
+    addresses = stack.addresses()
+    show_addresses(addresses)
+    return wire.fill(addresses[RELAY], stack.relayed()) or status
 
 
 def up_local(profile: str) -> int:
@@ -68,8 +69,9 @@ def up_local(profile: str) -> int:
     with step("starting the servers") as starting:
         local.up(wanted, starting.say)
     status = local.run_clients()
-    show_addresses(local.addresses())
-    return status
+    addresses = local.addresses()
+    show_addresses(addresses)
+    return wire.fill(addresses[RELAY], local.relayed()) or status
 
 
 def say_stopped(strays: list[int]) -> None:

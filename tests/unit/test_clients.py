@@ -1,6 +1,6 @@
 """The client modules offer what `clients.client` says: mypy compares these tables with it."""
 
-from clients import cidr, httpbin, kv, object_echo, rest, rpc, tcp_echo, udp_time
+from clients import cidr, httpbin, kv, object_echo, relay, rest, rpc, tcp_echo, udp_time, wire
 from clients.addresses import PORTS
 from clients.cli.exercise import SUBJECTS
 from clients.cli.main import MODULES, SUBCOMMANDS
@@ -15,6 +15,7 @@ CLIENTS: dict[str, Client] = {
     "object-echo": object_echo,
     "rpc": rpc,
     "httpbin": httpbin,
+    "relay": relay,
 }
 CHECKED: dict[str, Checked] = {**CLIENTS, "cidr": cidr}
 COMMANDS: dict[str, Subcommand] = {
@@ -25,6 +26,8 @@ COMMANDS: dict[str, Subcommand] = {
     "kv": kv,
     "object-echo": object_echo,
     "rpc": rpc,
+    "relay": relay,
+    "wire": wire,
     "cidr": cidr,
 }
 
