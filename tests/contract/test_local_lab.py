@@ -75,7 +75,7 @@ def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     total = len(exercise.checks())
     assert f"\n{total} of {total} checks held" in done.stdout
     assert set(pids(lab("ps").stdout)) == set(NAMES)
-    assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stdout
+    assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stderr
 
 
 def test_the_wire_has_an_exchange_of_each_service_after_the_start(lab: Lab, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_network_has_a_profile_until_it_is_clean(lab: Lab) -> None:
     assert lab("network", "--profile=cut", "--seed=7").stdout.startswith("profile cut, seed 7\n")
     again = lab("up-local")
     assert again.returncode == 0
-    assert "\nmake network PROFILE=clean: end what the relay does (cut)\n" in again.stdout
+    assert "\nmake network PROFILE=clean: end what the relay does (cut)\n" in again.stderr
     one = lab("network", "--profile=clean", "--service=rest")
     assert one.stdout.startswith("profile custom, seed 7\nrest ")
     for arguments, error in (

@@ -184,13 +184,13 @@ def test_following_shows_what_comes_until_ctrl_c(told: dict[str, str], clients: 
 
         has(b"following, until Ctrl-C\r\n")
         del read[:]
-        clients("tcp-echo", "--via", "relay", "in \x1b]0;\x07\x1b[31mred")
+        clients("tcp-echo", "--via", "relay", "here is \x1b]0;\x07 and \x1b[31mred text")
         has(b"then the server.")
         process.send_signal(signal.SIGINT)
         assert process.wait(FAR) == 0
         os.close(ours)
     text = read.decode().replace("\r\n", "\n")
-    assert "in ␛]0;␇␛[31mred␊" in text
+    assert "here is ␛]0;␇ and ␛[31mred text␊" in text
     assert all(character == "\n" or character.isprintable() for character in text)
     assert len(re.findall(r"^ +ms  client.*$", text, re.MULTILINE)[0]) == 100
 
