@@ -80,7 +80,8 @@ def command(options: "argparse.Namespace", address: Address) -> None:
             return
         show = print_json if options.as_json else print_ladder
         found = conversations(records)
-        latest = sorted(found, key=lambda each: each.latest)[-(options.last or LAST) :]
+        all_of_them = latest_last(found)
+        latest = all_of_them[-(options.last or LAST) :]
         for each in latest:
             show(each, 0)
         if options.follow:
@@ -93,7 +94,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         elif not latest:
             say(empty(options.service))
         elif not options.as_json:
-            say(f"{len(latest)} of {len(found)} conversations: `--last N` shows more of them,"
+            say(f"{len(latest)} of {len(all_of_them)} conversations: `--last N` shows more of them,"
                 " `--follow` those to come, `--help` what else there is")  # fmt: skip
     except RelayError as error:
         raise ValueError(error) from None
@@ -112,6 +113,11 @@ def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
     return lambda record: service in (record.proxy, service_of(record.proxy))
 
 
+def latest_last(found: Conversations) -> list[Conversation]:
+    """Return the conversations of which there is something to show: of some, only the end is left."""
+    return sorted((each for each in found if each.events), key=lambda each: each.latest)
+
+
 def is_wanted(wanted: Callable[[Record], bool]) -> Callable[[Record | None], bool]:
     """Return a filter that lets through that there is nothing new, too."""
     return lambda record: record is None or wanted(record)
@@ -121,9 +127,8 @@ def write(options: "argparse.Namespace", records: list[Record]) -> None:
     """Write a picture, or a file for Wireshark."""
     from clients.cli.output import writable
 
-    if not records:
+    if not (found := latest_last(conversations(records))):
         raise ValueError(empty(options.service))
-    found = sorted(conversations(records), key=lambda each: each.latest)
     if options.picture:
         with writable(options.picture, "--svg") as picture:
             picture.write(svg(diagram(found[-1])).encode())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from clients import wire
-from clients.wire import document, following
+from clients.wire import document, following, latest_last
 from services.wire.conversation import Conversation, Conversations, conversations
 from services.wire.diagram import diagram
 from services.wire.ladder import ladder
@@ -56,6 +56,12 @@ def test_what_was_shown_before_is_not_shown_again() -> None:
     before = conversations(records[:3])
     assert [*shown(records[3:], before)] == [(1, 3)]
     assert [*shown([], conversations(records))] == []
+
+
+def test_a_connection_of_which_only_the_end_is_left_is_not_shown() -> None:
+    """The relay's memory has an end, too."""
+    records = [*echo(1, b"a")[-1:], *echo(2, b"b")]
+    assert [each.connection for each in latest_last(conversations(records))] == [2]
 
 
 def one(records: list[Record]) -> Conversation:
