@@ -114,7 +114,7 @@ def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
 
 
 def latest_last(found: Conversations) -> list[Conversation]:
-    """Return the conversations of which there is something to show: of some, only the end is left."""
+    """Return those with something to show, in order: of some, the relay has only the end."""
     return sorted((each for each in found if each.events), key=lambda each: each.latest)
 
 
