@@ -19,8 +19,8 @@ Reach = Callable[[int, str], Address]
 class Network:
     """What is between a test and the services; `remove_all` undoes all that was added."""
 
-    def __init__(self, control: Relay, reach: Reach) -> None:
-        self.control, self._reach = control, reach
+    def __init__(self, reach: Reach) -> None:
+        self.control, self._reach = Relay(reach(CONTROL, "tcp")), reach
         self._added: list[tuple[str, str]] = []
 
     def address(self, service: str) -> Address:
@@ -78,9 +78,9 @@ class Network:
 class Wire:
     """What has passed through the relay since a test began."""
 
-    def __init__(self, control: Relay) -> None:
-        self._control = control
-        self._first = int(control.metrics()[RECORDS]) + 1
+    def __init__(self, reach: Reach) -> None:
+        self._control = Relay(reach(CONTROL, "tcp"))
+        self._first = int(self._control.metrics()[RECORDS]) + 1
 
     def records(self, service: str) -> list[Record]:
         """Return what has passed to and from a service, as the relay has noted it."""

@@ -150,10 +150,9 @@ def reach_relay(stack: Project) -> "Reach":
 @pytest.fixture
 def relay(reach_relay: "Reach") -> "Iterator[Network]":
     """Return the network between the test and the services; what the test adds is removed."""
-    from clients.relay import Relay
-    from lab.testing.network import CONTROL, Network
+    from lab.testing.network import Network
 
-    network = Network(Relay(reach_relay(CONTROL, "tcp")), reach_relay)
+    network = Network(reach_relay)
     try:
         yield network
     finally:
@@ -163,10 +162,9 @@ def relay(reach_relay: "Reach") -> "Iterator[Network]":
 @pytest.fixture
 def wire(reach_relay: "Reach") -> "Wire":
     """Return what passes through the relay from here on."""
-    from clients.relay import Relay
-    from lab.testing.network import CONTROL, Wire
+    from lab.testing.network import Wire
 
-    return Wire(Relay(reach_relay(CONTROL, "tcp")))
+    return Wire(reach_relay)
 
 
 def compose_files(config: pytest.Config) -> list[Path]:
