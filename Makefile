@@ -18,7 +18,7 @@ ARGS ?=
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
+.PHONY: help venv any-venv up up-local down ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
@@ -40,6 +40,12 @@ logs: any-venv ## show what the servers log (SERVICE=rest: of one)
 
 demo: any-venv ## run the clients again (ARGS="udp-time -c 3": one of them)
 	@$(LAB) demo -- $(ARGS)
+
+wire: any-venv ## show what passed through the relay (SERVICE=rpc; ARGS="--follow": and goes on)
+	@$(LAB) wire --service=$(SERVICE) -- $(ARGS)
+
+network: any-venv ## show or set what the relay does (PROFILE=3g|satellite|lossy|cut|clean SEED=7)
+	@$(LAB) network --profile=$(PROFILE) --seed=$(SEED) --service=$(SERVICE)
 
 shell: any-venv ## open a shell in the clients container (SERVICE=rest: in a server's)
 	@$(LAB) shell --service=$(SERVICE)

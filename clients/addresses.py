@@ -4,11 +4,15 @@
 Otherwise a service listens on its port, in the table below: with `WIRELAB_DISCOVERY=dns` on the
 host of its name, as in the network of compose.yaml, and without on loopback. A variant is a name
 of its own, as `tcp-echo-forked`, on the port of its service.
+
+Through the relay, a service is where its control is, on the service's port + 20; or where
+`WIRELAB_RELAY_<SERVICE>_ADDRESS` says.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from services import addresses
@@ -23,6 +27,8 @@ PORTS = {
     "httpbin": 8081,
     "relay": 8474,
 }
+RELAY = "relay"
+BEYOND = 20  # what a service's port and its port at the relay differ by
 DISCOVERY = "WIRELAB_DISCOVERY"
 
 
@@ -41,9 +47,27 @@ def variable(server: str) -> str:
     return f"WIRELAB_{server.upper().replace('-', '_')}_ADDRESS"
 
 
+def variables(
+    direct: Mapping[str, Address], relayed: Mapping[str, Address] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the variables that say where servers are, and where the relay leads to them."""
+    return {
+        **{variable(name): str(where) for name, where in direct.items()},
+        **{variable(f"{RELAY}-{name}"): str(where) for name, where in relayed.items()},
+    }
+
+
 def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return where `service` is; ValueError for a variable that does not say it."""
     return known(service, service, environ) or Address("127.0.0.1", PORTS[service])
+
+
+def through_relay(service: str, environ: Mapping[str, str] = os.environ) -> Address:
+    """Return where `service` is reached through the relay; ValueError for a bad variable."""
+    name = variable(f"{RELAY}-{service}")
+    if value := environ.get(name):
+        return host_and_port(value, name)
+    return Address(address(RELAY, environ).host, PORTS[service] + BEYOND)
 
 
 def known(server: str, service: str, environ: Mapping[str, str] = os.environ) -> Address | None:

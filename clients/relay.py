@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SERVICE = "relay"
 VERSION = "2.12.0"  # of the Toxiproxy whose API it is
 
+WAYS = {"upstream": "to the server", "downstream": "to the client"}
+
 Document = dict[str, Any]
 # One fault: proxy, connection, stream, offset, toxic, draw, and what was done.
 Fault = tuple[str, int, str, int, str, float | None, str]
@@ -118,9 +120,10 @@ class Relay:
         found: Document = self.request("GET", "/profile")
         return found
 
-    def set_profile(self, name: str, seed: int | None = None) -> Document:
-        """Give the network a profile, instead of all toxics that there are."""
-        set_: Document = self.request("POST", "/profile", {"name": name, "seed": seed})
+    def set_profile(self, name: str, seed: int | None = None, proxy: str = "") -> Document:
+        """Give the network, or one proxy, a profile instead of the toxics that there are."""
+        document = {"name": name, "seed": seed, "proxy": proxy}
+        set_: Document = self.request("POST", "/profile", document)
         return set_
 
     def metrics(self) -> dict[str, float]:
@@ -243,25 +246,52 @@ def configure(parser: "argparse.ArgumentParser") -> None:
         "try:\n"
         "  clients relay                    where each proxy listens, and what it does\n"
         "  clients relay lossy --seed 7     one packet of ten is lost, each time the same ones\n"
+        "  clients relay 3g --service rest  for one service, and the others stay as they are\n"
         "  clients relay clean              and all is well again"
     )
     parser.add_argument("profile", nargs="?", help="3g, satellite, lossy, cut or clean")
     parser.add_argument("--seed", type=number_from(0, 2**31), help="of what is left to chance")
+    parser.add_argument("--service", metavar="NAME", help="for this one only")
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Give the network the profile, if there is one; then print what there is."""
     relay = Relay(address, options.timeout)
     try:
+        profile, proxies = relay.profile(), relay.proxies()
+        check_known("profile", options.profile, profile["profiles"])
+        check_known("service", options.service, proxies)
         if options.profile:
-            relay.set_profile(options.profile, options.seed)
-        profile = relay.profile()
+            profile = relay.set_profile(options.profile, options.seed, options.service or "")
+            proxies = relay.proxies()
+        elif options.seed is not None:
+            known = ", ".join(profile["profiles"])
+            raise ValueError(f"the seed {options.seed} is for a profile: {known}")
     except RelayError as error:
         raise ValueError(error) from None
+    shown = [options.service] if options.service else sorted(proxies)
     print(f"profile {profile['name']}, seed {profile['seed']}")
-    for name, proxy in sorted(relay.proxies().items()):
-        state = "" if proxy["enabled"] else " (disabled)"
-        print(f"{name:12} {proxy['listen']} -> {proxy['upstream']} {proxy['protocol']}{state}")
-        for toxic in proxy["toxics"]:
-            values = ", ".join(f"{key} {value:g}" for key, value in toxic["attributes"].items())
-            print(f"{'':12}   {toxic['stream']:10} {toxic['type']}: {values or 'everything'}")
+    for name in shown:
+        print("\n".join(described(proxies[name])))
+
+
+def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:
+    """Raise ValueError, which lists what is known, for a name that is not."""
+    if asked and asked not in (names := list(known)):
+        raise ValueError(f"no {what} {asked!r}; there are {', '.join(names)}")
+
+
+def described(proxy: Document) -> Iterator[str]:
+    """Yield lines on a proxy: where it listens and leads, and what its toxics do."""
+    state = "" if proxy["enabled"] else ", disabled"
+    seed = "" if proxy["seed"] is None else f", seed {proxy['seed']}"
+    protocol = proxy["protocol"].upper()
+    yield f"{proxy['name']:12} {protocol} {proxy['listen']} → {proxy['upstream']}{state}{seed}"
+    streams: dict[str, list[str]] = {}
+    for toxic in proxy["toxics"]:
+        values = ", ".join(f"{key} {value:g}" for key, value in toxic["attributes"].items())
+        share = "" if toxic["toxicity"] == 1 else f", on {toxic['toxicity']:.0%} of connections"
+        text = f"{toxic['type']} ({values})" if values else str(toxic["type"])
+        streams.setdefault(f"{text}{share}", []).append(WAYS[toxic["stream"]])
+    for text, ways in streams.items():
+        yield f"{'':12}   {' and '.join(ways)}: {text}"

@@ -52,6 +52,17 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--service", default="", help="one server instead of all")
     demo = command("demo", lambda options: running.demo(options.arguments), "run the clients again")
     demo.add_argument("arguments", nargs="*", help="their subcommand and options, after `--`")
+    wire = command("wire", lambda options: running.wire(options.service, options.arguments),
+                   "show what has passed through the relay, as ladders")  # fmt: skip
+    wire.add_argument("--service", default="", help="only what passed to and from this one")
+    wire.add_argument("arguments", nargs="*", help="more of the clients' options, after `--`")
+    network = command(
+        "network", lambda options: running.network(options.profile, options.seed, options.service),
+        "show what the relay does to the traffic, or give it a profile",
+    )  # fmt: skip
+    network.add_argument("--profile", default="", help="3g, satellite, lossy, cut or clean")
+    network.add_argument("--seed", default="", help="of what is left to chance")
+    network.add_argument("--service", default="", help="for this one only")
     shell = command("shell", lambda options: running.shell(options.service),
                     "open a shell in the clients container")  # fmt: skip
     shell.add_argument("--service", default="", help="in the container of this server instead")

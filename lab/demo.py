@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clients.addresses import Address, variable
+from clients.addresses import Address, variables
 from clients.cli import main as command_line
 from clients.cli import report
 from clients.cli.exercise import Result
@@ -29,8 +29,8 @@ def run(stack: Stack, arguments: list[str]) -> int:
     if not any(isinstance(value, Path) for value in values(options)):
         return stack.run_clients(*arguments)
     if options.svg:
-        return draw(stack, options.svg)
-    told = {variable(name): str(where) for name, where in stack.addresses().items()}
+        return draw(stack, options.svg, via_relay=bool(options.via))
+    told = variables(stack.addresses(), stack.relayed())
     command = [sys.executable, "-m", "clients", *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, check=False).returncode
 
@@ -41,17 +41,19 @@ def values(options: Namespace) -> Iterator[Any]:
         yield from value if isinstance(value, list) else (value,)
 
 
-def draw(stack: Stack, picture: Path) -> int:
+def draw(stack: Stack, picture: Path, *, via_relay: bool) -> int:
     """Exercise a stack and print the table, also as a picture; raises LabError where it cannot."""
     try:
-        return 0 if report.show(picture, lambda: exercised(stack)) else 1
+        held = report.show(picture, lambda: exercised(stack, via_relay=via_relay), via_relay)
     except (ValueError, CannotWrite) as error:
         raise LabError(str(error)) from None
+    return 0 if held else 1
 
 
-def exercised(stack: Stack) -> list[Result]:
+def exercised(stack: Stack, *, via_relay: bool = False) -> list[Result]:
     """Run the clients of a stack and return what came of each check."""
-    done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", capture=True)
+    via = ("--via", "relay") if via_relay else ()
+    done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", *via, capture=True)
     if not done.stdout:
         raise LabError(f"the clients did not run:\n{done.stderr.strip()}")
     return [

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from clients.addresses import PORTS, Address, variable
+from clients.addresses import PORTS, RELAY, Address, variable
 from lab import ROOT, LabError
 from services.runtime import port_number
 
@@ -138,6 +138,16 @@ def own(ports: Mapping[str, Address]) -> dict[str, Address]:
         service.name: ports[service.port.setting]
         for service in services({}, profile="*")
         if service.port.setting in ports
+    }
+
+
+def through_relay(ports: Mapping[str, Address]) -> dict[str, Address]:
+    """Return where each service is reached through the relay, of ports by their settings."""
+    return {
+        port.speaks: ports[port.setting]
+        for service in services({})
+        for port in service.ports
+        if port.speaks != port.server == RELAY and port.setting in ports
     }
 
 

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 
 from clients import health
-from clients.addresses import Address, variable
+from clients.addresses import Address, variables
 from lab import ROOT, LabError, authkey, files, interrupts, processes
-from lab.description import Service, clients_environment, own, project
+from lab.description import Service, clients_environment, own, project, through_relay
 from services.addresses import split
 
 HEALTHY_SECONDS = 20.0
@@ -98,11 +98,15 @@ class Local:
         """Return where clients reach each server."""
         return own(self.reachable())
 
+    def relayed(self) -> dict[str, Address]:
+        """Return where clients reach each service through the relay."""
+        return through_relay(self.reachable())
+
     def environment(self) -> dict[str, str]:
         """Return what clients are told: where each server is, and compose.yaml's paths as here."""
         told = clients_environment().items()
         paths = {name: self._here(value) for name, value in told if value.startswith("/")}
-        return paths | {variable(name): str(where) for name, where in self.addresses().items()}
+        return paths | variables(self.addresses(), self.relayed())
 
     def run_clients(self, *arguments: str) -> int:
         """Run the clients against the servers that run here; return their exit status."""

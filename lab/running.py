@@ -11,6 +11,7 @@ from lab.description import services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
 
+MAX_SEED = 2**31
 NOTHING_RUNS = "nothing runs: `make up` starts the lab"
 
 
@@ -87,6 +88,24 @@ def demo(arguments: list[str]) -> int:
         return local.run_clients(*arguments)
     need_lab()
     return in_containers(with_clients(), arguments)
+
+
+def wire(service: str, arguments: list[str]) -> int:
+    """Show what has passed through the relay, by the clients; until Ctrl-C if that is asked for."""
+    of_service = [f"--service={service}"] if service else []
+    status = 0
+    with suppress(KeyboardInterrupt):
+        status = demo(["wire", *of_service, *arguments])
+    return status
+
+
+def network(profile: str, seed: str, service: str) -> int:
+    """Give the network a profile, by the clients, and show what is in force."""
+    if seed and not (seed.isascii() and seed.isdigit() and int(seed[:11]) <= MAX_SEED):
+        raise LabError(f"SEED has value {seed!r}. Not a whole number from 0 to {MAX_SEED:,}")
+    asked = [f"--seed={seed}"] if seed else []
+    asked += [f"--service={service}"] if service else []
+    return demo(["relay", *asked, *(["--", profile] if profile else [])])
 
 
 def shell(service: str) -> int:

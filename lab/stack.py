@@ -11,7 +11,7 @@ from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project, reached
 from lab.console import step
-from lab.description import built, own, project, services
+from lab.description import built, own, project, services, through_relay
 from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 from lab.remains import remains
@@ -133,6 +133,10 @@ class Stack(Project):
     def addresses(self) -> dict[str, Address]:
         """Return where clients on this machine reach the servers that run."""
         return own(self.reachable())
+
+    def relayed(self) -> dict[str, Address]:
+        """Return where clients reach each service through the relay."""
+        return through_relay(self.reachable())
 
     def missing_images(self) -> list[str]:
         """Return the services, the clients among them, that the engine has no image of."""

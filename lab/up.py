@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from clients.addresses import Address
-from lab import LabError, authkey, engine, interrupts, listing, ports, preflight
+from clients.addresses import RELAY, Address
+from lab import LabError, authkey, engine, interrupts, listing, ports, preflight, wire
 from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
@@ -51,7 +51,7 @@ def up(profile: str) -> int:
         raise
     status = stack.run_clients()
     show_addresses(stack.reachable())
-    return status
+    return wire.fill(stack.addresses()[RELAY], stack.relayed()) or status
 
 
 def up_local(profile: str) -> int:
@@ -67,7 +67,7 @@ def up_local(profile: str) -> int:
         local.up(wanted, starting.say)
     status = local.run_clients()
     show_addresses(local.reachable())
-    return status
+    return wire.fill(local.addresses()[RELAY], local.relayed()) or status
 
 
 def say_stopped(strays: list[int]) -> None:

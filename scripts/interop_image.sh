@@ -17,6 +17,13 @@ install_packages() {
     cp tests/interop/node/package-lock.json $context/installed.json
 }
 
+install_python_packages() {
+    rm -rf $context/python
+    .venv/bin/uv pip install --quiet --target $context/python --no-deps --require-hashes \
+        -r tests/interop/python/requirements.txt
+    cp tests/interop/python/requirements.txt $context/installed.txt
+}
+
 base=$(bash scripts/base_image.sh)
 begin
 if ! command -v npm >/dev/null; then
@@ -28,6 +35,9 @@ if ! command -v npm >/dev/null; then
 fi
 if ! cmp -s tests/interop/node/package-lock.json $context/installed.json; then
     step "installing the packages of tests/interop/node" install_packages
+fi
+if ! cmp -s tests/interop/python/requirements.txt $context/installed.txt; then
+    step "installing the packages of tests/interop/python" install_python_packages
 fi
 step "building $image" build_image $image "$base" tests/interop/clients.Dockerfile $context
 echo $image

@@ -6,19 +6,19 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$0")/common.sh"
 
-# pin SET: `uv` says nothing while it works.
+# pin SET [FILE]: `uv` says nothing while it works.
 pin() {
-    local constraint=()
+    local constraint=() file=${2:-requirements/$1}
     [[ $1 == dev ]] || constraint=(--constraint requirements/dev.txt)
     .venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        "${constraint[@]}" --output-file "requirements/$1.txt" "requirements/$1.in"
+        "${constraint[@]}" --output-file "$file.txt" "$file.in"
 }
 
 pin_npm() {
     cd tests/interop/node
     npm install --silent --package-lock-only --no-audit --omit-lockfile-registry-resolved \
-        --save-exact xmlrpc@latest
+        --save-exact xmlrpc@latest toxiproxy-node-client@latest
 }
 
 begin
@@ -26,6 +26,7 @@ for set in dev audit bench clients httpbin kv relay rest; do
     step "pinning requirements/$set.in" pin $set
     echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
 done
+step "pinning tests/interop/python/requirements.in" pin interop tests/interop/python/requirements
 if command -v npm >/dev/null; then
     step "pinning tests/interop/node/package.json" pin_npm
     echo "tests/interop/node/package-lock.json: $(grep -c integrity tests/interop/node/package-lock.json) packages"

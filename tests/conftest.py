@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, help="of what is random")
     group.addoption("--soak", type=float, default=0.0, help="minutes for the long tests")
     group.addoption("--reliability", type=Path, help="write what was measured to this file")
+    group = parser.getgroup("contract", "tests/contract")
+    group.addoption(
+        "--via-relay", action="store_true",
+        help="run the tests of what a client receives, with the relay between it and the server",
+    )  # fmt: skip
     group = parser.getgroup("interop", "tests/interop")
     group.addoption("--clients", type=Path, help="write what each client does to this file")
     group = parser.getgroup("workshop", "tests/workshop")

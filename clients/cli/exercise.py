@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clients.addresses import PORTS, Address, address
+from clients.addresses import PORTS, RELAY, Address, address, through_relay
 from clients.checks import Check
 from clients.client import checked
 
 SUBJECTS = (*PORTS, "cidr")
+NOT_THROUGH_RELAY = (RELAY, "cidr")  # its own control, and addresses of the lab's network
 LOOPBACK = Address("127.0.0.1", 0)
 
 
@@ -28,20 +29,34 @@ class Result:
         return not self.error
 
 
-def checks() -> list[tuple[str, Check]]:
-    """Return all checks, each with the service it is of."""
-    return [(subject, check) for subject in SUBJECTS for check in checked(subject).CHECKS]
+def checks(via_relay: bool = False) -> list[tuple[str, Check]]:
+    """Return all checks, or those that can go through the relay, each with the service it is of."""
+    return [
+        (subject, check)
+        for subject in SUBJECTS
+        for check in checked(subject).CHECKS
+        if not via_relay or (check.by_address and subject not in NOT_THROUGH_RELAY)
+    ]
 
 
-def run() -> Iterator[Result]:
+def left_out() -> list[str]:
+    """Return what is not checked through the relay, as it cannot go through it."""
+    through = checks(via_relay=True)
+    return [
+        f"{subject}: {check.what}" for subject, check in checks() if (subject, check) not in through
+    ]
+
+
+def run(via_relay: bool = False) -> Iterator[Result]:
     """Make all checks, and yield what came of each; raises ValueError for a bad address.
 
     Where a service cannot be reached, its other checks are not made: each would only take as
     long to fail.
     """
     unreachable: dict[str, str] = {}
-    addresses = {service: address(service) for service in PORTS}
-    for service, check in checks():
+    find = through_relay if via_relay else address
+    addresses = {service: find(service) for service in PORTS}
+    for service, check in checks(via_relay):
         where = addresses.get(service, LOOPBACK)
         error = unreachable.get(service, "")
         started = time.perf_counter()

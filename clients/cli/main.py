@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from multiprocessing import AuthenticationError
 from pathlib import Path
 from xmlrpc.client import Fault, ProtocolError
 
-from clients.addresses import PORTS, Address, address
+from clients.addresses import PORTS, RELAY, Address, address, through_relay
 from clients.checks import WrongAnswer
 from clients.cli import output
 from clients.cli.exercise import LOOPBACK
@@ -24,11 +24,13 @@ SUBCOMMANDS = {
     "object-echo": "send an object and see it come back",
     "rpc": "call a remote function",
     "relay": "show the relay's proxies and toxics, or give it a profile",
+    "wire": "show what has passed through the relay, as ladders",
     "cidr": "ask about a network, or sweep the lab's own",
 }
 MODULES = {"http": "http.command"}
 UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
-WITHOUT_VARIANTS = ("http", "relay", "cidr")
+WITHOUT_VARIANTS = ("http", "relay", "wire", "cidr")
+NOT_THROUGH_RELAY = ("relay", "wire", "cidr")
 
 
 def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
@@ -42,6 +44,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     form = main_parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the exercise's result as JSON")
     form.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
+    add_via(main_parser, None)
     subparsers = main_parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     for name, what in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(
@@ -52,6 +55,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
         )
         if name != chosen:
             continue
+        add_via(subparser, argparse.SUPPRESS)  # it may stand before the subcommand too
         if name not in WITHOUT_VARIANTS:
             subparser.add_argument(
                 "--all", action="store_true",
@@ -71,12 +75,24 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     return main_parser
 
 
+def add_via(to: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the option for another way to the services than the direct one."""
+    to.add_argument(
+        "--via", choices=[RELAY], default=default,
+        help="talk to the service through the relay, which `clients wire` shows afterwards",
+    )  # fmt: skip
+
+
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """Return the options; exit with the usage where there is something wrong with them.
 
     `comparing` is among them: whether variants are to be compared.
     """
-    chosen = next((word for word in arguments if word in SUBCOMMANDS), None)
+    # A subcommand's name may be an option's value before it.
+    words = (
+        word for before, word in pairwise(["", *arguments]) if before not in ("--via", "--svg")
+    )
+    chosen = next((word for word in words if word in SUBCOMMANDS), None)
     # Nothing else that a subcommand takes is then needed, or of use. After `--` it is text.
     comparing = chosen not in WITHOUT_VARIANTS and "--all" in takewhile("--".__ne__, arguments)
     main_parser = parser(chosen, comparing)
@@ -86,6 +102,13 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         main_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if options.subcommand and (options.json or options.svg):
         main_parser.error("--json and --svg are for the exercise, without a subcommand")
+    if options.via:
+        if comparing:
+            main_parser.error("--via and --all: the relay leads to no variants")
+        if options.subcommand in NOT_THROUGH_RELAY:
+            main_parser.error(f"--via: {options.subcommand} has no way through the relay")
+        if getattr(options, "unix", False):
+            main_parser.error("--via and --unix: the relay leads to no UNIX socket")
     options.comparing = comparing
     return options
 
@@ -96,7 +119,11 @@ def main(arguments: list[str]) -> int:
     if options.subcommand is None:
         from clients.cli import report
 
-        return 0 if (report.as_json() if options.json else report.show(options.svg)) else 1
+        via_relay = bool(options.via)
+        held = (
+            report.as_json(via_relay) if options.json else report.show(options.svg, None, via_relay)
+        )
+        return 0 if held else 1
     if options.comparing:
         from clients.cli import comparison
 
@@ -106,7 +133,8 @@ def main(arguments: list[str]) -> int:
         except NotRunning as problem:
             sys.exit(f"clients: {problem}: `make up PROFILE=variants` starts them")
     chosen_one = subcommand(MODULES.get(options.subcommand, options.subcommand))
-    where: Address = address(chosen_one.SERVICE) if chosen_one.SERVICE in PORTS else LOOPBACK
+    find = through_relay if options.via else address
+    where: Address = find(chosen_one.SERVICE) if chosen_one.SERVICE in PORTS else LOOPBACK
     try:
         chosen_one.command(options, where)
     except Fault as fault:

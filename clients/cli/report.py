@@ -19,7 +19,11 @@ from clients.cli.output import writable
 WIDTH = 100  # columns, where there is no terminal to ask
 
 
-def show(svg: Path | None = None, run: Callable[[], list[Result]] | None = None) -> bool:
+def show(
+    svg: Path | None = None,
+    run: Callable[[], list[Result]] | None = None,
+    via_relay: bool = False,
+) -> bool:
     """Run the exercise, show it, and return whether all promises were kept.
 
     The table is also written to `svg`, as a picture, where that is given. Where the exercise is
@@ -27,9 +31,16 @@ def show(svg: Path | None = None, run: Callable[[], list[Result]] | None = None)
     """
     with writable(svg, "--svg") if svg else nullcontext() as picture:
         console = terminal()
-        results = run() if run else live(console) if console.is_interactive else plain()
+        if run:
+            results = run()
+        else:
+            results = live(console, via_relay) if console.is_interactive else plain(via_relay)
         console.print(table(results))
         console.print(summary(results), highlight=False)
+        if via_relay:
+            console.print("through the relay, but for what cannot go there:", highlight=False)
+            for each in exercise.left_out():
+                console.print(f"  {escaped(each)}", highlight=False)
         if picture:
             picture.write(svg_of(results).encode())
     return all(result.held for result in results)
@@ -41,9 +52,9 @@ def terminal() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDTH)
 
 
-def as_json() -> bool:
+def as_json(via_relay: bool = False) -> bool:
     """Run the exercise, print it as one JSON document, return whether all promises were kept."""
-    results = list(exercise.run())
+    results = list(exercise.run(via_relay))
     held = all(result.held for result in results)
     rows = [
         {
@@ -56,27 +67,28 @@ def as_json() -> bool:
         }
         for result in results
     ]
-    print(json.dumps({"held": held, "checks": rows}, indent=2))
+    left_out = {"left_out": exercise.left_out()} if via_relay else {}
+    print(json.dumps({"held": held, "checks": rows, **left_out}, indent=2))
     return held
 
 
-def live(console: Console) -> list[Result]:
+def live(console: Console, via_relay: bool = False) -> list[Result]:
     """Run the exercise under a progress bar."""
     results = []
     columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        names = [f"{service}: {check.what}" for service, check in exercise.checks()]
+        names = [f"{service}: {check.what}" for service, check in exercise.checks(via_relay)]
         task = progress.add_task(names[0], total=len(names))
-        for following, result in zip([*names[1:], ""], exercise.run(), strict=True):
+        for following, result in zip([*names[1:], ""], exercise.run(via_relay), strict=True):
             results.append(result)
             progress.update(task, advance=1, description=following)
     return results
 
 
-def plain() -> list[Result]:
+def plain(via_relay: bool = False) -> list[Result]:
     """Run the exercise and print each result as it comes."""
     results = []
-    for result in exercise.run():
+    for result in exercise.run(via_relay):
         results.append(result)
         verdict = "ok" if result.held else "FAILED"
         print(f"{verdict:6} {result.service:12} {result.what}", flush=True)

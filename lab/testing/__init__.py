@@ -2,6 +2,6 @@
 
 `plugin` has the fixtures and options, `service` a service and what can happen to it, `lifetime`
 the start and the end of a stack, `sharing` one stack for several processes of pytest. They know
-nothing of wirelab's servers, and need pytest, Docker's SDK and nothing else. docs/testing.md is
-the manual.
+nothing of wirelab's servers, and need pytest, Docker's SDK and nothing else. `network` is for
+stacks that have the relay among their services. docs/testing.md is the manual.
 """

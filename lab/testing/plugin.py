@@ -26,6 +26,7 @@ from lab.compose import START_SECONDS, Project
 if TYPE_CHECKING:
     import docker
 
+    from lab.testing.network import Network, Reach, Wire
     from lab.testing.service import FindService
     from lab.testing.sharing import Sharing
 
@@ -138,6 +139,32 @@ def service(
         return Service(stack, docker_engine, name, timeout(pytestconfig))
 
     return find
+
+
+@pytest.fixture
+def reach_relay(stack: Project) -> "Reach":
+    """Return a function: where a port of the relay is reached. By default the service `relay`."""
+    return lambda port, protocol: stack.address("relay", port, protocol)
+
+
+@pytest.fixture
+def relay(reach_relay: "Reach") -> "Iterator[Network]":
+    """Return the network between the test and the services; what the test adds is removed."""
+    from lab.testing.network import Network
+
+    network = Network(reach_relay)
+    try:
+        yield network
+    finally:
+        network.remove_all()
+
+
+@pytest.fixture
+def wire(reach_relay: "Reach") -> "Wire":
+    """Return what passes through the relay from here on."""
+    from lab.testing.network import Wire
+
+    return Wire(reach_relay)
 
 
 def compose_files(config: pytest.Config) -> list[Path]:

@@ -142,11 +142,14 @@ class Api:
         })  # fmt: skip
 
     async def set_profile(self, request: Request) -> Response:
-        """Give the network a profile, instead of all toxics that there are."""
+        """Give the network, or one proxy of it, a profile instead of the toxics that there are."""
         document = documents.parse(await body(request), dict)
         if not (name := documents.take(document, "name", str, "")):
             raise documents.missing("name")
-        self.proxies.reset(name, documents.seed_in(document))
+        only = documents.take(document, "proxy", str, "")
+        self.proxies.reset(
+            name, documents.seed_in(document), self.proxies.get(only) if only else None
+        )
         return await self.show_profile(request)
 
     async def metrics(self, _: Request) -> Response:

@@ -100,23 +100,30 @@ class Proxies:
         self.stop(proxy)
         del self._proxies[proxy.name]
 
-    def reset(self, profile: str = "clean", seed: int | None = None) -> None:
-        """Enable all, drop all toxics, and add those of a profile; the numbering starts anew."""
+    def reset(
+        self, profile: str = "clean", seed: int | None = None, only: Proxy | None = None
+    ) -> None:
+        """Enable all, drop all toxics, and add those of a profile; the numbering starts anew.
+
+        The seed is then that of all proxies. With `only`, both are for one proxy.
+        """
         if profile not in profiles.PROFILES:
             known = ", ".join(profiles.PROFILES)
             raise bad_body(f"name has value {profile!r}. Not a profile, which are: {known}")
-        if seed is not None:
+        if seed is not None and not only:
             self.shared.seed = seed
-        for proxy in self.all():
+        for proxy in [only] if only else self.all():
             self.start(proxy)
             for toxic in list(proxy.toxics):
                 proxy.remove(toxic)
+            if seed is not None:
+                proxy.seed = seed if only else None
             proxy.renumber()
             kinds = TOXICS[proxy.protocol]
             defaults = {kind: effect.attributes for kind, effect in kinds.items()}
             for toxic in profiles.toxics(profile, proxy.protocol, defaults):
                 proxy.add(toxic)
-        self.profile = profile
+        self.profile = self._custom_or_clean() if only else profile
 
     def toxic(self, proxy: Proxy, name: str) -> Toxic:
         """Return a toxic of a proxy; raises ApiError."""
@@ -146,7 +153,10 @@ class Proxies:
     def remove_toxic(self, proxy: Proxy, toxic: Toxic) -> None:
         """Remove a toxic."""
         proxy.remove(toxic)
-        self.profile = CUSTOM if any(each.toxics for each in self.all()) else "clean"
+        self.profile = self._custom_or_clean()
+
+    def _custom_or_clean(self) -> str:
+        return CUSTOM if any(each.toxics for each in self.all()) else "clean"
 
     def start(self, proxy: Proxy) -> None:
         """Listen, unless it does so already; raises ApiError if that is not possible."""

@@ -51,6 +51,11 @@ class Conversation:
         return found + [each for way in self._directions.values() for each in way.incomplete()]
 
     @property
+    def count(self) -> int:
+        """How many events are complete, those that are left out too."""
+        return len(self._first) + self.left_out + len(self._last)
+
+    @property
     def size(self) -> int:
         """How much is kept of it: characters, and bytes that are buffered."""
         return self._size + sum(way.buffered for way in self._directions.values())

@@ -67,12 +67,20 @@ class Diagram:
     legend: tuple[tuple[str, str], ...]  # of the symbols that are in it
 
 
-def diagram(conversation: Conversation, most: int = MAX_ARROWS) -> Diagram:
-    """Return the diagram of a conversation, of at most `most` arrows: the first and the latest."""
+def diagram(conversation: Conversation, most: int = MAX_ARROWS, since: int = 0) -> Diagram:
+    """Return the diagram of a conversation, of at most `most` arrows: the first and the latest.
+
+    With `since`, of what has come after so many events: the latest of it.
+    """
     events = conversation.events
-    first, last = halves(events, conversation.left_out, most)
-    left_out = conversation.left_out + len(events) - len(first) - len(last)
     started = finite(min((each.departed for each in events), default=conversation.started))
+    new = conversation.left_out + len(events) - since
+    first, last = (
+        halves(events, conversation.left_out, most)
+        if not since
+        else ((), events[max(0, len(events) - min(new, most)) :])
+    )
+    left_out = new - len(first) - len(last)
     rows = drawn(first, started)
     if left_out:
         rows.append(Row(None, text=f"… {counted(left_out, 'event')} left out …"))
@@ -82,7 +90,8 @@ def diagram(conversation: Conversation, most: int = MAX_ARROWS) -> Diagram:
     client, server = line(conversation.client, 60), line(conversation.server, 60)
     return Diagram(
         name=f"{proxy}-{number}",
-        title=f"{proxy}, connection {number} ({protocol}), {clock(started)}",
+        title=f"{proxy}, connection {number} ({protocol}), {clock(started)}"
+        + (", continued" if since else ""),
         between=f"client {client} ↔ relay ↔ server {server}",
         legs=LEGS[conversation.protocol],
         rows=tuple(rows),

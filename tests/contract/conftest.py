@@ -5,8 +5,51 @@ from collections.abc import Iterator
 import pytest
 
 from clients.addresses import Address
-from tests.support.drivers import Driver, serving
+from lab.testing.network import RECORDS
+from tests.support.drivers import DRIVERS, RELAYS, Driver, serving
 from tests.support.processes import Server
+from tests.support.relay import relaying
+
+# A test of a server that has only its address is one of what a client receives: `protocol`. The
+# others cannot go through a relay: they stop the server or a worker, look at its process, its log
+# or its descriptors, use a UNIX socket, or have started it in their own way.
+OF_THE_ADDRESS = {"address", "base", "where"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of what a client receives; with --via-relay leave those of the defaults."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & OF_THE_ADDRESS and "server" in fixtures:
+            item.add_marker("protocol")
+    if config.getoption("via_relay"):
+        kept = [item for item in items if item.get_closest_marker("protocol") and is_default(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def is_default(item: pytest.Item) -> bool:
+    """Whether a test is run against the default server, or against the only one."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    driver = params.get("driver")
+    return params.get("where") != "UNIX" and driver in (
+        None,
+        *(each[0] for each in DRIVERS.values()),
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _relay(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Put a relay between clients and servers, if that is asked for."""
+    if not pytestconfig.getoption("via_relay"):
+        yield
+        return
+    with relaying() as (control, _):
+        RELAYS.append(control)
+        yield
+        RELAYS.remove(control)
+        assert control.metrics()[RECORDS], "nothing has passed through the relay"
 
 
 @pytest.fixture(scope="module", autouse=True)

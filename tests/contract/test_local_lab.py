@@ -18,6 +18,8 @@ import pytest
 from clients.cli import exercise
 from lab import ROOT, processes
 from lab.description import services
+from services.relay.server import PROXIES
+from services.wire import pcapng
 from tests.support.processes import SILENCE_TIMEOUT
 from tests.support.relay import ANY_PORTS
 
@@ -72,6 +74,41 @@ def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     total = len(exercise.checks())
     assert f"\n{total} of {total} checks held" in done.stdout
     assert set(pids(lab("ps").stdout)) == set(NAMES)
+    assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stderr
+
+
+def test_the_wire_has_an_exchange_of_each_service_after_the_start(lab: Lab, tmp_path: Path) -> None:
+    """And what clients send through the relay from then on, on ports that the kernel has picked."""
+    assert lab("up-local").returncode == 0
+    for service in PROXIES:
+        shown = lab("wire", f"--service={service}")
+        assert shown.stdout.startswith(f"{service}, connection 1 "), shown.stderr
+    assert lab("demo", "--", "rpc", "--via", "relay", "add", "2", "3").stdout == "5\n"
+    found = lab("wire", "--service=rpc", "--", "--json", "--last", "1").stdout
+    assert "add(2, 3)" in [each["summary"] for each in json.loads(found)["events"]]
+    packets = tmp_path / "wire.pcapng"
+    assert lab("wire", "--", "--pcapng", str(packets)).returncode == 0
+    assert {each.proxy for each in pcapng.decode(packets.read_bytes())} == set(PROXIES)
+
+
+def test_a_network_has_a_profile_until_it_is_clean(lab: Lab) -> None:
+    """While it has one, a start sends nothing through it; what is no profile or seed is named."""
+    assert lab("up-local").returncode == 0
+    assert lab("network").stdout.startswith("profile clean, seed 1\n")
+    assert lab("network", "--profile=cut", "--seed=7").stdout.startswith("profile cut, seed 7\n")
+    again = lab("up-local")
+    assert again.returncode == 0
+    assert "\nmake network PROFILE=clean: end what the relay does (cut)\n" in again.stderr
+    one = lab("network", "--profile=clean", "--service=rest")
+    assert one.stdout.startswith("profile custom, seed 7\nrest ")
+    for arguments, error in (
+        ("--profile=fast", "no profile 'fast'; there are clean, 3g, satellite, lossy, cut"),
+        ("--service=reset", "no service 'reset'; there are tcp-echo, "),
+        ("--seed=x", "SEED has value 'x'. Not a whole number from 0 to 2,147,483,648"),
+    ):
+        done = lab("network", arguments)
+        assert done.returncode != 0
+        assert error in done.stderr
 
 
 def test_down_ends_all_processes_and_keeps_the_data_of_kv(lab: Lab) -> None:

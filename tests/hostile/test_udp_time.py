@@ -15,20 +15,22 @@ from docker.models.containers import Container
 
 from clients.addresses import Address
 from clients.udp_time import TimeClient
+from lab.testing.network import CONTROL, Network, Reach, Wire
+from services.relay.proxy import STREAMS
 from services.udp_time import reply
-from tests.hostile.machine import machine, published, succeed
+from tests.hostile.machine import machine, succeed
 from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import well_behaved
 from tests.support.drivers import DRIVERS, Driver, attacked, safe, serving
 from tests.support.pace import until
+from tests.support.relay import RelayUnderTest, relaying
 from tests.support.sockets import LOOPBACK
 
 KIB, MIB = 1024, 1024 * 1024
 REQUESTS = 1000
 CLIENTS = 20  # at the same time
 ATTEMPTS = 20
-PORT = 20000
-LOSSY = ("-m", "statistic", "--mode", "random", "--probability", "0.3", "-j", "DROP")
+SEED = 7  # of what the network loses
 FLOOD = 100_000  # datagrams
 
 
@@ -60,20 +62,32 @@ def asked(address: Address, count: int) -> tuple[list[int], int]:
     return took, client.statistics.forged
 
 
+@pytest.fixture(scope="module")
+def relay_process() -> Iterator[RelayUnderTest]:
+    """Run a relay, which needs no privilege to lose datagrams."""
+    with relaying() as (control, _):
+        yield control
+
+
+@pytest.fixture
+def reach_relay(relay_process: RelayUnderTest) -> Reach:
+    """Return where a port of that relay is, for the fixtures `relay` and `wire`."""
+    return lambda port, _: relay_process.address if port == CONTROL else Address(LOOPBACK, port)
+
+
 @each_safe
-def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str, driver: Driver) -> None:
+def test_loss(measured: Row, relay: Network, wire: Wire, driver: Driver) -> None:
     """A network that loses 30 % each way delays 1,000 requests, and loses none."""
     each = round(REQUESTS * driver.scale / CLIENTS)
     requests = each * CLIENTS
-    with (
-        machine(engine, tools_image, driver.command, None, **driver.settings) as server,
-        ThreadPoolExecutor(CLIENTS) as threads,
-    ):
-        for chain, side in (("INPUT", "--dport"), ("OUTPUT", "--sport")):
-            succeed(server, "iptables", "-A", chain, "-p", "udp", side, str(PORT), *LOSSY)
-        everyone = [published(server, f"{PORT}/udp")] * CLIENTS, [each] * CLIENTS
+    with serving(driver) as server, ThreadPoolExecutor(CLIENTS) as threads:
+        relay.control.update("udp-time", upstream=str(server.address))
+        for stream in STREAMS:
+            relay.add("udp-time", "packet_loss", stream, seed=SEED, loss_rate=0.3)
+        everyone = [relay.address("udp-time")] * CLIENTS, [each] * CLIENTS
         outcomes = list(threads.map(asked, *everyone))
         once = sum(threads.map(asked_once, *everyone))
+        lost = [event for event in wire.requests("udp-time") if event.arrived is None]
     attempts = [number for took, _ in outcomes for number in took]
     foreign = sum(forged for _, forged in outcomes)
     measured.limit(f"all within {ATTEMPTS} attempts each, no reply to another's request")
@@ -85,6 +99,7 @@ def test_loss(measured: Row, engine: docker.DockerClient, tools_image: str, driv
     assert len(attempts) == requests
     assert foreign == 0
     assert once < 0.7 * requests
+    assert {action.type for event in lost for action in event.actions} == {"packet_loss"}
 
 
 class Meddler:

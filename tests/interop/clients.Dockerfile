@@ -19,3 +19,5 @@ RUN --mount=type=secret,id=sources \
     && rm -rf /var/lib/apt/lists/*
 # Node.js looks for packages in every folder above a program.
 COPY node_modules /node_modules
+# Only who names this folder in PYTHONPATH has these.
+COPY python /python

@@ -39,7 +39,7 @@ def published(
     """Return a function that asks the engine where a service is published; let clients know too."""
 
     def address(service: str) -> Address:
-        where = stack.address(service)
+        where = stack.addresses()[service]  # the relay publishes more than its own port
         monkeypatch.setenv(variable(service), str(where))
         return where
 

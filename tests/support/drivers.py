@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.support.processes import WORKERS, Server, running
+from tests.support.relay import RelayUnderTest
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,30 @@ def attacked(*services: str) -> list[Driver]:
     return [driver for driver in drivers(*services) if driver.safe or driver.naive]
 
 
+RELAYS: list[RelayUnderTest] = []  # with one in it, all that `serving` starts is reached through it
+
+
+@contextmanager
+def reached(driver: Driver, server: Server) -> Iterator[Server]:
+    """Lend a server with the address at which its clients reach it."""
+    if not RELAYS:
+        yield server
+        return
+    name = f"{driver.service}-{server.address.port}"
+    protocol = "udp" if driver.service == "udp-time" else "tcp"
+    RELAYS[-1].create(name, str(server.address), protocol=protocol)
+    try:
+        yield replace(server, address=RELAYS[-1].listening(name))
+    finally:
+        RELAYS[-1].delete(name)
+
+
 @contextmanager
 def serving(driver: Driver, **environment: str) -> Iterator[Server]:
     """Run a driver; unless it is fragile, no peer ends it or a worker, or causes a traceback."""
     with running(driver.command, **driver.settings, **environment) as server:
-        yield server
+        with reached(driver, server) as with_address:
+            yield with_address
         if not driver.fragile:
             assert server.process.poll() in (None, 0), server.log
             if server.process.poll() is None:  # else the test may have ended all its processes

@@ -2,7 +2,18 @@
 
 import pytest
 
-from clients.addresses import DISCOVERY, PORTS, Address, address, known, variable
+from clients.addresses import (
+    BEYOND,
+    DISCOVERY,
+    PORTS,
+    Address,
+    address,
+    known,
+    through_relay,
+    variable,
+    variables,
+)
+from services.relay.server import PROXIES
 
 
 @pytest.mark.parametrize("service", PORTS)
@@ -67,3 +78,24 @@ def test_an_ipv6_address_without_brackets_is_ambiguous(value: str) -> None:
     """What follows the last colon may be a port, or belong to the address."""
     with pytest.raises(ValueError, match="an IPv6 address has to stand in brackets"):
         address("kv", {"WIRELAB_KV_ADDRESS": value})
+
+
+@pytest.mark.parametrize("service", PROXIES)
+def test_through_the_relay_a_service_is_where_its_control_is(service: str) -> None:
+    """On the port that the relay listens on for it, unless said otherwise."""
+    port, _ = PROXIES[service]
+    assert port == PORTS[service] + BEYOND
+    for environ, host in (
+        ({}, "127.0.0.1"),
+        ({DISCOVERY: "dns"}, "relay"),
+        ({"WIRELAB_RELAY_ADDRESS": "10.0.0.9:8474"}, "10.0.0.9"),
+    ):
+        assert through_relay(service, environ) == Address(host, port)
+    said = variables({}, {service: Address("there", 1)})
+    assert through_relay(service, said) == Address("there", 1)
+
+
+def test_a_bad_way_through_the_relay_is_named() -> None:
+    """With its variable."""
+    with pytest.raises(ValueError, match=r"WIRELAB_RELAY_RPC_ADDRESS has value 'x'\. Not a host"):
+        through_relay("rpc", {"WIRELAB_RELAY_RPC_ADDRESS": "x"})

@@ -1,6 +1,6 @@
 """The client modules offer what `clients.client` says: mypy compares these tables with it."""
 
-from clients import cidr, httpbin, kv, object_echo, relay, rest, rpc, tcp_echo, udp_time
+from clients import cidr, httpbin, kv, object_echo, relay, rest, rpc, tcp_echo, udp_time, wire
 from clients.addresses import PORTS
 from clients.cli.exercise import SUBJECTS
 from clients.cli.main import MODULES, SUBCOMMANDS
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Subcommand] = {
     "object-echo": object_echo,
     "rpc": rpc,
     "relay": relay,
+    "wire": wire,
     "cidr": cidr,
 }
 

@@ -67,7 +67,9 @@ def test_distclean_knows_every_image_that_a_script_makes() -> None:
     assert sorted(made) == sorted(OWN_IMAGES)
 
 
-@pytest.mark.parametrize("task", ["down", "ps", "logs", "demo", "shell", "distclean"])
+@pytest.mark.parametrize(
+    "task", ["down", "ps", "logs", "demo", "wire", "network", "shell", "distclean"]
+)
 def test_what_needs_nothing_new_makes_do_with_the_environment_that_is_there(task: str) -> None:
     """Also offline, after a change of requirements/dev.txt."""
     first = outcome(["make", "-n", task]).stdout.splitlines()[0]
