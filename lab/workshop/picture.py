@@ -46,7 +46,7 @@ def picture(
         rows.insert(at, diagram.Row(time, text=text))
     shown = replace(
         shown,
-        title=say("picture", spoken, number=recording.number),
+        title=say(f"picture_by_{recording.by}", spoken, number=recording.number),
         between=f"{told.client} ↔ {told.server}",
         legs="",
         rows=tuple(rows),
