@@ -21,6 +21,7 @@ class Network:
     def __init__(self, relay: Relay, service: str) -> None:
         self.relay, self.service = relay, service
         self.address = relay.listening(service)
+        self.step = 0.0  # seconds of one bar, if the picture is to show how much came when
 
     def records(self) -> list[Record]:
         """Return all that has passed, or was to."""
@@ -50,6 +51,9 @@ def network(
             yield lent
         finally:
             mine.recordings += recordings(lent.records())
+            if lent.step:
+                rate = Recording(1, service, records=lent.data(), by="rate", step=lent.step)
+                mine.recordings.append(rate)
 
 
 def recordings(records: list[Record]) -> list[Recording]:
