@@ -36,7 +36,7 @@ class Recording:
     records: list[Record] = field(default_factory=list)
     notes: list[tuple[float, str]] = field(default_factory=list)
     sent: dict[Stream, int] = field(default_factory=dict)  # bytes, or datagrams, by direction
-    by: str = "client"  # who recorded it; or "relay"; or "rate": of all connections, to count them
+    by: str = "client"  # or "relay", or "server"; or "rate": of all connections, to count them
     step: float = 0.25  # seconds of one bar, of a rate
 
     def add(self, kind: Kind, stream: Stream, client: str, server: str, data: bytes = b"") -> None:

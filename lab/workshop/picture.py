@@ -63,10 +63,10 @@ def conversation(recording: Recording, drawing: tuple[Any, ...]) -> Any:
 
 
 def rate(recording: Recording, drawing: tuple[Any, ...]) -> Any:
-    """Return a diagram of how many of the records there are in each part of the time."""
+    """Return a diagram of how many of the records there are about each moment."""
     _, diagram, _, _ = drawing
     began = recording.records[0].arrived
-    counts = Counter(int((each.arrived - began) / recording.step) for each in recording.records)
+    counts = Counter(round((each.arrived - began) / recording.step) for each in recording.records)
     scale = min(1.0, MAX_BAR / 2 / max(counts.values()))
     rows = [
         diagram.Row(1000 * at * recording.step, text=f"{bar(counts[at], scale):{MAX_BAR + 4}}")
