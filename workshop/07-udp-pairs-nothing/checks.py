@@ -138,6 +138,7 @@ Send = Callable[[bytes], None]
 def odd(mine: Mine, answer: Callable[[bytes, Send, Send], None]) -> Iterator[Address]:
     """Run a server of the check's own, and a stranger beside it; `answer` sends as either."""
     recording = mine.record("udp")
+    recording.by = "server"
     with udp() as server, udp() as stranger:
         address = Address(*server.getsockname())
 

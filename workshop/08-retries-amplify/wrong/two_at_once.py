@@ -1,4 +1,4 @@
-# fails 8.1: each GET is sent twice, in case one of them is slow
+# fails 8.1: a GET is sent twice in advance, as long as the budget lasts
 """Calls a server by HTTP, several times at once, and repeats what has failed."""
 
 import os
