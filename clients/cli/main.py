@@ -44,7 +44,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     form = main_parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the exercise's result as JSON")
     form.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
-    add_via(main_parser, None)
+    add_via(main_parser, None, comparing=False)
     subparsers = main_parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     for name, what in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(
@@ -55,7 +55,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
         )
         if name != chosen:
             continue
-        add_via(subparser, argparse.SUPPRESS)  # it may stand before the subcommand too
+        add_via(subparser, argparse.SUPPRESS, comparing)  # it may stand before the subcommand too
         if name not in WITHOUT_VARIANTS:
             subparser.add_argument(
                 "--all", action="store_true",
@@ -75,12 +75,11 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     return main_parser
 
 
-def add_via(to: argparse.ArgumentParser, default: str | None) -> None:
+def add_via(to: argparse.ArgumentParser, default: str | None, comparing: bool) -> None:
     """Add the option for another way to the services than the direct one."""
-    to.add_argument(
-        "--via", choices=[RELAY], default=default,
-        help="talk to the service through the relay, which `clients wire` shows afterwards",
-    )  # fmt: skip
+    what = "talk to the service through the relay, which `clients wire` shows afterwards"
+    what = argparse.SUPPRESS if comparing else what  # known, to be refused with a reason
+    to.add_argument("--via", choices=[RELAY], default=default, help=what)
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:

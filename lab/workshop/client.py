@@ -42,13 +42,15 @@ class Recording:
     records: list[Record] = field(default_factory=list)
     notes: list[tuple[float, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    sent: dict[Stream, int] = field(default_factory=dict)  # bytes, by direction
+    sent: dict[Stream, int] = field(default_factory=dict)  # bytes, or datagrams, by direction
+    by: str = "client"  # or "relay", or "server"; or "rate": of all connections, to count them
+    step: float = 0.25  # seconds of one bar, of a rate
 
     def add(self, kind: Kind, stream: Stream, client: str, server: str, data: bytes = b"") -> None:
         """Record what passes now."""
         now = time.time()
         offset = self.sent.get(stream, 0)
-        self.sent[stream] = offset + len(data)
+        self.sent[stream] = offset + (len(data) if self.protocol == "tcp" else kind == "data")
         self.records.append(
             Record(
                 number=len(self.records),

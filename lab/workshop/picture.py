@@ -1,6 +1,7 @@
 """The picture of a conversation, from what a check's client recorded: a ladder, and an SVG."""
 
 import importlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from lab.workshop.client import Recording
 from lab.workshop.language import say
 
 MAX_ARROWS = 12
+MAX_BAR = 48  # columns
 
 
 def modules() -> tuple[Any, ...] | None:
@@ -34,27 +36,29 @@ def picture(
     noted = [each for each in found if each.notes]
     if not found or not (drawing := modules()):
         return ""
-    conversation, diagram, ladder, svg = drawing
+    _, _, ladder, svg = drawing
     recording = (noted or found)[-1]
-    (told,) = conversation.conversations(recording.records)
+    title = say(f"picture_by_{recording.by}", spoken, number=recording.number)
+    draw = rate if recording.by == "rate" else conversation
+    shown = replace(draw(recording, drawing), title=title, legs="")
+    if save:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(svg.svg(shown), encoding="utf-8")
+    drawn: str = ladder.ladder(shown, columns)
+    return "\n".join([drawn, *("" for _ in recording.lines[:1]), *recording.lines])
+
+
+def conversation(recording: Recording, drawing: tuple[Any, ...]) -> Any:
+    """Return the diagram of one connection, with the notes at their times."""
+    conversations, diagram, _, _ = drawing
+    (told,) = conversations.conversations(recording.records)
     shown = diagram.diagram(told, MAX_ARROWS)
     began = recording.records[0].arrived
     rows = list(shown.rows)
     for when, text in recording.notes:
         time = 1000 * (when - began)
         rows.insert(place(rows, time), diagram.Row(time, text=text))
-    shown = replace(
-        shown,
-        title=say("picture", spoken, number=recording.number),
-        between=f"{told.client} ↔ {told.server}",
-        legs="",
-        rows=tuple(rows),
-    )
-    if save:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(svg.svg(shown), encoding="utf-8")
-    drawn: str = ladder.ladder(shown, columns)
-    return "\n".join([drawn, *("" for _ in recording.lines[:1]), *recording.lines])
+    return replace(shown, between=f"{told.client} ↔ {told.server}", rows=tuple(rows))
 
 
 def place(rows: Sequence[Any], time: float) -> int:
@@ -64,3 +68,29 @@ def place(rows: Sequence[Any], time: float) -> int:
         before, after = time - (rows[at - 2].time or 0), rows[at].time - time
         return at - 1 if before < after else at
     return at
+
+
+def rate(recording: Recording, drawing: tuple[Any, ...]) -> Any:
+    """Return a diagram of how many of the records there are about each moment."""
+    _, diagram, _, _ = drawing
+    began = recording.records[0].arrived
+    counts = Counter(round((each.arrived - began) / recording.step) for each in recording.records)
+    scale = min(1.0, MAX_BAR / 2 / max(counts.values()))
+    rows = [
+        diagram.Row(1000 * at * recording.step, text=f"{bar(counts[at], scale):{MAX_BAR + 4}}")
+        for at in range(max(counts) + 1)
+    ]
+    return diagram.Diagram(
+        name=f"{recording.service}-rate",
+        title="",
+        between=f"Σ {len(recording.records)}",
+        legs="",
+        rows=tuple(rows),
+        ending="",
+        legend=(),
+    )
+
+
+def bar(count: int, scale: float) -> str:
+    """Return a bar with its number, or nothing for 0."""
+    return f"{'█' * max(1, round(2 * scale * count))} {count}" if count else "·"

@@ -26,7 +26,7 @@ def test_lessons_come_in_their_order() -> None:
 
 def test_a_number_that_no_lesson_has() -> None:
     """Those that there are, are named."""
-    with pytest.raises(LabError, match="no lesson 99; there are 1, "):
+    with pytest.raises(LabError, match="no lesson 99; there are 0, 1, "):
         lesson(99)
 
 
