@@ -134,6 +134,14 @@ class Stack(Project):
         """Return where clients on this machine reach the servers that run."""
         return own(self.reachable())
 
+    def address(
+        self, service: str, port: int | None = None, protocol: str | None = None
+    ) -> Address:
+        """Return where a port of a server is published; of the relay's, by default its control."""
+        if (port, protocol) == (None, None) and (where := self.addresses().get(service)):
+            return where
+        return super().address(service, port, protocol)
+
     def relayed(self) -> dict[str, Address]:
         """Return where clients reach each service through the relay."""
         return through_relay(self.reachable())
