@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab import ROOT
 from tests.support.pace import FAR
@@ -85,3 +86,15 @@ def test_whatever_it_runs_is_a_task_of_make() -> None:
     folders = re.findall(r"tests/\w+", commands)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     assert set(folders) == {*settings["ini_options"]["testpaths"], "tests/workshop"}
+
+
+def test_the_workflow_and_the_hook_run_what_anybody_can_run() -> None:
+    """The workflow runs `.ci/run`, the hook `make lint`, and neither has steps of its own."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    checkout, step = job["steps"]
+    assert re.fullmatch(r"actions/checkout@v\d+\.\d+\.\d+", checkout["uses"])
+    assert step == {"run": ".ci/run"}
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (hook,) = repository["hooks"]
+    assert (repository["repo"], hook["entry"]) == ("local", "make lint")
