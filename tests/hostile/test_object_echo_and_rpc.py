@@ -327,8 +327,9 @@ def test_slow_readers(driver: Driver, measured: Row, key: bytes) -> None:
 
 @each_with_many
 def test_pipelines(driver: Driver, measured: Row, key: bytes) -> None:
-    """4 peers with the key send 200,000 small requests each and do not wait for answers."""
-    burst = frames.encode(safe_pickle.dumps(("add", (2, 3), {}))) * 200_000
+    """4 peers with the key send a million small requests each and do not wait for answers."""
+    # More than can be answered while the test runs: then a peer would wait for nothing.
+    burst = frames.encode(safe_pickle.dumps(("add", (2, 3), {}))) * 1_000_000
     with (
         serving(driver) as server,
         well_behaved(driver.service, server.address) as served,
