@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def _no_settings() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
     yield
     os.environ.update(kept)
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C mean in all processes what it means on a terminal.
+
+    A shell ignores it for what it runs in the background, and whatever is started there inherits
+    that: tests that interrupt a program would wait for it in vain.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
