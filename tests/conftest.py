@@ -50,8 +50,9 @@ def pytest_configure() -> None:
     A shell ignores it for what it runs in the background, and whatever is started there inherits
     that: tests that interrupt a program would wait for it in vain.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

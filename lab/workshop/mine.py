@@ -201,7 +201,7 @@ class Mine:
 
         It listens on a free port of loopback, which is lent.
         """
-        log = self._log.with_name(f"ours-{Path(command[-1]).name}.log")
+        log = self._log.with_name(f"ours-{command[-1].replace('/', '-')}.log")
         settings = {"WIRELAB_PORT": "0", **environment}
         process = processes.start(command, settings, log)
         try:
