@@ -17,6 +17,8 @@ from tests.support.pace import slowness
 pytest_plugins = ["lab.testing.plugin", "tests.support.progress"]
 
 OURS = ("WIRELAB_", "COMPOSE_", "ECHO_TRANSFORM")
+# What `make test` tells a make that it calls: those that tests call are to be by themselves.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _no_settings() -> Iterator[None]:
     """Keep the settings of whoever runs the tests out of the servers under test."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(OURS)}
+    kept = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith((*OURS, *OF_MAKE))
+    }
     yield
     os.environ.update(kept)
 
