@@ -62,13 +62,19 @@ class Project:
         profiles = {} if profile is None else {"COMPOSE_PROFILES": profile}
         environment = {**self.environment(), **profiles}
         folder = self.files[0].absolute().parent
-        if not capture:
-            command = self.command(*arguments)
-            return subprocess.run(command, cwd=folder, env=environment, check=False, text=True)
-        done = run_quietly(self.command(*arguments), folder, environment)
-        # Before each line its `logs` clears it, also where there is no terminal.
-        done.stdout = done.stdout.replace("\x1b[2K", "")
+        done = self.execute(self.command(*arguments), folder, environment, capture=capture)
+        if capture:
+            # Before each line its `logs` clears it, also where there is no terminal.
+            done.stdout = done.stdout.replace("\x1b[2K", "")
         return done
+
+    def execute(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, capture: bool
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, and return the outcome, with what it wrote if that is asked."""
+        if capture:
+            return run_quietly(command, folder, environment)
+        return subprocess.run(command, cwd=folder, env=environment, check=False, text=True)
 
     def services(self) -> list[str]:
         """Return the names of all services of the files, those of profiles too."""

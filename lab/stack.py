@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,19 +49,11 @@ class Stack(Project):
         except LabError as error:
             raise LabError(reasons.explained(str(error))) from None
 
-    def run(
-        self, *arguments: str, capture: bool = False, profile: str | None = "*"
+    def execute(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, capture: bool
     ) -> "subprocess.CompletedProcess[str]":
-        """Run `docker compose` as the other one does, and after Ctrl-C to its end."""
-        done = interrupts.run(
-            self.command(*arguments),
-            cwd=ROOT,
-            env={**self.environment(), "COMPOSE_PROFILES": profile or ""},
-            capture=capture,
-        )
-        if capture:
-            done.stdout = done.stdout.replace("\x1b[2K", "")
-        return done
+        """Run a command to its end, also after Ctrl-C: then it cleans up."""
+        return interrupts.run(command, capture=capture, cwd=folder, env=environment)
 
     def follow(
         self, read: Callable[[str], None], *arguments: str, profile: str | None = "*"
