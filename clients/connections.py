@@ -23,7 +23,8 @@ def connect(where: Address | str, key: bytes, timeout: float) -> socket.socket:
     Does what `multiprocessing.connection.Client(where, authkey=key)` does, but fails with
     TimeoutError where that would wait for ever: on a peer that says nothing for `timeout`
     seconds. (It is for each wait, so one that says a little now and then can take longer.) Raises
-    AuthenticationError for a wrong key.
+    AuthenticationError for a wrong key, and WrongAnswer for what is no authentication: there Python
+    3.12 and 3.13 raise AuthenticationError too, which quotes it.
     """
     keep_freed_memory(Limits().max_message)
     if isinstance(where, str):

@@ -169,7 +169,10 @@ class Project:
     def _not_started(self, said: str) -> str:
         """Return what is to be known of a start that failed: states, checks, logs."""
         containers = self.containers()
-        failed = [found for found in containers if not is_ready(found)]
+        # Compose names the container that it gave up for. One that is restarted again and again may
+        # run once more by now, or seem to: `ps` asks for its state and for its health in turn.
+        words = said.split()
+        failed = [found for found in containers if found["Name"] in words or not is_ready(found)]
         if not failed:
             return f"docker compose up failed:\n{said}"
         states = [f"{found['Service']}: {found['Status']}" for found in containers]
