@@ -121,7 +121,7 @@ def test_a_crash_is_shown_in_two_lines(house: Path) -> None:
     """The participant's line and the exception, and nothing of the interpreter's."""
     started(house, "reset_not_caught.py")
     done = lab(house, "check")
-    assert "in one_socket.py, line 16:" in done.stdout
+    assert "in one_socket.py, line 19:" in done.stdout
     assert "ConnectionResetError: [Errno 104]" in done.stdout
     assert "Traceback" not in done.stdout
 
