@@ -111,7 +111,7 @@ def read(address: Address, timeout: float = 5.0) -> Class:
         names: Any = store.keys()
         if not isinstance(names, list):
             raise WrongAnswer(f"the store has answered keys() by a {type(names).__name__}")
-        records = [name for name in names if str(name).startswith(PREFIX)]
+        records = [name for name in names if isinstance(name, str) and name.startswith(PREFIX)]
         for name in filter(is_pseudonym, (name.removeprefix(PREFIX) for name in records)):
             if len(people) == MAX_PEOPLE:
                 break
