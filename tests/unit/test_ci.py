@@ -19,7 +19,7 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 PARTS = [
     "lint, unit and contract", "stack and plugin", "hostile", "other Pythons",
-    "interop", "bench-test and a quick bench", "up, up again, down, distclean",
+    "workshop", "interop", "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "tests/stack",
         "tests/hostile",
         "test-pythons",
+        "tests/workshop",
         "interop",
         "bench QUICK",
         "ps",
