@@ -57,7 +57,7 @@ def outcomes(job: Job) -> Outcomes:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of what is needed for the lessons, where nobody's files are in the way."""
     folder = tmp_path_factory.mktemp("house")
-    for name in ("lab", "services", "clients", "workshop"):
+    for name in ("lab", "scripts", "services", "clients", "workshop"):
         ignored = shutil.ignore_patterns("__pycache__", "mine")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("Makefile", "compose.yaml"):
