@@ -14,10 +14,11 @@ from lab import LabError, doctor, down, files, interrupts, lock, pictures, runni
 from lab.console import complain, say
 from lab.description import project
 from lab.workshop import commands as workshop
+from lab.workshop.place import Place, place
 
 Run = Callable[[argparse.Namespace], int]
 
-CHANGING = {"up", "up-local", "down", "distclean"}  # one of these at a time
+CHANGING = {"up", "up-local", "class-server", "down", "distclean"}  # one of these at a time
 BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
@@ -35,14 +36,19 @@ def parser() -> argparse.ArgumentParser:
 
     command("prepare", lambda _: up.prepare(), "set up the engine and the base image, for tests")
     for each in (
-        command("up", lambda options: up.up(options.profile),
+        command("up", lambda options: up.up(options.profile, mine_of(options)),
                 "start the lab, setting up what is missing, and run the clients once"),
-        command("up-local", lambda options: up.up_local(options.profile),
+        command("up-local", lambda options: up.up_local(options.profile, mine_of(options)),
                 "start the same servers as processes of this machine, without containers"),
     ):  # fmt: skip
         each.add_argument(
             "--profile", default="", help="more servers to start: `variants` has all variants"
         )
+        each.add_argument(
+            "--mine", default="", metavar="SERVICE",
+            help="whose place your server of the workshop takes",
+        )  # fmt: skip
+        each.add_argument("--lesson", type=int, metavar="N", help="the lesson that it is of")
     command("down", lambda _: down.down(), "stop the lab; only the data of kv stays")
     command("distclean", lambda _: down.distclean(),
             "remove all that the lab has made: containers, volumes, images, the key")  # fmt: skip
@@ -77,6 +83,11 @@ def parser() -> argparse.ArgumentParser:
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)
     return main_parser
+
+
+def mine_of(options: argparse.Namespace) -> Place | None:
+    """Return whose place the participant's server is to take, if anybody's."""
+    return place(options.mine, options.lesson)
 
 
 def main() -> int:

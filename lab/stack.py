@@ -169,21 +169,26 @@ class Stack(Project):
         if names:
             self.compose("--progress", "quiet", "rm", "--stop", "--force", *names)
 
-    def start(self, profile: str | None = "", seconds: float = START_SECONDS) -> None:
+    def start(
+        self, profile: str | None = "", seconds: float = START_SECONDS, only: str = ""
+    ) -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
-        Raises LabError that names those which are not, with their logs.
+        `only` names one that is to be started without the others. Raises LabError that names those
+        which are not, with their logs.
         """
         up = ("up", "--detach", "--no-build", "--remove-orphans")
+        names = [only] if only else []
         with step("starting the containers") as starting:
             # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile,
             # it may count a container that there is none of, and then never gives the network up.
             with interrupts.finishing():
-                done = self.follow(containers(starting.say, "Started"), *up, profile=profile)
+                started = containers(starting.say, "Started")
+                done = self.follow(started, *up, *names, profile=profile)
             if not done.returncode:
                 wait = ("--wait", "--wait-timeout", f"{seconds:.0f}")
                 healthy = containers(starting.say, "Healthy")
-                done = self.follow(healthy, *up, *wait, profile=profile)
+                done = self.follow(healthy, *up, *wait, *names, profile=profile)
             if done.returncode:
                 said = reasons.explained(without_states(done.stdout))
                 raise LabError(self._not_started(said))

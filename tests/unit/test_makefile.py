@@ -113,7 +113,6 @@ def test_every_folder_of_tests_is_run() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")}
     folders.remove("tests/plugin/example")  # by those of tests/plugin
-    folders.remove("tests/workshop")  # by `make test TESTS=tests/workshop`
     by_a_task = set(re.findall(r"pytest (tests/\w+) --", (ROOT / "Makefile").read_text()))
     assert "tests/interop" in by_a_task
     by_name = set(

@@ -89,7 +89,7 @@ def counting(
             recording.notes.append((time.time(), text))
 
     with tempfile.TemporaryDirectory(prefix="wirelab-") as folder:
-        settings = {"WIRELAB_HOST": "127.0.0.1", "WIRELAB_KV_FILE": str(Path(folder, "kv.sqlite3"))}
+        settings = {"WIRELAB_KV_FILE": str(Path(folder, "kv.sqlite3"))}
         command = ("gunicorn", "-c", "services/kv/gunicorn.conf.py")
         with mine.ours(*command, **settings) as kv:
             others = Others(kv, note)
