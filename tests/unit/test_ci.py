@@ -18,7 +18,7 @@ echo "made $*"
 case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 PARTS = [
-    "lint, unit and contract", "stack and plugin", "hostile", "other Pythons",
+    "lint, unit and contract", "stack and plugin", "hostile", "Swarm", "other Pythons",
     "interop", "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
@@ -65,6 +65,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "lint",
         "tests/stack",
         "tests/hostile",
+        "swarm-test",
         "test-pythons",
         "interop",
         "bench QUICK",
