@@ -10,8 +10,6 @@ Through the relay, a service is where its control is, on the service's port + 20
 """
 
 import os
-import random
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -70,21 +68,6 @@ def through_relay(service: str, environ: Mapping[str, str] = os.environ) -> Addr
     if value := environ.get(name):
         return host_and_port(value, name)
     return Address(address(RELAY, environ).host, PORTS[service] + BEYOND)
-
-
-def replica(where: Address) -> Address:
-    """Return one of the addresses that a host has, at random; where it has one only, the host.
-
-    On Docker Swarm the name of a service has the addresses of all replicas. getaddrinfo(3) sorts
-    them by the bits that they have in common with our own (RFC 6724, section 5, rule 9), so whoever
-    takes the first one always has the same replica.
-    """
-    try:
-        found = socket.getaddrinfo(where.host, None, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError:
-        return where  # the connection fails, and says so
-    hosts = [str(address[0]) for *_, address in found]
-    return Address(random.choice(hosts), where.port) if len(hosts) > 1 else where  # noqa: S311
 
 
 def known(server: str, service: str, environ: Mapping[str, str] = os.environ) -> Address | None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clients.addresses import PORTS, RELAY, Address, address, replica, through_relay
+from clients.addresses import PORTS, RELAY, Address, address, through_relay
 from clients.checks import Check
 from clients.client import checked
 
@@ -62,14 +62,14 @@ def can_be_made(subject: str, check: Check, via_relay: bool) -> bool:
 def run(via_relay: bool = False) -> Iterator[Result]:
     """Make all checks, and yield what came of each; raises ValueError for a bad address.
 
-    Each goes to one of the service's replicas. Where that cannot be reached, its other checks are
-    not made: each would only take as long to fail.
+    Where a service cannot be reached, its other checks are not made: each would only take as long
+    to fail.
     """
     unreachable: dict[str, str] = {}
     find = through_relay if via_relay else address
     addresses = {service: find(service) for service in PORTS}
     for service, check in checks(via_relay):
-        where = replica(addresses.get(service, LOOPBACK))
+        where = addresses.get(service, LOOPBACK)
         error = unreachable.get(service, "")
         started = time.perf_counter()
         if not error:

@@ -7,7 +7,7 @@ from multiprocessing import AuthenticationError
 from pathlib import Path
 from xmlrpc.client import Fault, ProtocolError
 
-from clients.addresses import PORTS, RELAY, Address, address, replica, through_relay
+from clients.addresses import PORTS, RELAY, Address, address, through_relay
 from clients.checks import WrongAnswer
 from clients.cli import output
 from clients.cli.exercise import LOOPBACK
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
             sys.exit(f"clients: {problem}: `make up PROFILE=variants` starts them")
     chosen_one = subcommand(MODULES.get(options.subcommand, options.subcommand))
     find = through_relay if options.via else address
-    where: Address = replica(find(chosen_one.SERVICE) if chosen_one.SERVICE in PORTS else LOOPBACK)
+    where: Address = find(chosen_one.SERVICE) if chosen_one.SERVICE in PORTS else LOOPBACK
     try:
         chosen_one.command(options, where)
     except Fault as fault:

@@ -38,8 +38,9 @@ def show(
         console.print(table(results))
         console.print(summary(results), highlight=False)
         if left_out := exercise.left_out(via_relay):
-            why = "WIRELAB_SOCKETS names no folder: without"
-            why = "through the relay, but for what cannot go there:" if via_relay else why
+            why = "but for UNIX sockets, as WIRELAB_SOCKETS is not set:"
+            if via_relay:
+                why = "through the relay, but for what cannot go there:"
             console.print(why, highlight=False)
             for each in left_out:
                 console.print(f"  {escaped(each)}", highlight=False)

@@ -215,8 +215,16 @@ def is_ready(task: Task, service: Mapping[str, Any]) -> bool:
     """Whether a task runs, healthy, as its service says now."""
     template = service["Spec"]["TaskTemplate"]
     return task["Status"]["State"] == "running" and all(
-        task["Spec"].get(part) == template.get(part) for part in SAME
+        filled(task["Spec"].get(part)) == filled(template.get(part)) for part in SAME
     )
+
+
+def filled(part: Any) -> Any:
+    """Return a part of a specification without what is empty: a task has lost some of that."""
+    if isinstance(part, dict):
+        parts = {name: filled(each) for name, each in part.items()}
+        return {name: each for name, each in parts.items() if each not in (None, {}, [], "")}
+    return part
 
 
 def state(task: Task) -> str:

@@ -1,12 +1,11 @@
 """The lab on Docker Swarm, without one: what is asked for, the file, the record."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clients.addresses import PORTS, Address, replica
+from clients.addresses import PORTS
 from lab import LabError
 from lab.description import filled, services
 from lab.swarm import commands, options, record
@@ -271,19 +270,3 @@ def test_a_damaged_record_is_an_error(folder: Path, text: str) -> None:
     with pytest.raises(LabError, match=r"record\.json is damaged"):
         record.load()
     assert folder
-
-
-def test_a_client_takes_any_of_the_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with several addresses is one of them, each time another; else it stays as it is."""
-
-    def found(host: str, *_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-        hosts = {"rest": ["10.0.1.3", "10.0.1.4", "10.0.1.9"], "kv": ["10.0.1.7"]}
-        if host not in hosts:
-            raise OSError("unknown")
-        return [(2, 1, 6, "", (each, 0)) for each in hosts[host]]
-
-    monkeypatch.setattr(socket, "getaddrinfo", found)
-    taken = {replica(Address("rest", 8080)) for _ in range(200)}
-    assert taken == {Address(f"10.0.1.{last}", 8080) for last in (3, 4, 9)}
-    for only in (Address("kv", 15000), Address("nobody", 1)):
-        assert replica(only) == only
