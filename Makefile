@@ -43,7 +43,7 @@ swarm-down: any-venv ## remove it again, and the swarm if the lab has made it
 
 swarm-test: venv ## test the lab on two engines as two nodes, in network namespaces (as root)
 	@$(LAB) prepare
-	@$(PYTHON) -m pytest tests/swarm --timeout=300
+	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
 
 ps: any-venv ## list the servers, their state and where they listen
 	@$(LAB) ps

@@ -15,7 +15,7 @@ from lab.stack import TERMINAL, Stack
 from lab.swarm import options, record
 from lab.swarm.nodes import Node
 from lab.swarm.record import Record, stack_name
-from lab.swarm.stack import SwarmStack, remove_volumes
+from lab.swarm.stack import SwarmStack, remove_objects
 from lab.swarm.stack_file import Deployment, clients_file, stack_file
 
 
@@ -234,7 +234,7 @@ def remove(known: Record) -> None:
             for each in [*stack.remains(), stack]:
                 removing.say(each.name)
                 each.remove(there)
-    others = foreign_services(manager)
+    others = foreign_services(manager) if manager.engine in known.joined else []
     with step("removing volumes and images") as removing:
         # The manager last: it takes the others off its list.
         for node in reversed(there):
@@ -267,19 +267,17 @@ def clear(known: Record, node: Node, *, stays: bool) -> None:
 
     If the swarm `stays`, for others, so do the nodes that are in it for the lab: they may run them.
     """
-    remove_volumes(stack_name(), node)
-    if images := known.images.pop(node.engine, []):
-        there = node.images()
-        if left := [image for image in images if image in there]:
-            node.docker("image", "rm", *left)
-    if node.engine in known.joined:
-        if stays:
-            return
+    leaves = node.engine in known.joined and not stays
+    if leaves:
         identity = node.swarm()["NodeID"]
         node.leave()
-        manager = known.manager
-        if node != manager and manager.engine not in known.joined and identity:
-            manager.docker("node", "rm", "--force", identity)
-        if node.engine in known.bridges:
-            node.remove_bridge()
-    known.forget(node)
+        if identity and node != known.manager and known.manager.engine not in known.joined:
+            known.manager.docker("node", "rm", "--force", identity)
+    remove_objects(stack_name(), node)
+    there = node.images()
+    if left := [image for image in known.images.get(node.engine, ()) if image in there]:
+        node.docker("image", "rm", *left)
+    if leaves and node.engine in known.bridges:
+        node.remove_bridge()
+    if leaves or node.engine not in known.joined:
+        known.forget(node)

@@ -204,11 +204,16 @@ class SwarmStack:
         return [SwarmStack(name, self.manager) for name in names if name.startswith(prefix)]
 
 
-def remove_volumes(name: str, node: Node) -> None:
-    """Remove the volumes that a node has of a stack."""
-    label = f"label={LABEL}={name}"
-    if found := node.docker("volume", "ls", "--quiet", "--filter", label).split():
-        node.docker("volume", "rm", *found)
+def remove_objects(name: str, node: Node) -> None:
+    """Remove the volumes that a node has of a stack, and the containers.
+
+    Those of a node that was away while the stack was removed are nobody's any more.
+    """
+    label = ("--filter", f"label={LABEL}={name}")
+    if containers := node.docker("ps", "--all", "--quiet", *label).split():
+        node.docker("rm", "--force", *containers)
+    if volumes := node.docker("volume", "ls", "--quiet", *label).split():
+        node.docker("volume", "rm", *volumes)
 
 
 def is_ready(task: Task, service: Mapping[str, Any]) -> bool:
