@@ -166,7 +166,7 @@ def need_lab() -> None:
         )
     engine.need()
     if not Stack().running():
-        raise LabError(NOTHING_RUNS)
+        raise LabError(swarm.only_there() or NOTHING_RUNS)
 
 
 def left() -> str:

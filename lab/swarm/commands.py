@@ -210,12 +210,24 @@ def demo(arguments: list[str]) -> int:
     chosen = command_line.parsed(arguments)
     if any(isinstance(value, Path) for value in values(chosen)):
         raise LabError("in a swarm the clients have no files of this machine")
+    if getattr(chosen, "follow", False):
+        raise LabError("in a swarm the clients are read when they have ended: not with --follow")
     return run_clients(record.load(), arguments)
 
 
 def is_deployed() -> bool:
     """Whether this lab is on a swarm."""
     return deployed(record.load())
+
+
+def only_there() -> str:
+    """Return a sentence that says what works on a swarm, if the lab is there, else nothing."""
+    if not is_deployed():
+        return ""
+    return (
+        "the lab is on a swarm, where `make ps`, `demo`, `wire` and `network` work, and"
+        f" `docker service logs {stack_name()}_SERVICE` on its manager"
+    )
 
 
 def states() -> str:
@@ -226,7 +238,11 @@ def states() -> str:
 def remove(known: Record) -> None:
     """Undo all that is written down, on each node that answers; raises LabError for what stays."""
     manager = known.manager
-    manager.check_answers()
+    try:
+        manager.check_answers()
+    except LabError as error:
+        hint = f"If it is gone for good, remove {record.folder()}"
+        raise LabError(f"{error}\n{hint}") from None
     there = [node for node in known.nodes if node.answers()]
     if manager.swarm()["ControlAvailable"]:
         with step("removing the services") as removing:
