@@ -3,6 +3,9 @@
 PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m lab
 PROFILE ?=
+SCALE ?=
+PUBLISH ?=
+NODES ?=
 SERVICE ?=
 SECONDS ?= 30
 MINUTES ?= 10
@@ -20,7 +23,7 @@ OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
@@ -33,6 +36,16 @@ up-local: venv ## the same without containers: the servers as processes of this 
 
 down: any-venv ## stop the lab; only the data of kv stays
 	@$(LAB) down
+
+swarm: venv ## the lab on Docker Swarm (SCALE="rest=4"; NODES="ssh://a ssh://b": on these engines)
+	@$(LAB) swarm --scale="$(SCALE)" --publish="$(PUBLISH)" --nodes="$(NODES)"
+
+swarm-down: any-venv ## remove it again, and the swarm if the lab has made it
+	@$(LAB) swarm-down
+
+swarm-test: venv ## test the lab on two engines as two nodes, in network namespaces (as root)
+	@$(LAB) prepare
+	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
 
 ps: any-venv ## list the servers, their state and where they listen
 	@$(LAB) ps

@@ -13,12 +13,21 @@ from contextlib import nullcontext
 from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
 from lab.console import complain, say
 from lab.description import project
+from lab.swarm import commands as swarm
 from lab.workshop import commands as workshop
 from lab.workshop.place import Place, place
 
 Run = Callable[[argparse.Namespace], int]
 
-CHANGING = {"up", "up-local", "class-server", "down", "distclean"}  # one of these at a time
+CHANGING = {
+    "up",
+    "up-local",
+    "class-server",
+    "down",
+    "distclean",
+    "swarm",
+    "swarm-down",
+}  # one of these at a time
 BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
@@ -49,6 +58,20 @@ def parser() -> argparse.ArgumentParser:
             help="whose place your server of the workshop takes",
         )  # fmt: skip
         each.add_argument("--lesson", type=int, metavar="N", help="the lesson that it is of")
+    cluster = command(
+        "swarm", lambda options: swarm.up(options.scale, options.publish, options.nodes),
+        "put the lab on Docker Swarm, on one machine or several, and run the clients there",
+    )  # fmt: skip
+    cluster.add_argument("--scale", default="", help="replicas, as in `rest=4 rpc=2`")
+    cluster.add_argument(
+        "--publish", default="", help="servers whose ports are to be open to whoever reaches a node"
+    )
+    cluster.add_argument(
+        "--nodes", default="",
+        help="the engines, as in DOCKER_HOST, a manager first; `ENGINE=ADDRESS` names an address",
+    )  # fmt: skip
+    command("swarm-down", lambda _: swarm.down(),
+            "remove the lab from Docker Swarm, and the swarm if the lab has made it")  # fmt: skip
     command("down", lambda _: down.down(), "stop the lab; only the data of kv stays")
     command("distclean", lambda _: down.distclean(),
             "remove all that the lab has made: containers, volumes, images, the key")  # fmt: skip
