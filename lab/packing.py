@@ -191,7 +191,7 @@ def pack(
         def add(path: str, data: BinaryIO) -> None:
             sum_ = hashlib.file_digest(data, "sha256").hexdigest()  # type: ignore[arg-type]
             entry = tarfile.TarInfo(f"{name}/{path}")
-            entry.size = data.tell()
+            entry.size = data.seek(0, io.SEEK_END)
             entry.mode = 0o755 if path == "install" else 0o644
             data.seek(0)
             output.addfile(entry, data)
