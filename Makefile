@@ -14,6 +14,8 @@ N ?=
 WATCH ?=
 AT ?=
 RUN ?=
+COMMIT ?=
+DRY ?=
 YES ?=
 MINE ?=
 ARGS ?=
@@ -23,7 +25,7 @@ OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
@@ -118,6 +120,15 @@ audit: venv ## report known vulnerabilities of all locked packages, as PyPI or O
 
 pictures: venv ## draw the pictures of the README from compose.yaml and the running lab
 	@$(LAB) pictures
+
+wheel: venv ## build the pytest plugin as a wheel, for other projects (build/wheel)
+	@$(LAB) wheel
+
+kit: venv ## pack all that a machine without a network needs into one archive (build/kit)
+	@$(LAB) kit
+
+release: venv ## build and tag a version (COMMIT=...: whose .ci/run passed elsewhere; DRY=1: no tag)
+	@$(LAB) release $(if $(COMMIT),--commit=$(COMMIT)) $(if $(DRY),--dry)
 
 lessons: any-venv ## list the lessons of the workshop, and how far you are
 	@$(LAB) lessons

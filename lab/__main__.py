@@ -10,12 +10,25 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
+from lab import (
+    LabError,
+    doctor,
+    down,
+    files,
+    interrupts,
+    lock,
+    pictures,
+    release,
+    running,
+    settings,
+    up,
+)
 from lab.console import complain, say
 from lab.description import project
 from lab.swarm import commands as swarm
 from lab.workshop import commands as workshop
 from lab.workshop.place import Place, place
+from services.version import VERSION
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -36,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(
         prog="lab", description="Run the lab. `make` lists these and more tasks."
     )
+    main_parser.add_argument("--version", action="version", version=f"wirelab {VERSION}")
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Run, what: str) -> argparse.ArgumentParser:
@@ -102,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     packets.add_argument("--service", default="", help="which one")
     packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
     command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
+    command("wheel", lambda _: release.wheel(), "build the wheel of the pytest plugin")
+    command("kit", lambda _: release.kit(), "pack all that a machine without a network needs")
+    releasing = command("release", lambda options: release.release(options.commit, options.dry),
+                        "build the wheel and the kit of a version, and tag it")  # fmt: skip
+    releasing.add_argument("--commit", default="", help="one whose .ci/run passed elsewhere")
+    releasing.add_argument("--dry", action="store_true", help="do all of it but the tag")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)
