@@ -3,6 +3,9 @@
 PYTHON := .venv/bin/python
 LAB := $(PYTHON) -m lab
 PROFILE ?=
+SCALE ?=
+PUBLISH ?=
+NODES ?=
 SERVICE ?=
 SECONDS ?= 30
 MINUTES ?= 10
@@ -11,6 +14,8 @@ N ?=
 WATCH ?=
 AT ?=
 RUN ?=
+COMMIT ?=
+DRY ?=
 YES ?=
 MINE ?=
 ARGS ?=
@@ -20,7 +25,7 @@ OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
@@ -33,6 +38,16 @@ up-local: venv ## the same without containers: the servers as processes of this 
 
 down: any-venv ## stop the lab; only the data of kv stays
 	@$(LAB) down
+
+swarm: venv ## the lab on Docker Swarm (SCALE="rest=4"; NODES="ssh://a ssh://b": on these engines)
+	@$(LAB) swarm --scale="$(SCALE)" --publish="$(PUBLISH)" --nodes="$(NODES)"
+
+swarm-down: any-venv ## remove it again, and the swarm if the lab has made it
+	@$(LAB) swarm-down
+
+swarm-test: venv ## test the lab on two engines as two nodes, in network namespaces (as root)
+	@$(LAB) prepare
+	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
 
 ps: any-venv ## list the servers, their state and where they listen
 	@$(LAB) ps
@@ -105,6 +120,15 @@ audit: venv ## report known vulnerabilities of all locked packages, as PyPI or O
 
 pictures: venv ## draw the pictures of the README from compose.yaml and the running lab
 	@$(LAB) pictures
+
+wheel: venv ## build the pytest plugin as a wheel, for other projects (build/wheel)
+	@$(LAB) wheel
+
+kit: venv ## pack all that a machine without a network needs into one archive (build/kit)
+	@$(LAB) kit
+
+release: venv ## build and tag a version (COMMIT=...: whose .ci/run passed elsewhere; DRY=1: no tag)
+	@$(LAB) release $(if $(COMMIT),--commit=$(COMMIT)) $(if $(DRY),--dry)
 
 lessons: any-venv ## list the lessons of the workshop, and how far you are
 	@$(LAB) lessons

@@ -1,7 +1,8 @@
 """What runs on the host: the stack of compose.yaml, the same servers as processes, `make`'s tasks.
 
 `description` is what compose.yaml says, `stack` runs it with `docker compose` (`compose` any such
-project), `local` without an engine; the other modules are the steps of the commands in `__main__`.
+project), `swarm` on several machines, `local` without an engine; the other modules are the steps of
+the commands in `__main__`.
 """
 
 from pathlib import Path

@@ -10,15 +10,37 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
+from lab import (
+    LabError,
+    doctor,
+    down,
+    files,
+    interrupts,
+    lock,
+    pictures,
+    release,
+    running,
+    settings,
+    up,
+)
 from lab.console import complain, say
 from lab.description import project
+from lab.swarm import commands as swarm
 from lab.workshop import commands as workshop
 from lab.workshop.place import Place, place
+from services.version import VERSION
 
 Run = Callable[[argparse.Namespace], int]
 
-CHANGING = {"up", "up-local", "class-server", "down", "distclean"}  # one of these at a time
+CHANGING = {
+    "up",
+    "up-local",
+    "class-server",
+    "down",
+    "distclean",
+    "swarm",
+    "swarm-down",
+}  # one of these at a time
 BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
@@ -27,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(
         prog="lab", description="Run the lab. `make` lists these and more tasks."
     )
+    main_parser.add_argument("--version", action="version", version=f"wirelab {VERSION}")
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Run, what: str) -> argparse.ArgumentParser:
@@ -49,6 +72,20 @@ def parser() -> argparse.ArgumentParser:
             help="whose place your server of the workshop takes",
         )  # fmt: skip
         each.add_argument("--lesson", type=int, metavar="N", help="the lesson that it is of")
+    cluster = command(
+        "swarm", lambda options: swarm.up(options.scale, options.publish, options.nodes),
+        "put the lab on Docker Swarm, on one machine or several, and run the clients there",
+    )  # fmt: skip
+    cluster.add_argument("--scale", default="", help="replicas, as in `rest=4 rpc=2`")
+    cluster.add_argument(
+        "--publish", default="", help="servers whose ports are to be open to whoever reaches a node"
+    )
+    cluster.add_argument(
+        "--nodes", default="",
+        help="the engines, as in DOCKER_HOST, a manager first; `ENGINE=ADDRESS` names an address",
+    )  # fmt: skip
+    command("swarm-down", lambda _: swarm.down(),
+            "remove the lab from Docker Swarm, and the swarm if the lab has made it")  # fmt: skip
     command("down", lambda _: down.down(), "stop the lab; only the data of kv stays")
     command("distclean", lambda _: down.distclean(),
             "remove all that the lab has made: containers, volumes, images, the key")  # fmt: skip
@@ -79,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     packets.add_argument("--service", default="", help="which one")
     packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
     command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
+    command("wheel", lambda _: release.wheel(), "build the wheel of the pytest plugin")
+    command("kit", lambda _: release.kit(), "pack all that a machine without a network needs")
+    releasing = command("release", lambda options: release.release(options.commit, options.dry),
+                        "build the wheel and the kit of a version, and tag it")  # fmt: skip
+    releasing.add_argument("--commit", default="", help="one whose .ci/run passed elsewhere")
+    releasing.add_argument("--dry", action="store_true", help="do all of it but the tag")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)

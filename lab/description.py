@@ -92,7 +92,7 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
     Raises LabError for a profile that no server has, for a port that is none, and for one that is
     to be had twice; of all servers, as Compose reads all of the file.
     """
-    document = _filled(_template(), environ)
+    document = filled(environ)
     servers = {name: block for name, block in document["services"].items() if "ports" in block}
     known = {word for block in servers.values() for word in block.get("profiles", ())} - {CLASS}
     if profile and profile not in {"*", *known}:
@@ -131,6 +131,12 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
         for service in known_servers
         if not service.profiles or profile in ("*", *service.profiles)
     ]
+
+
+def filled(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return compose.yaml as a document, with its variables filled in."""
+    document: dict[str, Any] = _filled(_template(), environ)
+    return document
 
 
 def own(ports: Mapping[str, Address]) -> dict[str, Address]:

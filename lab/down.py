@@ -7,6 +7,7 @@ from lab import ROOT, LabError, engine
 from lab.console import console, say, step
 from lab.local import Local
 from lab.stack import Stack
+from lab.swarm import commands as swarm
 from lab.up import say_stopped
 
 OWN_IMAGES = (
@@ -39,6 +40,7 @@ def distclean() -> int:
     if shutil.which("dockerd") and not engine.answers():
         # Volumes and images can only be removed through a running engine.
         engine.set_up()
+    swarm.down_if_there()
     if engine.answers():
         Stack().check_own()
         Stack().down(volumes=True, images=True)

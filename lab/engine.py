@@ -55,15 +55,24 @@ def environment() -> dict[str, str]:
     return {**kept, "DOCKER_BUILDKIT": "1", "BUILDX_BUILDER": "default"}
 
 
-def docker(*arguments: str) -> str:
-    """Run `docker` and return its output; raises LabError with what it said when it fails."""
-    try:
-        done = interrupts.run(["docker", *arguments], capture=True, env=environment())
-    except FileNotFoundError:
-        raise LabError("the docker command is missing") from None
+def docker(*arguments: str, host: str = "") -> str:
+    """Run `docker` and return its output; raises LabError with what it said when it fails.
+
+    `host` is an engine, as in DOCKER_HOST, if another one is meant than `docker` uses by itself.
+    """
+    done = run_docker(*arguments, host=host)
     if done.returncode:
         raise LabError(f"docker {arguments[0]} failed:\n{reasons.explained(done.stderr)}")
     return done.stdout
+
+
+def run_docker(*arguments: str, host: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run `docker` as `docker()` does, and return the outcome, whatever it is."""
+    command = ["docker", *(["--host", host] if host else []), *arguments]
+    try:
+        return interrupts.run(command, capture=True, env=environment())
+    except FileNotFoundError:
+        raise LabError("the docker command is missing") from None
 
 
 def folder() -> Path | None:

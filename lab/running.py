@@ -1,4 +1,4 @@
-"""A lab that runs, in containers or as processes: list it, read its logs, run clients, look in."""
+"""A lab that runs, wherever it does: list it, read its logs, run clients, look in."""
 
 import sys
 from contextlib import suppress
@@ -10,6 +10,7 @@ from lab.demo import run as in_containers
 from lab.description import CLASS, services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
+from lab.swarm import commands as swarm
 
 MAX_SEED = 2**31
 NOTHING_RUNS = "nothing runs: `make up` starts the lab"
@@ -22,6 +23,11 @@ def ps() -> int:
         states = {name: f"process {pid}" for name, pid in running.items()}
         print(listing.states(states, local.bindings()))
         say_old_key(local.with_old_key())
+        return 0
+    on_swarm = swarm.is_deployed()
+    if on_swarm:
+        print(swarm.states())
+    if on_swarm and not Stack().running():
         return 0
     need_lab()
     stack = Stack()
@@ -87,6 +93,8 @@ def demo(arguments: list[str]) -> int:
     local = Local()
     if local.running():
         return local.run_clients(*arguments)
+    if swarm.is_deployed() and not Stack().running():
+        return swarm.demo(arguments)
     need_lab()
     return in_containers(with_clients(), arguments)
 
@@ -159,7 +167,7 @@ def need_lab() -> None:
         )
     engine.need()
     if not Stack().running():
-        raise LabError(NOTHING_RUNS)
+        raise LabError(swarm.only_there() or NOTHING_RUNS)
 
 
 def left() -> str:
@@ -167,6 +175,7 @@ def left() -> str:
     names = list(Local().running())
     if not names and engine.answers():
         names = Stack().running()
-    if not names:
-        return ""
-    return f"; there run {', '.join(names)}: `make down` stops them"
+    found = f"; there run {', '.join(names)}: `make down` stops them" if names else ""
+    if swarm.is_deployed():
+        found += "; the lab is on a swarm: `make swarm-down` removes it"
+    return found

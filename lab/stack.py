@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
+from lab import ROOT, LabError, authkey, engine, interrupts, kit, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project, reached
 from lab.console import step
 from lab.description import built, own, project, services, through_relay
@@ -156,7 +156,12 @@ class Stack(Project):
         return sorted(name for name, digest in labels.items() if digest not in ("", key))
 
     def build(self, *names: str) -> None:
-        """Build the images, or some; raises LabError with what the build said when it fails."""
+        """Build the images, or some; raises LabError with what the build said when it fails.
+
+        Those of a kit are there, and are built only where a server or client has been changed.
+        """
+        if not names and kit.is_unchanged() and not self.missing_images():
+            return
         self.settings |= package_index.for_builds()
         with step("building the images") as building:
             done = self.follow(build(building.say, len(names or built())), "build", *names)

@@ -37,9 +37,12 @@ def show(
             results = live(console, via_relay) if console.is_interactive else plain(via_relay)
         console.print(table(results))
         console.print(summary(results), highlight=False)
-        if via_relay:
-            console.print("through the relay, but for what cannot go there:", highlight=False)
-            for each in exercise.left_out():
+        if left_out := exercise.left_out(via_relay):
+            why = "but for UNIX sockets, as WIRELAB_SOCKETS is not set:"
+            if via_relay:
+                why = "through the relay, but for what cannot go there:"
+            console.print(why, highlight=False)
+            for each in left_out:
                 console.print(f"  {escaped(each)}", highlight=False)
         if picture:
             picture.write(svg_of(results).encode())
@@ -67,8 +70,9 @@ def as_json(via_relay: bool = False) -> bool:
         }
         for result in results
     ]
-    left_out = {"left_out": exercise.left_out()} if via_relay else {}
-    print(json.dumps({"held": held, "checks": rows, **left_out}, indent=2))
+    left_out = exercise.left_out(via_relay)
+    told = {"left_out": left_out} if left_out else {}
+    print(json.dumps({"held": held, "checks": rows, **told}, indent=2))
     return held
 
 

@@ -66,7 +66,7 @@ CONTROLS = [
     Control("4.12", "signed artefacts validated",
             "not applicable: nothing is fetched but packages, by their hashes"),
     Control("5.1", "no swarm mode where it is not needed",
-            "not applicable: the engine is the user's, and the lab uses no swarm"),
+            "not applicable: only `make swarm` turns it on, and `make swarm-down` off again"),
     Control("5.2", "an AppArmor profile, where there is AppArmor",
             "the engine's own, never unconfined", "test_is_confined"),
     Control("5.3", "SELinux options, where there is SELinux",

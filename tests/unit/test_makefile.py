@@ -68,7 +68,7 @@ def test_distclean_knows_every_image_that_a_script_makes() -> None:
 
 
 @pytest.mark.parametrize(
-    "task", ["down", "ps", "logs", "demo", "wire", "network", "shell", "distclean"]
+    "task", ["down", "swarm-down", "ps", "logs", "demo", "wire", "network", "shell", "distclean"]
 )
 def test_what_needs_nothing_new_makes_do_with_the_environment_that_is_there(task: str) -> None:
     """Also offline, after a change of requirements/dev.txt."""
@@ -76,7 +76,10 @@ def test_what_needs_nothing_new_makes_do_with_the_environment_that_is_there(task
     assert first == "bash scripts/venv.sh any"
 
 
-@pytest.mark.parametrize("task", ["up", "up-local", "test", "lint", "pictures", "bench"])
+@pytest.mark.parametrize(
+    "task",
+    ["up", "up-local", "swarm", "test", "lint", "pictures", "bench", "wheel", "kit", "release"],
+)
 def test_other_tasks_have_the_packages_of_the_lock_file(task: str) -> None:
     """Whatever .venv held before."""
     first = outcome(["make", "-n", task]).stdout.splitlines()[0]
