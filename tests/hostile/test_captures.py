@@ -5,18 +5,17 @@
 
 from pathlib import Path
 from random import Random
-from time import process_time
+from time import monotonic
 
 import pytest
 
 from services.wire import pcapng
 from services.wire.conversation import conversations
 from tests.hostile.drawn import check_drawn
-from tests.hostile.reliability import Row
 from tests.support.captures import files
 
 CAPTURES = 100_000
-SECONDS = 20.0  # of CPU time, in which as many are read as can be, where it is not `make soak`
+SECONDS = 20.0  # in which as many are read as can be, where it is not `make soak`
 DRAWN = 20  # of so many that are read, one is drawn, which takes longest
 MEMORY = 64  # MiB
 
@@ -28,12 +27,11 @@ def memory(what: str) -> float:
 
 
 @pytest.mark.soak
-def test_mutated_captures_are_read_or_refused(seed: int, soak: float, measured: Row) -> None:
+def test_mutated_captures_are_read_or_refused(seed: int, soak: float) -> None:
     """Each is decoded and drawn, or is a ValueError that says why; memory stays bounded."""
-    measured.limit(f"no crash, {MEMORY} MiB")
     random = Random(seed)  # noqa: S311 - nothing secret
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: proc(5)
-    before, end = memory("VmRSS"), process_time() + SECONDS
+    before, end = memory("VmRSS"), monotonic() + SECONDS
     counts = {"read": 0, "refused": 0}
     for number, file in zip(range(CAPTURES), files(random), strict=False):
         try:
@@ -41,14 +39,12 @@ def test_mutated_captures_are_read_or_refused(seed: int, soak: float, measured: 
         except Exception as error:
             error.add_note(f"capture {number} of --seed {seed}")
             raise
-        if not soak and process_time() > end:
+        if not soak and monotonic() > end:
             break
     grown = memory("VmHWM") - before
+    print(f"\nseed {seed}: captures {counts}, and {grown:.1f} MiB more than before")
     assert grown < MEMORY
     assert min(counts.values()) > sum(counts.values()) / 10
-    measured.safe(
-        f"{sum(counts.values()):,} captures, {counts['refused']:,} of them refused; {grown:.0f} MiB"
-    )
 
 
 def is_read(file: bytes, random: Random) -> bool:

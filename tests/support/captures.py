@@ -96,10 +96,12 @@ def conversations(random: Random, count: int) -> list[Record]:
         client = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}:{10_000 + number % 50_000}"
         for each in hostile_records(random, random.choice(transcripts)):
             port = PORTS.get(service_of(each.proxy), 9)
+            # Each of its packets says what was done: of a few records that is enough of it.
+            actions = each.actions if random.random() < 0.02 else ()
             found.append(
                 replace(
                     each, number=len(found), connection=number, client=client,
-                    server=f"{each.proxy}:{port}",
+                    server=f"{each.proxy}:{port}", actions=actions,
                 )
             )  # fmt: skip
     return found
