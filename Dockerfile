@@ -21,11 +21,14 @@ FROM python AS packages
 ARG LOCK
 RUN python3 -m venv /build
 COPY requirements/${LOCK}.txt requirements.txt
+# What `make kit` has packed has the packages of its lock files beside it.
+COPY ki[t]/wheels wheels
 RUN --mount=type=secret,id=ca_bundle \
     --mount=type=secret,id=pip_conf \
     --mount=type=cache,target=/pip-cache \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
     if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \
+    if cmp -s requirements.txt "wheels/${LOCK}.txt"; then export PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels; fi; \
     /build/bin/pip --python /venv/bin/python install --disable-pip-version-check \
         --cache-dir /pip-cache --no-deps --require-hashes --only-binary :all: -r requirements.txt
 

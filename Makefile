@@ -14,23 +14,27 @@ N ?=
 WATCH ?=
 AT ?=
 RUN ?=
+COMMIT ?=
+DRY ?=
 YES ?=
+MINE ?=
 ARGS ?=
+OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 
 .DEFAULT_GOAL := help
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
 
-up: venv ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
-	@$(LAB) up --profile=$(PROFILE)
+up: venv ## start the lab, setting up what is missing (PROFILE=variants, MINE=tcp-echo: yours)
+	@$(LAB) up --profile=$(PROFILE) $(OF_MINE)
 
 up-local: venv ## the same without containers: the servers as processes of this machine
-	@$(LAB) up-local --profile=$(PROFILE)
+	@$(LAB) up-local --profile=$(PROFILE) $(OF_MINE)
 
 down: any-venv ## stop the lab; only the data of kv stays
 	@$(LAB) down
@@ -117,6 +121,15 @@ audit: venv ## report known vulnerabilities of all locked packages, as PyPI or O
 pictures: venv ## draw the pictures of the README from compose.yaml and the running lab
 	@$(LAB) pictures
 
+wheel: venv ## build the pytest plugin as a wheel, for other projects (build/wheel)
+	@$(LAB) wheel
+
+kit: venv ## pack all that a machine without a network needs into one archive (build/kit)
+	@$(LAB) kit
+
+release: venv ## build and tag a version (COMMIT=...: whose .ci/run passed elsewhere; DRY=1: no tag)
+	@$(LAB) release $(if $(COMMIT),--commit=$(COMMIT)) $(if $(DRY),--dry)
+
 lessons: any-venv ## list the lessons of the workshop, and how far you are
 	@$(LAB) lessons
 
@@ -137,6 +150,15 @@ reset: any-venv ## begin the file of a lesson anew (N=3); what you had is kept
 
 catch-up: any-venv ## go on with a lesson (N=5), with our solutions of those before
 	@$(LAB) catch-up $(N)
+
+class: any-venv ## show who of a class is where (WATCH=1: again whenever that changes)
+	@$(LAB) class $(if $(WATCH),--watch) $(ARGS)
+
+class-server: any-venv ## open a place for the results of a class to this machine's network
+	@$(LAB) class-server
+
+workshop-ready: venv ## get all that the lessons need, and prove it with the network cut off
+	@$(LAB) workshop-ready
 
 clean: ## remove what the checks left behind
 	@find . -path './.venv*' -prune -o -name __pycache__ -exec rm -rf {} +

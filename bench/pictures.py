@@ -14,7 +14,7 @@ MEANING = {
     "default": "our default",
     "variant": "our variants",
     "peer": "peers",
-    "baseline": "baseline in C, or without a framework",
+    "baseline": "baseline in C, or without a framework or the relay",
 }
 STYLE = {
     "svg.fonttype": "none",

@@ -24,7 +24,9 @@ GOAL_HEADINGS = (
 )  # fmt: skip
 METRICS = {
     "rate": "requests/s",
+    "p50": "p50",
     "p99": "p99",
+    "added": "p50 added to it",
     "cpu": "CPU time of a request",
     "balance": "busiest worker to least busy one",
 }
@@ -90,6 +92,10 @@ two and measures only what there is a goal for.{unpublishable}
 - A *stock client* of object-echo is that of the standard library, `multiprocessing.connection`, and
   the others are our own. Either is a process. With one client the rate is the reciprocal of the
   latency, and the goal of half the rate is one of twice the latency.
+- In front of the *relay*'s servers stands the relay, and its figures are its own: CPU time and
+  memory of the server behind it do not count. *directly* is that server without it. With a single
+  client, relay, server and load share one CPU. The two workloads with a toxic show from outside
+  whether it does what it says: they have no other goal than the p50 of a request.
 - **C** is a server that does little but what the kernel asks for. It costs about as much as the
   load does, so the two limit each other.
 
@@ -237,17 +243,33 @@ def goal_row(workload: dict[str, Any], goal: dict[str, Any], date: str = "") -> 
         for each in workload["servers"]
         if each["busy"] == "load" and each["name"] in (goal["server"], peer) and peer
     ]
-    interval = goal["interval"]
+    interval, metric = goal["interval"], METRICS[goal["metric"]]
     return [
         what,
-        " beside ".join(filter(None, (server, peer))) + f", {METRICS[goal['metric']]}",
-        f"{goal['value']:.2f} x",
-        f"{'≥' if goal['metric'] == 'rate' else '≤'} {goal['bound']:g} x",
-        f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "",
+        ", ".join(filter(None, (" beside ".join(filter(None, (server, peer))), metric))),
+        amount(goal, goal["value"]),
+        bound(goal),
+        " to ".join(amount(goal, end).removesuffix(" x") for end in interval or ()),
         str(goal["rounds"]),
         f"{goal['cpu']:.2f} x" if goal.get("cpu") else "",
         mark + (f" the load limits {' and '.join(limited)}" if limited else ""),
     ]
+
+
+def amount(goal: dict[str, Any], value: float) -> str:
+    """Return the value of a goal with its unit: a time, or how many times as much."""
+    if goal["metric"] == "added":
+        return f"{value:.0f} µs"
+    return f"{value / 1000:.1f} ms" if goal["metric"] == "p50" else f"{value:.2f} x"
+
+
+def bound(goal: dict[str, Any]) -> str:
+    """Return what a goal asks for."""
+    if goal.get("tolerance"):
+        return f"{amount(goal, goal['bound'])} ± {goal['tolerance']:.0%}"
+    if goal["metric"] == "added":
+        return f"≤ {amount(goal, goal['bound'])}"
+    return f"{'≥' if goal['metric'] == 'rate' else '≤'} {goal['bound']:g} x"
 
 
 def markdown(headings: tuple[str, ...], lines: list[list[str]]) -> str:

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import sub, truediv
 from statistics import median
 from typing import Any
 
@@ -50,7 +51,11 @@ def outline(workload: Workload) -> dict[str, Any]:
         "what": workload.what,
         "servers": [target.name for target in workload.targets],
         "figures": [*FIGURES],
-        "goals": [[goal.metric, goal.bound, goal.server, *goal.peers] for goal in workload.goals],
+        "goals": [
+            [goal.metric, goal.bound, goal.server, *goal.peers]
+            + ([goal.tolerance] if goal.tolerance else [])
+            for goal in workload.goals
+        ],
     }
 
 
@@ -95,14 +100,15 @@ def undecided(workload: Workload, samples: dict[str, list[Sample]]) -> tuple[Tar
 def outcome(workload: Workload, goal: Goal, samples: dict[str, list[Sample]]) -> dict[str, Any]:
     """Return what became of a goal: `met` is None where the rounds do not decide.
 
-    `value` is the median of the rounds' ratios, which are of samples of the same round, and
-    `interval` contains it with 95 % confidence. Without peers both are of the figures themselves.
-    What should never happen is decided by the worst round.
+    `value` is the median of the rounds' ratios (or differences), which are of samples of the same
+    round, and `interval` contains it with 95 % confidence. Without peers both are of the figures
+    themselves. What should never happen is decided by the worst round.
     """
     server = goal.server or workload.default
     own = samples[server]
     found: dict[str, Any] = {
-        "metric": goal.metric, "bound": goal.bound, "rounds": len(own), "server": server,
+        "metric": goal.metric, "bound": goal.bound, "tolerance": goal.tolerance,
+        "rounds": len(own), "server": server,
     }  # fmt: skip
     if goal.metric == "never_served":
         value = max(sample.never_served for sample in own)
@@ -120,9 +126,10 @@ def outcome(workload: Workload, goal: Goal, samples: dict[str, list[Sample]]) ->
     peer = best(goal.peers, key=lambda name: median(figures[name]))
     # A server that other goals are about as well may have more rounds than its peer.
     pairs = list(zip(own, samples[peer], strict=False))
+    compare = sub if goal.metric == "added" else truediv
     # In short loops the kernel may have counted no CPU time at all.
     ratios = [
-        figure(mine, goal.metric) / figure(other, goal.metric)
+        compare(figure(mine, goal.metric), figure(other, goal.metric))
         for mine, other in pairs
         if figure(other, goal.metric)
     ]
@@ -158,11 +165,20 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 def verdict(goal: Goal, within: tuple[float, float] | None) -> bool | None:
     """Return whether a goal is met; None where the interval is not on one side of the bound."""
     sides = {meets(goal, end) for end in within or ()}
-    return sides.pop() if len(sides) == 1 else None
+    if len(sides) != 1 or (goal.tolerance and sides == {False} and around(goal.bound, within)):
+        return None
+    return sides.pop()
+
+
+def around(value: float, ends: tuple[float, float] | None) -> bool:
+    """Whether a value is between the ends of an interval."""
+    return bool(ends and ends[0] < value < ends[1])
 
 
 def meets(goal: Goal, value: float) -> bool:
-    """Whether a value is enough: a rate is to be high, everything else low."""
+    """Whether a value is enough: a rate is to be high, everything else low, or near the bound."""
+    if goal.tolerance:
+        return abs(value - goal.bound) <= goal.tolerance * goal.bound
     return value >= goal.bound if goal.metric == "rate" else value <= goal.bound
 
 
@@ -175,5 +191,7 @@ def figure(sample: Sample, metric: Metric) -> float:
             return sample.cpu_per_request
         case "balance":
             return sample.balance
+        case "added":
+            return sample.latency["p50"]
         case _:
             return sample.latency[metric]

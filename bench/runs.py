@@ -13,17 +13,20 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from bench import BUILD
-from bench.workloads import Target, Workload
+from bench.workloads import Target, Workload, commands
 from clients.addresses import Address
+from clients.relay import Relay
 from lab import ROOT, LabError, processes
+from lab.description import port_variable
 
 MIB = 1024 * 1024
 PATIENCE = 15.0  # seconds that a load waits for the first right answer
@@ -91,14 +94,35 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
         file.unlink()
     (BUILD / "wakeups").write_bytes(COUNTER.pack(0))
     environment = {
-        "WIRELAB_PORT": "0",
-        "WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey"),
         "LD_PRELOAD": str(BUILD / "wakeups.so"),
         "BENCH_WAKEUPS": str(BUILD / "wakeups"),
         **target.environment,
     }
-    log = BUILD / "server.log"
-    process = processes.start(target.command, environment, log, target.folder)
+    with ExitStack() as stack:
+        if service := target.behind:
+            command = next(iter(commands(service, target.folder).values()))
+            _, server = stack.enter_context(started(command, {}, "behind", target.folder))
+            environment["WIRELAB_RELAY_UPSTREAMS"] = f"{service}={server}"
+            environment[port_variable(f"relay-{service}")] = "0"
+        process, where = stack.enter_context(
+            started(target.command, environment, "server", target.folder)
+        )
+        if service:
+            relay = Relay(where)
+            if target.toxic:
+                relay.add_toxic(service, **target.toxic)
+            where = relay.listening(service)
+        yield process, where
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str], name: str, folder: Path
+) -> Iterator[tuple[psutil.Process, Address]]:
+    """Run a program on a port that the kernel picks; it logs to the file of that name."""
+    log = BUILD / f"{name}.log"
+    ours = {"WIRELAB_PORT": "0", "WIRELAB_AUTHKEY_FILE": str(BUILD / "authkey")}
+    process = processes.start(command, {**ours, **environment}, log, folder)
     try:
         yield psutil.Process(process.pid), processes.listening(process, log)
     finally:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -12,11 +12,12 @@ from clients.addresses import Address
 from lab import ROOT
 
 Kind = Literal["default", "variant", "peer", "baseline"]
-Metric = Literal["rate", "p99", "cpu", "balance", "never_served"]
+Metric = Literal["rate", "p50", "p99", "added", "cpu", "balance", "never_served"]
 
 BARE = "a bare WSGI function"
 RECIPE = "the printed recipe"
 GRANIAN = "ours under granian"
+DIRECTLY = "directly"
 MIB = 1024 * 1024
 READERS = 200  # clients that read answers as large as they may be
 # They serve fewer than 64 connections at a time, so a burst on 64 would never be answered.
@@ -27,7 +28,9 @@ WITHOUT_BURSTS = ("raw_loop", "single", "stream_handler", "prethreaded")
 class Target:
     """A server to measure: the command that starts it, and for RPC the client that calls it.
 
-    `folder` is the checkout that the command is run in.
+    `folder` is the checkout that the command is run in. `behind` is the service behind a relay: its
+    default server is started too, and not measured. `toxic` is what the relay is told to do, as
+    arguments of `Relay.add_toxic`.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Target:
     environment: Mapping[str, str] = field(default_factory=dict)
     client: str = "ours"
     folder: Path = ROOT
+    behind: str = ""
+    toxic: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,16 @@ class Goal:
 
     `rate` (requests per second) is to be at least, `p99` (latency) and `cpu` (time per request) at
     most `bound` times that of the best of `peers`. `balance` (busiest worker to least busy one) and
-    `never_served` (connections) are to be at most `bound`.
+    `never_served` (connections) are to be at most `bound`. So is `added`, by how many microseconds
+    the median latency is longer than the peer's. With a `tolerance`, a share, a figure is to be the
+    bound, give or take so much of it: `p50`, the median latency, in microseconds.
     """
 
     metric: Metric
     bound: float
     peers: tuple[str, ...] = ()
     server: str = ""
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -356,6 +364,45 @@ def rpc() -> list[Workload]:
     ]  # fmt: skip
 
 
+def relay() -> list[Workload]:
+    """Relay: a server through the idle one and directly, and whether its toxics are exact.
+
+    A delay is drawn for each 512 bytes, so each request of that size has one of its own.
+    """
+
+    def through(service: str, **toxic: object) -> Target:
+        (command,) = commands("relay").values()
+        return Target("through the relay", "default", command, behind=service, toxic=toxic)
+
+    def both(service: str) -> tuple[Target, ...]:
+        return through(service), replace(ours(service)[0], name=DIRECTLY, kind="baseline")
+
+    added = (Goal("added", 150, (DIRECTLY,)),)
+    return [
+        Workload(
+            "relay", f"tcp-echo, 64 B, {count(1)}", "tcp", 1, "64", both("tcp-echo"), added
+        ),
+        Workload(
+            "relay", f"tcp-echo, 64 B, {count(64)}", "tcp", 64, "64", both("tcp-echo"),
+            (Goal("rate", 0.25, (DIRECTLY,)),),
+        ),
+        Workload(
+            "relay", f"udp-time, a datagram, {count(1, 'client')}", "udp", 1, "1",
+            both("udp-time"), added,
+        ),
+        Workload(
+            "relay", "tcp-echo, 512 B, latency 50 ± 10 ms", "tcp", 64, "512",
+            (through("tcp-echo", kind="latency", latency=50, jitter=10),),
+            (Goal("p50", 50_000, tolerance=0.06),),
+        ),
+        Workload(
+            "relay", "tcp-echo, 200 KB at 4,000 KB/s", "tcp", 1, "200000",
+            (through("tcp-echo", kind="bandwidth", rate=4000),),
+            (Goal("p50", 50_000, tolerance=0.05),),
+        ),
+    ]  # fmt: skip
+
+
 def count(number: int, thing: str = "connection") -> str:
     """Return `1 client`, `16 clients`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
@@ -363,4 +410,4 @@ def count(number: int, thing: str = "connection") -> str:
 
 def workloads() -> list[Workload]:
     """Return everything that is measured."""
-    return [*tcp_echo(), *udp_time(), *rest(), *kv(), *object_echo(), *rpc()]
+    return [*tcp_echo(), *udp_time(), *rest(), *kv(), *object_echo(), *rpc(), *relay()]

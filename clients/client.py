@@ -55,7 +55,7 @@ class Subcommand(Protocol):
 
 def module_name(name: str) -> str:
     """Return the module of a service or a subcommand: that of tcp-echo is `clients.tcp_echo`."""
-    return f"clients.{name.replace('-', '_')}"
+    return f"{__package__}.{name.replace('-', '_')}"
 
 
 def client(service: str) -> Client:

@@ -10,15 +10,37 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from lab import LabError, doctor, down, files, interrupts, lock, pictures, running, settings, up
+from lab import (
+    LabError,
+    doctor,
+    down,
+    files,
+    interrupts,
+    lock,
+    pictures,
+    release,
+    running,
+    settings,
+    up,
+)
 from lab.console import complain, say
 from lab.description import project
 from lab.swarm import commands as swarm
 from lab.workshop import commands as workshop
+from lab.workshop.place import Place, place
+from services.version import VERSION
 
 Run = Callable[[argparse.Namespace], int]
 
-CHANGING = {"up", "up-local", "swarm", "down", "swarm-down", "distclean"}  # one of these at a time
+CHANGING = {
+    "up",
+    "up-local",
+    "class-server",
+    "down",
+    "distclean",
+    "swarm",
+    "swarm-down",
+}  # one of these at a time
 BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
@@ -27,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser = argparse.ArgumentParser(
         prog="lab", description="Run the lab. `make` lists these and more tasks."
     )
+    main_parser.add_argument("--version", action="version", version=f"wirelab {VERSION}")
     commands = main_parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Run, what: str) -> argparse.ArgumentParser:
@@ -36,14 +59,19 @@ def parser() -> argparse.ArgumentParser:
 
     command("prepare", lambda _: up.prepare(), "set up the engine and the base image, for tests")
     for each in (
-        command("up", lambda options: up.up(options.profile),
+        command("up", lambda options: up.up(options.profile, mine_of(options)),
                 "start the lab, setting up what is missing, and run the clients once"),
-        command("up-local", lambda options: up.up_local(options.profile),
+        command("up-local", lambda options: up.up_local(options.profile, mine_of(options)),
                 "start the same servers as processes of this machine, without containers"),
     ):  # fmt: skip
         each.add_argument(
             "--profile", default="", help="more servers to start: `variants` has all variants"
         )
+        each.add_argument(
+            "--mine", default="", metavar="SERVICE",
+            help="whose place your server of the workshop takes",
+        )  # fmt: skip
+        each.add_argument("--lesson", type=int, metavar="N", help="the lesson that it is of")
     cluster = command(
         "swarm", lambda options: swarm.up(options.scale, options.publish, options.nodes),
         "put the lab on Docker Swarm, on one machine or several, and run the clients there",
@@ -88,10 +116,21 @@ def parser() -> argparse.ArgumentParser:
     packets.add_argument("--service", default="", help="which one")
     packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
     command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
+    command("wheel", lambda _: release.wheel(), "build the wheel of the pytest plugin")
+    command("kit", lambda _: release.kit(), "pack all that a machine without a network needs")
+    releasing = command("release", lambda options: release.release(options.commit, options.dry),
+                        "build the wheel and the kit of a version, and tag it")  # fmt: skip
+    releasing.add_argument("--commit", default="", help="one whose .ci/run passed elsewhere")
+    releasing.add_argument("--dry", action="store_true", help="do all of it but the tag")
     command("pictures", lambda _: pictures.draw(),
             "draw the pictures of the README from compose.yaml and the running lab")  # fmt: skip
     workshop.add(command)
     return main_parser
+
+
+def mine_of(options: argparse.Namespace) -> Place | None:
+    """Return whose place the participant's server is to take, if anybody's."""
+    return place(options.mine, options.lesson)
 
 
 def main() -> int:

@@ -189,7 +189,7 @@ class Packets:
 def tools_image() -> str:
     """Return the name of the image with tcpdump, built here where there is none."""
     script = str(SCRIPTS / "tools_image.sh")
-    done = subprocess.run([script], check=False, text=True, stdout=subprocess.PIPE)
+    done = subprocess.run(["bash", script], check=False, text=True, stdout=subprocess.PIPE)
     if done.returncode:
         raise LabError("there is no image with tcpdump")
     return done.stdout.strip()

@@ -7,7 +7,7 @@ from lab import LabError, engine, interrupts, listing
 from lab.capture import capture
 from lab.console import say
 from lab.demo import run as in_containers
-from lab.description import services
+from lab.description import CLASS, services
 from lab.local import Local
 from lab.stack import Stack, no_terminal
 from lab.swarm import commands as swarm
@@ -84,7 +84,8 @@ def not_running(service: str) -> LabError:
     """Return the error that says so, and how it is started."""
     (profiles,) = (each.profiles for each in services(profile="*") if each.name == service)
     profile = f" PROFILE={profiles[0]}" if profiles else ""
-    return LabError(f"{service} does not run: `make up{profile}` starts it")
+    how = "class-server" if CLASS in profiles else f"up{profile}"
+    return LabError(f"{service} does not run: `make {how}` starts it")
 
 
 def demo(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clients.addresses import Address
-from lab import ROOT, LabError, authkey, engine, interrupts, package_index, reasons, settings
+from lab import ROOT, LabError, authkey, engine, interrupts, kit, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project, reached
 from lab.console import step
 from lab.description import built, own, project, services, through_relay
@@ -156,7 +156,12 @@ class Stack(Project):
         return sorted(name for name, digest in labels.items() if digest not in ("", key))
 
     def build(self, *names: str) -> None:
-        """Build the images, or some; raises LabError with what the build said when it fails."""
+        """Build the images, or some; raises LabError with what the build said when it fails.
+
+        Those of a kit are there, and are built only where a server or client has been changed.
+        """
+        if not names and kit.is_unchanged() and not self.missing_images():
+            return
         self.settings |= package_index.for_builds()
         with step("building the images") as building:
             done = self.follow(build(building.say, len(names or built())), "build", *names)
@@ -169,21 +174,26 @@ class Stack(Project):
         if names:
             self.compose("--progress", "quiet", "rm", "--stop", "--force", *names)
 
-    def start(self, profile: str | None = "", seconds: float = START_SECONDS) -> None:
+    def start(
+        self, profile: str | None = "", seconds: float = START_SECONDS, only: str = ""
+    ) -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
-        Raises LabError that names those which are not, with their logs.
+        `only` names one that is to be started without the others. Raises LabError that names those
+        which are not, with their logs.
         """
         up = ("up", "--detach", "--no-build", "--remove-orphans")
+        names = [only] if only else []
         with step("starting the containers") as starting:
             # What an engine is about to create is finished, also after a Ctrl-C: cut off meanwhile,
             # it may count a container that there is none of, and then never gives the network up.
             with interrupts.finishing():
-                done = self.follow(containers(starting.say, "Started"), *up, profile=profile)
+                started = containers(starting.say, "Started")
+                done = self.follow(started, *up, *names, profile=profile)
             if not done.returncode:
                 wait = ("--wait", "--wait-timeout", f"{seconds:.0f}")
                 healthy = containers(starting.say, "Healthy")
-                done = self.follow(healthy, *up, *wait, profile=profile)
+                done = self.follow(healthy, *up, *wait, *names, profile=profile)
             if done.returncode:
                 said = reasons.explained(without_states(done.stdout))
                 raise LabError(self._not_started(said))

@@ -8,6 +8,7 @@ from lab.console import complain, console, say, step
 from lab.description import services
 from lab.local import Local
 from lab.stack import Stack
+from lab.workshop.place import Place
 
 
 def prepare() -> int:
@@ -18,20 +19,26 @@ def prepare() -> int:
     return 0 if status == engine.NONE_POSSIBLE else status
 
 
-def up(profile: str) -> int:
-    """Set up what is missing, start the stack, run the clients, say where everything listens."""
+def up(profile: str, mine: Place | None = None) -> int:
+    """Set up what is missing, start the stack, run the clients, say where everything listens.
+
+    `mine` is a participant's server that takes the place of one of ours.
+    """
     wanted = services(profile=profile)
     say_stopped(Local().stop_strays())
     if Local().running():
-        return up_local(profile)
+        return up_local(profile, mine)
     status = engine.set_up()
     if status == engine.NONE_POSSIBLE:
         console.print("No engine: the same servers run as processes of this machine instead.")
-        return up_local(profile)
+        return up_local(profile, mine)
     if status:
         return status
     stack = Stack()
     stack.check_own()
+    if mine:
+        mine.check_mounted()
+        stack.files = (*stack.files, mine.override(wanted))
     bindings = stack.bindings()
     preflight.require(preflight.checks(wanted, bindings, containers=True))
     authkey.ensure(authkey.path())
@@ -41,6 +48,8 @@ def up(profile: str) -> int:
     try:
         stack.remove_services(ports.in_the_way(wanted, bindings))
         stack.start(profile)
+        if mine:
+            mine.check_listening(stack.logs(mine.service))
     except BaseException:
         if not was_running:
             with interrupts.finishing():
@@ -50,13 +59,15 @@ def up(profile: str) -> int:
                     complain(str(error))
         raise
     status = stack.run_clients()
-    show_addresses(stack.reachable())
+    show_addresses(stack.reachable(), mine)
     return wire.fill(stack.addresses()[RELAY], stack.relayed()) or status
 
 
-def up_local(profile: str) -> int:
-    """Start the servers as processes of this machine, and run the clients."""
+def up_local(profile: str, mine: Place | None = None) -> int:
+    """Start the servers as processes of this machine, and run the clients; as `up` does."""
     wanted = services(profile=profile)
+    if mine:
+        wanted = mine.among(wanted)
     local = Local()
     say_stopped(local.stop_strays())
     if not local.running() and engine.answers() and Stack().running():
@@ -66,7 +77,7 @@ def up_local(profile: str) -> int:
     with step("starting the servers") as starting:
         local.up(wanted, starting.say)
     status = local.run_clients()
-    show_addresses(local.reachable())
+    show_addresses(local.reachable(), mine)
     return wire.fill(local.addresses()[RELAY], local.relayed()) or status
 
 
@@ -77,9 +88,11 @@ def say_stopped(strays: list[int]) -> None:
         say(f"stopped servers that this folder knew nothing of: processes {ids}")
 
 
-def show_addresses(ports: Mapping[str, Address]) -> None:
+def show_addresses(ports: Mapping[str, Address], mine: Place | None) -> None:
     """Print where each port is reached, by their settings, and how to go on."""
     say(listing.addresses(ports))
+    if mine:
+        say(mine.said)
     console.print(
         "make demo: the clients again   make logs: what the servers say   make down: stop"
     )

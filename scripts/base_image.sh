@@ -4,8 +4,9 @@
 #   1. $PYTHON_IMAGE, as it is
 #   2. the official image, if the engine has it
 #   3. the lab's own base, if the engine has it
-#   4. the official image, pulled, if a registry answers
-#   5. the lab's own base, built from Debian's packages: on Debian, as root
+#   4. the one that a kit has, loaded with the kit's other images
+#   5. the official image, pulled, if a registry answers
+#   6. the lab's own base, built from Debian's packages: on Debian, as root
 #
 # Everything else goes to stderr. Exit codes: 0; 1 none of these is to be had.
 set -euo pipefail
@@ -25,6 +26,12 @@ existing() {
         fi
     done
     return 1
+}
+
+# By Python, which is there by now: it can read the file also where there is no xz.
+load_kit() {
+    local unpack='import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)'
+    python3 -c "$unpack" "$kit/images.tar.xz" | docker load
 }
 
 pull_official() {
@@ -69,6 +76,10 @@ choose() {
     bash "$(dirname "$0")/engine.sh" check
     begin
     ! existing || return 0 # another run made it meanwhile
+    if [[ -f $kit/images.tar.xz ]]; then
+        step "loading the images of the kit" load_kit
+        existing && return || fail 1 "$kit/images.tar.xz has no image to build from"
+    fi
     if pull_official; then
         echo $official
         return

@@ -5,6 +5,7 @@ me=${0##*/}
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 durations=$(dirname "${BASH_SOURCE[0]}")/../build/durations # how long each step took the last time
+kit=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/kit        # in what `make kit` has packed: all that is needed
 
 # fail STATUS REASON
 fail() {
@@ -127,32 +128,56 @@ how_far() {
         }'
 }
 
-# pip_install PYTHON LOCK: the packages of a lock file, into the environment of that Python.
+# pip_install PYTHON LOCK: the packages of a lock file, into the environment of that Python. Those of
+# a lock file that a kit has are in the kit.
 pip_install() {
+    local from=()
+    ! cmp -s "$2" "$kit/wheels/${2##*/}" || from=(--no-index --find-links "$kit/wheels")
     echo "$(grep -c == "$2") packages of $2" # for `how_far`
-    "$1" -m pip install --disable-pip-version-check --require-hashes --requirement "$2"
+    "$1" -m pip install --disable-pip-version-check --require-hashes "${from[@]}" --requirement "$2"
 }
+
+# What Debian packages are made for: a system, its release and a CPU.
+system() {
+    (
+        . /etc/os-release 2>/dev/null || ID=$(uname -s)
+        echo "$ID ${VERSION_ID:-rolling} $(uname -m)"
+    )
+}
+
+# The Debian packages of a kit are for the system that it was made on.
+kit_has_packages() { [[ -d $kit/packages && $(system) == "$(cat "$kit/made_on")" ]]; }
 
 # at_least MINIMUM VERSION
 at_least() {
     [[ -n $2 ]] && printf '%s\n' "$1" "${2#v}" | sort -VC
 }
 
-# Once per run; a source of somebody else's that fails is no reason to stop.
+# Once per run; a source of somebody else's that fails is no reason to stop. In a kit its packages are
+# the only source, and its lists in folders of their own: apt leaves those of the machine as they are.
+apt_options=()
 update_lists() {
     [[ -z ${updated-} ]] || return 0
     updated=yes
-    step "updating the package lists" eval 'apt-get -q update || true'
+    if kit_has_packages; then
+        mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial"
+        ln -s "$kit/packages" "$tmp/packages" # without the spaces that its path may have
+        echo "deb [trusted=yes] file:$tmp/packages ./" >"$tmp/kit.list"
+        apt_options=(-o "Dir::Etc::SourceList=$tmp/kit.list" -o Dir::Etc::SourceParts=/dev/null
+            -o "Dir::State::Lists=$tmp/lists" -o "Dir::Cache=$tmp/cache" -o APT::Sandbox::User=root)
+    fi
+    # shellcheck disable=SC2016  # eval fills it in
+    step "updating the package lists" eval 'apt-get -q "${apt_options[@]}" update || true'
 }
 
 # The version that apt would install, nothing if there is none.
 candidate() {
-    apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: \([0-9]*:\)\?//p' || true
+    apt-cache "${apt_options[@]}" show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: \([0-9]*:\)\?//p' || true
 }
 
 # Waits for the automatic updates of a machine just started; never removes what is there.
 apt_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get -qy -o DPkg::Lock::Timeout=300 \
+    DEBIAN_FRONTEND=noninteractive apt-get -qy "${apt_options[@]}" -o DPkg::Lock::Timeout=300 \
         --no-install-recommends --no-remove install "$@"
 }
 
@@ -176,6 +201,8 @@ apt_proxies() {
 # are not, and without a value here they are in no list of processes either.
 build_image() {
     local archive
+    # A kit has the image, and no mirror.
+    [[ ! -d $kit ]] || ! docker image inspect "$1" >/dev/null 2>&1 || return 0
     archive=$(mirror Debian)
     [[ -z $archive ]] || echo "deb $archive trixie main" >"$tmp/sources"
     touch "$tmp/sources"

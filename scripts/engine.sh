@@ -3,6 +3,9 @@
 #
 #   engine.sh check   exits 0 if all of it is there, otherwise says what is missing
 #   engine.sh up      sets up what is missing and touches nothing else
+#   engine.sh packages FOLDER
+#                     downloads into a folder, for a kit, what `up` would install on such a
+#                     machine if it had nothing yet, and Python and make
 #   engine.sh down    stops the dockerd that `up` of this folder started by hand, unless a
 #                     container runs in it
 #
@@ -61,8 +64,8 @@ up() {
     [[ -n $(missing) ]] || return 0
     begin
     engine_answers || provide_engine
-    at_least 2.26 "$(compose_version)" || provide_plugin compose 2.26 docker-compose-plugin docker-compose-v2 docker-compose
-    docker buildx version >/dev/null 2>&1 || provide_plugin buildx 0 docker-buildx-plugin docker-buildx
+    at_least 2.26 "$(compose_version)" || provide_plugin compose "${compose_packages[@]}"
+    docker buildx version >/dev/null 2>&1 || provide_plugin buildx "${buildx_packages[@]}"
     check
 }
 
@@ -82,18 +85,23 @@ provide_engine() {
 }
 
 install_engine() {
-    local problem=$1 answer packages=(docker.io iptables ca-certificates)
+    local problem=$1 answer
     command -v apt-get >/dev/null || fail 3 "$problem; one is installed on Debian and Ubuntu only"
     if [[ -t 0 && -t 2 && ${WIRELAB_YES-} != 1 ]]; then
         read -rp "No Docker engine answers. Install Docker Engine (package docker.io) on this machine? [y/N] " answer || true
         [[ $answer == [yY]* ]] || fail 3 "$problem, and none is to be installed"
     fi
     update_lists
-    # since Debian 13 the command is a package of its own
-    [[ -z $(candidate docker-cli) ]] || packages+=(docker-cli)
+    engine_packages
     # where the kernel has AppArmor, no container starts without its parser
     [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) != Y ]] || packages+=(apparmor)
     step "installing docker.io" apt_install "${packages[@]}"
+}
+
+engine_packages() {
+    packages=(docker.io iptables ca-certificates)
+    # since Debian 13 the command is a package of its own
+    [[ -z $(candidate docker-cli) ]] || packages+=(docker-cli)
 }
 
 # runs FILE NAME: the process whose id is in FILE is NAME, and no zombie.
@@ -139,27 +147,51 @@ start_dockerd() {
     done
 }
 
-# provide_plugin NAME MINIMUM PACKAGE...
-provide_plugin() {
+# The packages that have a plugin, one of which there may be, and the oldest version that will do.
+compose_packages=(2.26 docker-compose-plugin docker-compose-v2 docker-compose)
+buildx_packages=(0 docker-buildx-plugin docker-buildx)
+
+# package_of MINIMUM PACKAGE...: the first that there is, in that version or a newer one.
+package_of() {
     local package
-    if ((EUID == 0)) && command -v apt-get >/dev/null; then
-        update_lists
-        for package in "${@:3}"; do
-            if at_least "$2" "$(candidate "$package")"; then
-                step "installing $package" apt_install "$package"
-                return
-            fi
-        done
-    fi
-    [[ -n $(mirror Debian) ]] || check
-    step "installing docker-$1 of Debian 13" extract_plugin "docker-$1"
+    for package in "${@:2}"; do
+        ! at_least "$1" "$(candidate "$package")" || { echo "$package" && return; }
+    done
 }
 
-# Debian 13's plugins need nothing but libc 2.34, so they run on Debian 12. In folders of its
-# own apt leaves the machine's lists and choices as they are, and still checks the signatures.
+# provide_plugin NAME MINIMUM PACKAGE...
+provide_plugin() {
+    local package=
+    if ((EUID == 0)) && command -v apt-get >/dev/null; then
+        update_lists
+        package=$(package_of "${@:2}")
+    fi
+    if [[ -n $package ]]; then
+        step "installing $package" apt_install "$package"
+    else
+        [[ -d $kit/plugins || -n $(mirror Debian) ]] || check
+        step "installing docker-$1 of Debian 13" extract_plugin "docker-$1"
+    fi
+}
+
+# Debian 13's plugins need nothing but libc 2.34, so they run on Debian 12.
 extract_plugin() {
-    local apt=$tmp/apt folder=/usr/local/lib/docker/cli-plugins
+    local folder=/usr/local/lib/docker/cli-plugins from=$kit/plugins
     ((EUID == 0)) || folder=$HOME/.docker/cli-plugins
+    if [[ ! -d $from ]]; then
+        from=$tmp/plugins
+        download_plugin "$1" "$from"
+    fi
+    dpkg-deb --extract "$from/$1"_*.deb "$tmp"
+    mkdir -p "$folder"
+    install -m 755 "$tmp/usr/libexec/docker/cli-plugins/$1" "$folder/.$1.new"
+    mv -f "$folder/.$1.new" "$folder/$1" # in one piece: others may run it meanwhile
+}
+
+# download_plugin PACKAGE FOLDER: in folders of its own apt leaves the machine's lists and choices as
+# they are, and still checks the signatures.
+download_plugin() {
+    local apt=$tmp/apt
     local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache")
     if [[ ! -d $apt ]]; then
@@ -167,12 +199,56 @@ extract_plugin() {
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror Debian) trixie main" >"$apt/sources.list"
         apt-get "${options[@]}" update
     fi
-    cd "$apt"
+    mkdir -p "$2"
+    cd "$2"
     apt-get "${options[@]}" download "$1"
-    dpkg-deb --extract "$1"_*.deb .
-    mkdir -p "$folder"
-    install -m 755 "usr/libexec/docker/cli-plugins/$1" "$folder/.$1.new"
-    mv -f "$folder/.$1.new" "$folder/$1" # in one piece: others may run it meanwhile
+}
+
+# packages FOLDER
+packages() {
+    local plugins=() package folder
+    command -v apt-get >/dev/null || fail 1 "the Debian packages of a kit take a Debian or Ubuntu to be made on"
+    begin
+    mkdir -p "$1"
+    folder=$(cd "$1" && pwd)
+    ((EUID != 0)) || update_lists
+    engine_packages
+    packages+=(python3 python3-venv make)
+    [[ -z $(candidate apparmor) ]] || packages+=(apparmor) # the kernel there may have it
+    for plugin in compose buildx; do
+        local -n named=${plugin}_packages
+        package=$(package_of "${named[@]}")
+        [[ -n $package ]] && packages+=("$package") || plugins+=("docker-$plugin")
+    done
+    step "downloading the Debian packages" download_packages "$folder" "${packages[@]}"
+    for plugin in "${plugins[@]}"; do
+        rm -f "$folder/plugins/$plugin"_*.deb
+        step "downloading $plugin of Debian 13" download_plugin "$plugin" "$folder/plugins"
+    done
+}
+
+# download_packages FOLDER PACKAGE...: with all that they depend on, as for a machine that has nothing:
+# what is here may not be there. `archives` is apt's own, and keeps what was downloaded before;
+# `packages` is an archive for apt, with its index.
+download_packages() {
+    local file made=$1/packages options=(-qy -o Dir::State::status=/dev/null -o "Dir::Cache=$tmp/cache"
+        -o APT::Sandbox::User=root -o Debug::NoLocking=1 --no-install-recommends)
+    mkdir -p "$1/archives/partial" "$tmp/cache/archives/partial"
+    apt-get "${options[@]}" -o "Dir::Cache::Archives=$1/archives" --download-only install "${@:2}"
+    rm -rf "$made"
+    mkdir "$made"
+    # Into an empty folder all of them would have to be downloaded: these are their names.
+    apt-get "${options[@]}" --print-uris install "${@:2}" | sed -n "s/^'.*' \([^ ]*\.deb\) .*/\1/p" |
+        while read -r file; do
+            # apt has %3a for a colon, which is one again in the address of a file
+            ln "$1/archives/$file" "$made/${file/\%3a/-}"
+        done
+    cd "$made"
+    for file in *.deb; do
+        dpkg-deb --field "$file"
+        printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' \
+            "$file" "$(stat -c %s "$file")" "$(sha256sum "$file" | cut -d' ' -f1)"
+    done >Packages
 }
 
 down() {
@@ -201,5 +277,6 @@ stop_dockerd() {
 
 case ${1-} in
     check | up | down) "$1" ;;
-    *) fail 2 "usage: engine.sh check|up|down" ;;
+    packages) packages "${2:?}" ;;
+    *) fail 2 "usage: engine.sh check|up|down|packages FOLDER" ;;
 esac

@@ -26,7 +26,9 @@ for set in dev audit bench clients httpbin kv relay rest; do
     step "pinning requirements/$set.in" pin $set
     echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
 done
-step "pinning tests/interop/python/requirements.in" pin interop tests/interop/python/requirements
+for folder in tests/interop/python tests/plugin; do
+    step "pinning $folder/requirements.in" pin "$folder" $folder/requirements
+done
 if command -v npm >/dev/null; then
     step "pinning tests/interop/node/package.json" pin_npm
     echo "tests/interop/node/package-lock.json: $(grep -c integrity tests/interop/node/package-lock.json) packages"

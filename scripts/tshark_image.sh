@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(dirname "$0")
 image=wirelab-tshark:trixie
 
-base=$("$here/base_image.sh")
+base=$(bash "$here/base_image.sh")
 begin
 step "building $image" build_image $image "$base" "$here/../tests/interop/tshark.Dockerfile" "$here/../tests/interop"
 echo $image

@@ -36,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--clients", type=Path, help="write what each client does to this file")
     group = parser.getgroup("workshop", "tests/workshop")
     group.addoption("--busy", action="store_true", help="keep all cores busy meanwhile")
+    group.addoption("--times", type=int, default=2, help="how often each solution is to pass")
+    group.addoption("--matrix", type=Path, help="write what wrong files are told to this file")
 
 
 @pytest.fixture(scope="session", autouse=True)

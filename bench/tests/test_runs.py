@@ -7,7 +7,7 @@ import pytest
 
 from bench import BUILD, http_requests, runs
 from bench.runs import measure
-from bench.workloads import Target, Workload
+from bench.workloads import Target, Workload, relay
 from lab import LabError
 
 # It listens at once and answers later, as a server does that has to load its application first.
@@ -115,6 +115,25 @@ def test_workers_share_the_load() -> None:
     assert 1 <= sample.balance < 5
     assert runs.balance([1.0, 3.0, 2.0]) == 3
     assert runs.balance([1.0]) == runs.balance([]) == 0
+
+
+@pytest.mark.parametrize("each", relay(), ids=lambda each: each.what)
+def test_what_the_relay_leads_to_answers_through_it(each: Workload) -> None:
+    """And the median latency of a workload with a toxic is no shorter than that says."""
+    (through,) = (target for target in each.targets if target.kind == "default")
+    sample = measure(each, through, 0.3, 0)
+    assert (sample.never_served, sample.failures) == (0, 0)
+    for goal in each.goals:
+        if goal.tolerance:
+            assert sample.latency["p50"] > (1 - goal.tolerance) * goal.bound
+
+
+def test_what_is_measured_is_the_relay_and_not_the_server_behind_it() -> None:
+    """Each request wakes the relay up twice; with the server it would be three times."""
+    workload = relay()[0]
+    through, directly = (measure(workload, each, 0.3, 100) for each in workload.targets)
+    assert (through.per_wakeup, directly.per_wakeup) == pytest.approx((0.5, 1), rel=0.05)
+    assert through.latency["p50"] > directly.latency["p50"]
 
 
 @pytest.mark.parametrize(

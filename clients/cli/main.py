@@ -14,6 +14,7 @@ from clients.cli.exercise import LOOPBACK
 from clients.cli.options import Parser, seconds
 from clients.cli.variants import NotRunning
 from clients.client import subcommand
+from services.version import VERSION
 
 SUBCOMMANDS = {
     "tcp-echo": "send text and see it come back",
@@ -41,6 +42,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
         " the result as a table, and exit with status 0 only if every promise was kept.",
         epilog="`clients SUBCOMMAND --help` explains one.",
     )
+    main_parser.add_argument("--version", action="version", version=f"wirelab {VERSION}")
     form = main_parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the exercise's result as JSON")
     form.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")

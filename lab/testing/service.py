@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from typing import Any, NamedTuple, cast
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.networks import Network
 
@@ -14,6 +14,7 @@ from clients.addresses import Address
 from lab import LabError
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project
 
+PAUSES = 3  # times that a container is tried to be paused
 EVERY = 0.2  # seconds: an engine that is asked all the time takes longer to start anything
 
 
@@ -114,7 +115,7 @@ class Service:
 
     def paused(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """Stop all its processes where they are: it is connected, and says nothing."""
-        return self._fault(lambda container: container.pause(), resume, wait)
+        return self._fault(pause, resume, wait)
 
     @contextmanager
     def cut_off(self, *, wait: bool = True) -> Iterator[None]:
@@ -182,6 +183,22 @@ def kill(container: Container) -> None:
     """Kill a container, and wait until it has ended."""
     container.kill()
     container.wait()
+
+
+def pause(container: Container) -> None:
+    """Pause a container.
+
+    On a busy machine the engine may not catch all processes at once, with cgroups of version 1: it
+    then resumes those that it has, and can be asked again.
+    """
+    for left in reversed(range(PAUSES)):
+        try:
+            container.pause()
+        except APIError as error:
+            if not left or "unable to freeze" not in str(error):
+                raise
+        else:
+            return
 
 
 def resume(container: Container) -> None:

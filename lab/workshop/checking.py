@@ -12,6 +12,7 @@ from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError
+from lab.workshop import classroom
 from lab.workshop.language import LANGUAGES, say
 from lab.workshop.lesson import Lesson, lessons
 from lab.workshop.messages import Messages
@@ -32,6 +33,7 @@ def check(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGHUP, signal.default_int_handler)
     of = chosen(options.number, Progress(MINE))
     wanted = target(of, options)
+    classroom.joined()  # a setting that is none is said at once
     if options.json:
         return as_json(of, run(of, wanted, everything=options.all))
     if not options.watch:
@@ -70,6 +72,11 @@ def target(of: Lesson, options: argparse.Namespace) -> Target:
     file = (options.file or own(of)).absolute()
     if not file.is_file():
         raise LabError(f"there is no {short(file)}: `make lesson N={of.number}` makes it")
+    return of_file(file)
+
+
+def of_file(file: Path) -> Target:
+    """Return what starts a file: a participant's, or one of ours."""
     if ROOT / "services" in file.parents:  # a server of the lab
         module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         return Target(command=[sys.executable, "-m", module], file=file)
@@ -114,6 +121,22 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
     )
     outcomes = report.show(run(of, wanted, everything=everything))
     hint_is_due = remember(of, outcomes) if theirs else False
+    conclude(speaker, of, report, outcomes, theirs=theirs, hint_is_due=hint_is_due)
+    if theirs and (joined := classroom.joined()):
+        classroom.tell(speaker, *joined)
+    return int(any(each.state == "failed" for each in outcomes))
+
+
+def conclude(
+    speaker: Speaker,
+    of: Lesson,
+    report: Report,
+    outcomes: list[Outcome],
+    *,
+    theirs: bool,
+    hint_is_due: bool,
+) -> None:
+    """Say how many have passed, and what comes next."""
     passed = sum(each.state == "passed" for each in outcomes)
     skipped = sum(each.state == "skipped" for each in outcomes)
     failing = next((each for each in outcomes if each.state == "failed"), None)
@@ -124,7 +147,7 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
         else:
             watch = f"`make check N={of.number} WATCH=1`"
             speaker.say("more", hint="`make hint`", watch=watch)
-        return 1
+        return
     said = "black_box" if skipped else "done"
     speaker.say(said, "bold green", count=passed, skipped=skipped)
     if theirs:
@@ -136,21 +159,16 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
         speaker.say("ours", command=f"`make solution N={of.number}`")
         if of.number + 1 in [each.number for each in lessons()]:
             speaker.say("next", command=f"`make lesson N={of.number + 1}`")
-    return 0
 
 
 def remember(of: Lesson, outcomes: list[Outcome]) -> bool:
     """Write down what has come of a check; return whether it is time for a hint."""
     progress = Progress(MINE)
     progress.current = of.number
-    reached = progress.of(of.number)
-    reached.passed = [each.check for each in outcomes if each.state == "passed"]
+    passed = [each.check for each in outcomes if each.state == "passed"]
     failing = next((each.check for each in outcomes if each.state == "failed"), "")
-    due = False
-    if failing:
-        due = progress.failed(of.number, failing, own(of).read_bytes())
-    else:
-        reached.done, reached.failing = True, ""
+    progress.checked(of.number, passed, len(outcomes), failing)
+    due = bool(failing) and progress.failed(of.number, failing, own(of).read_bytes())
     progress.save()
     return due
 

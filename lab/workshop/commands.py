@@ -4,9 +4,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from lab.workshop import class_table
 from lab.workshop.checking import check, hint
+from lab.workshop.class_server import class_server
 from lab.workshop.helping import catch_up, reset, show_solution
 from lab.workshop.reading import show_lesson, show_lessons
+from lab.workshop.ready import ready
 
 Run = Callable[[argparse.Namespace], int]
 Command = Callable[[str, Run, str], argparse.ArgumentParser]
@@ -43,3 +46,10 @@ def add(command: Command) -> None:
              "begin a lesson's file anew; what you had is kept")  # fmt: skip
     numbered("catch-up", lambda options: catch_up(options.number),
              "go on with a lesson, with our solutions of those before")  # fmt: skip
+    command("class-server", lambda _: class_server(),
+            "open a place for the results of a class to this machine's network")  # fmt: skip
+    of_all = command("class", class_table.show, "show who of a class is where")
+    of_all.add_argument("--watch", action="store_true", help="again whenever that changes")
+    of_all.add_argument("--json", action="store_true", help="for programs")
+    command("workshop-ready", lambda _: ready(),
+            "get all that the lessons need, and prove it with the network cut off")  # fmt: skip

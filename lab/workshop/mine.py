@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import psutil
 
+from clients import health
 from clients.addresses import Address
 from lab import ROOT, LabError, processes
 from lab.workshop.client import Client, Failed, Recording
@@ -70,6 +71,7 @@ class Mine:
         self._service = service
         self._command = command
         self._environment = {
+            "WIRELAB_HOST": "127.0.0.1",
             "WIRELAB_PORT": "0",
             "WIRELAB_AUTHKEY_FILE": str(self.key_file),
             "PYTHONPATH": str(ROOT),
@@ -202,12 +204,23 @@ class Mine:
         It listens on a free port of loopback, which is lent.
         """
         log = self._log.with_name(f"ours-{command[-1].replace('/', '-')}.log")
-        settings = {"WIRELAB_PORT": "0", **environment}
+        settings = {"WIRELAB_HOST": "127.0.0.1", "WIRELAB_PORT": "0", **environment}
         process = processes.start(command, settings, log)
         try:
-            yield processes.listening(process, log)
+            address = processes.listening(process, log)
+            if command[0] == "gunicorn":  # which says so before it has a worker
+                self._until_served(Path(command[-1]).parent.name.replace("_", "-"), address)
+            yield address
         finally:
             kill(process)
+
+    def _until_served(self, service: str, address: Address) -> None:
+        """Wait until a server answers its health check; LabError if it does not."""
+        deadline = time.monotonic() + START_PATIENCE * self.patience
+        while problem := health.problem(service, address):
+            if time.monotonic() > deadline:
+                raise LabError(problem)
+            time.sleep(0.02)
 
     def measured(self, **figures: object) -> None:
         """Give figures to the sentences about this check, whether it passes or fails then."""

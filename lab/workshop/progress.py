@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ class Reached:
     passed: list[str] = field(default_factory=list)
     done: bool = False
     by_us: bool = False  # `make catch-up` has left it out
+    of: int = 0  # checks that there are; 0 until they are run
     failing: str = ""  # the check that failed last
+    since: str = ""  # when that was found first, or that none fails: ISO 8601, in UTC
     failures: dict[str, int] = field(default_factory=dict)
     hints: dict[str, int] = field(default_factory=dict)
     seen: str = ""  # a digest of the file as it was checked last
@@ -49,10 +52,17 @@ class Progress:
         """Return what is reached in a lesson."""
         return self.lessons.setdefault(lesson, Reached())
 
+    def checked(self, lesson: int, passed: list[str], count: int, failing: str) -> None:
+        """Note which of so many checks pass, and which one fails ("": none)."""
+        reached = self.of(lesson)
+        if failing != reached.failing or not reached.since:
+            reached.since = datetime.now(UTC).isoformat(timespec="seconds")
+        reached.passed, reached.of, reached.failing = passed, count, failing
+        reached.done = reached.done or not failing
+
     def failed(self, lesson: int, check: str, content: bytes) -> bool:
         """Count a failure, once for each content of the file; return whether a hint is due."""
         reached = self.of(lesson)
-        reached.failing = check
         digest = hashlib.sha256(content).hexdigest()
         if reached.seen == digest:
             return False

@@ -106,14 +106,19 @@ class Flow(ABC):
     def _passed(self, piece: Piece) -> bool:
         """Send a piece and record it, if there is room; whether it has come to its end."""
         if piece.dropped:
-            self.record(piece, None)
+            self.lost(piece)
         elif self.send(piece):
             self.record(piece, None if piece.dropped else time.time())
         elif self.begun:
             return False
-        elif piece.kind in ("data", "fin"):  # send() has failed; the record of a close is there
-            self.record(piece, None)
+        else:  # send() has failed, or has ended the connection
+            self.lost(piece)
         return True
+
+    def lost(self, piece: Piece) -> None:
+        """Record a piece that has not left; if it was to end the connection, that has a record."""
+        if piece.kind in ("data", "fin"):
+            self.record(piece, None)
 
     def record(self, piece: Piece, left: float | None) -> None:
         """Count a piece that is at the end of its way, and add its record to the journal."""
@@ -143,7 +148,7 @@ class Flow(ABC):
         if self._timer:
             self._timer.cancel()
         for piece in self.chain.abandon():
-            self.record(piece, None)
+            self.lost(piece)
         self._hold(0)
         self.proxy.on_change.discard(self.on_change)
 

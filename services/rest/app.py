@@ -2,6 +2,7 @@
 
 import html
 import inspect
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +13,11 @@ from services.rest.dispatcher import PathDispatcher
 from services.rest.parameters import parameter
 from services.rest.representations import CSV, HTML, JSON, XML, entity_headers, render
 from services.rest.uploads import Fingerprints
+from services.version import VERSION
 
-OPENAPI = Path(__file__).with_name("openapi.json").read_bytes()
+DESCRIPTION = json.loads(Path(__file__).with_name("openapi.json").read_bytes())
+DESCRIPTION["info"]["version"] = VERSION
+OPENAPI = json.dumps(DESCRIPTION, indent=2).encode()
 
 HELLO_HTML = """\
 <html>

@@ -6,8 +6,9 @@ receiver. So a diagram can draw a line from one to the other; what was dropped h
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Protocol = Literal["tcp", "udp"]
 Stream = Literal["upstream", "downstream"]  # from the client to the server; from it to the client
@@ -19,6 +20,10 @@ Kind = Literal[
     "reset",  # a TCP connection was reset; `stream` says by whom
     "close",  # both sides are closed; for UDP, nothing has passed for a while
 ]
+
+
+KNOWN = {"protocol": get_args(Protocol), "kind": get_args(Kind), "stream": get_args(Stream)}
+MAX_NUMBER = 2**63  # of a record, times too: with larger ones not everything can be computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,42 @@ def to_json(record: Record) -> dict[str, Any]:
     return {**asdict(record), "data": base64.b64encode(record.data).decode("ascii")}
 
 
-def from_json(document: dict[str, Any]) -> Record:
+def from_json(document: Mapping[str, Any]) -> Record:
     """Return the record of a JSON object; KeyError, TypeError or ValueError if it is none."""
-    return Record(
-        **{
-            **document,
-            "data": base64.b64decode(document["data"], validate=True),
-            "actions": tuple(Action(**action) for action in document["actions"]),
-        }
-    )
+    found = {
+        **document,
+        "data": base64.b64decode(document["data"], validate=True),
+        "actions": tuple(_action(action) for action in document["actions"]),
+    }
+    for name, values in KNOWN.items():
+        if found[name] not in values:
+            raise ValueError(f"{name} has value {found[name]!r:.100}. Not {' or '.join(values)}")
+    for name in ("number", "connection", "offset"):
+        _number(name, found[name], int)
+    for name in ("proxy", "client", "server"):
+        _text(name, found[name])
+    _number("arrived", found["arrived"], int, float)
+    if found["left"] is not None:
+        _number("left", found["left"], int, float)
+    return Record(**found)
+
+
+def _action(document: Mapping[str, Any]) -> Action:
+    action = Action(**document)
+    for name in ("toxic", "type", "what"):
+        _text(name, document[name])
+    _number("seed", action.seed, int)
+    if action.draw is not None:
+        _number("draw", action.draw, int, float)
+    return action
+
+
+def _number(name: str, value: object, *kinds: type[float]) -> None:
+    # A bool is an int, and a NaN is neither smaller nor larger than anything.
+    if type(value) not in kinds or not 0 <= value < MAX_NUMBER:  # type: ignore[operator]
+        raise ValueError(f"{name} has value {value!r:.100}. Not a number from 0 to 2**63")
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} has value {value!r:.100}. Not a text")

@@ -6,10 +6,12 @@ diagram. So what would not be seen is shown as a symbol or as its number, and wh
 cut, with `…` for what is missing.
 """
 
+import codecs
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
+UTF8 = codecs.getincrementaldecoder("utf-8")
 MAX_DEPTH = 8  # of containers within containers
 ITEM = 120  # characters of a text or number in a value
 # Variation selectors: they change how wide the character before them is.
@@ -78,22 +80,28 @@ def line(text: str, most: int) -> str:
 def text_of(data: bytes) -> str | None:
     """Return bytes as text if that is what they are: UTF-8, and hardly any control characters."""
     try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(data) - 3:  # else the end was cut within a character
-            return None
-        text = data[: error.start].decode()
+        text = UTF8().decode(data)  # without the end, where that was cut within a character
+    except UnicodeDecodeError:
+        return None
+    if data and not text:
+        return None
     controls = sum(character < " " and character not in "\t\r\n" for character in text)
     return text if 10 * controls <= len(text) else None
 
 
 def quoted(data: bytes, most: int) -> str:
-    """Return bytes on one line: as text in quotes, or else in hexadecimal."""
-    text = text_of(data[: 4 * most + 4])
+    """Return bytes on one line: as text in quotes, or else in hexadecimal.
+
+    After a text that ends within a character come the bytes of that one.
+    """
+    start = data[: 4 * most + 4]
+    text = text_of(start)
     if text is None:
         return cut(data[:most].hex(" "), most)
-    shown = line(text, most - 2)
-    return f"'{shown}'" if "'" not in shown else f'"{shown}"'
+    half = start[len(text.encode()) :] if start == data else b""
+    rest = f" {half.hex(' ')}" if half else ""
+    shown = line(text, max(0, most - 2 - len(rest)))
+    return cut((f"'{shown}'" if "'" not in shown else f'"{shown}"') + rest, most)
 
 
 def lines(text: str, most: int, size: int) -> list[str]:

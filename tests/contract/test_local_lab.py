@@ -15,13 +15,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clients.addresses import Address, host_and_port
 from clients.cli import exercise
+from clients.relay import Relay
 from lab import ROOT, processes
 from lab.description import services
 from services.relay.server import PROXIES
 from services.wire import pcapng
+from tests.support.pace import FAR
 from tests.support.processes import SILENCE_TIMEOUT
 from tests.support.relay import ANY_PORTS
+from tests.support.talking import check_clean, check_failed, spoil, talking
 
 NAMES = [service.name for service in services({})]
 ALL = [service.name for service in services({}, "*")]
@@ -135,6 +139,42 @@ def test_second_start_starts_only_what_does_not_run(lab: Lab) -> None:
     after = pids(lab("ps").stdout)
     assert after.keys() == before.keys()
     assert {name for name in NAMES if after[name] != before[name]} == {"udp-time", "relay"}
+
+
+def test_a_killed_relay_fails_its_clients_in_time_and_comes_back_clean(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients of every service get an error that says why; the next start brings it back."""
+    assert lab("up-local").returncode == 0
+    monkeypatch.setenv("WIRELAB_AUTHKEY_FILE", str(tmp_path / "authkey"))
+    control, relayed = through_relay(lab("ps").stdout)
+    spoil(Relay(control, FAR))
+    with talking(relayed, 3.0) as talkers:
+        assert {each.service for each in talkers} == set(PROXIES)
+        os.kill(pids(lab("ps").stdout)["relay"], signal.SIGKILL)
+        check_failed(talkers)
+    done = lab("demo", "--", "--via", "relay", "--json")
+    errors = {row["service"]: row["error"] for row in reversed(json.loads(done.stdout)["checks"])}
+    assert done.returncode == 1
+    assert set(errors) == set(PROXIES)
+    assert all(error.startswith("no answer from 127.0.0.1:") for error in errors.values())
+    assert lab("up-local").returncode == 0
+    control, relayed = through_relay(lab("ps").stdout)
+    check_clean(Relay(control, FAR))
+    with talking(relayed, 3.0):
+        pass
+    assert lab("demo", "--", "--via", "relay").returncode == 0
+
+
+def through_relay(listing: str) -> tuple[Address, dict[str, Address]]:
+    """Return where the relay's control is, and where it leads to each service, as `ps` has it."""
+    rows = [line.split() for line in listing.splitlines()[1:]]
+    places = {
+        name: [host_and_port(word, "ps") for word in words if re.fullmatch(r"[\d.]+:\d+", word)]
+        for name, *words in rows
+    }
+    (control,) = places.pop("relay")
+    return control, {name: relayed for name, (_, relayed) in places.items()}
 
 
 def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:

@@ -366,6 +366,18 @@ def test_a_reset_comes_on_both_sides(relay: RelayUnderTest) -> None:
     assert (end.kind, end.stream, end.actions[0].what) == ("reset", UP, "reset after 50 ms")
 
 
+def test_an_end_that_is_dropped_is_not_recorded(relay: RelayUnderTest) -> None:
+    """Here a timeout would close the connection, but the reset comes before it: the only end."""
+    with pair(relay) as (client, at_server):
+        relay.add_toxic("p", "timeout", UP, timeout=50)
+        relay.add_toxic("p", "reset_peer", UP, timeout=50)
+        client.sendall(b"x")
+        assert is_reset(client)
+        assert is_reset(at_server)
+        found = relay.ended()
+    assert [each.kind for each in found] == ["open", "data", "reset"]
+
+
 def test_a_limit_closes_after_so_many_bytes(relay: RelayUnderTest, via: Address) -> None:
     """And not one more comes through."""
     relay.add_toxic("p", "limit_data", DOWN, bytes=1000)

@@ -18,8 +18,8 @@ from openapi_spec_validator import validate
 from clients import rest
 from clients.addresses import Address
 from clients.checks import Check
-from lab import ROOT
-from services.rest.app import application
+from services.rest.app import OPENAPI, application
+from services.version import VERSION
 from tests.support.clients import http_exchange
 from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR
@@ -29,7 +29,7 @@ from tests.support.sockets import LOOPBACK, connect, rest_of, unanswered
 GUNICORN, SINGLE = DRIVERS["rest"]
 LIMIT = 1024 * 1024  # bytes of a body
 
-DOCUMENT = json.loads((ROOT / "services/rest/openapi.json").read_bytes())
+DOCUMENT = json.loads(OPENAPI)
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path, operation)
     for path, operations in DOCUMENT["paths"].items()
@@ -310,8 +310,10 @@ def test_the_description_is_valid_openapi() -> None:
 
 
 def test_the_description_is_what_is_served(address: Address) -> None:
-    """`/openapi.json` is the document."""
-    assert rest.request(address, "GET", "/openapi.json").json() == DOCUMENT
+    """`/openapi.json` is the document, of this version."""
+    served = rest.request(address, "GET", "/openapi.json").json()
+    assert served == DOCUMENT
+    assert served["info"]["version"] == VERSION
 
 
 def described(operation: str, status: str) -> dict[str, Any]:

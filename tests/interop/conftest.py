@@ -13,6 +13,8 @@ from lab import SCRIPTS
 from lab.console import step
 from lab.stack import Stack
 from tests.interop.matrix import PROGRAMS, Outcome, document
+from tests.interop.tshark import Tshark
+from tests.interop.tshark import running as running_tshark
 from tests.support.engine import container_of, run_in
 
 RESULTS = pytest.StashKey[dict[tuple[str, str], list[Outcome]]]()
@@ -59,6 +61,13 @@ def machine(
         yield container
     finally:
         container.remove(force=True, v=True)
+
+
+@pytest.fixture(scope="session")
+def tshark(engine: docker.DockerClient) -> Iterator[Tshark]:
+    """Lend tshark."""
+    with running_tshark(engine) as made:
+        yield made
 
 
 @pytest.fixture

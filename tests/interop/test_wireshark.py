@@ -23,7 +23,7 @@ from services.wire import pcapng
 from services.wire.legs import Leg
 from services.wire.record import Action, Record
 from tests.interop import wireshark_page
-from tests.interop.tshark import Client, Recorder, Tshark, running
+from tests.interop.tshark import Client, Recorder, Tshark
 from tests.support.engine import container_of
 
 Listing = list[tuple[int, str]]  # the opcodes of a pickle: position and name
@@ -39,13 +39,6 @@ VALUES = [
     frozenset({3}),
     OrderedDict(a=1), [None] * 300, "long" * 200, b"b" * 70_000,
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tshark(engine: docker.DockerClient) -> Iterator[Tshark]:
-    """Lend tshark."""
-    with running(engine) as made:
-        yield made
 
 
 def listing(data: bytes) -> Iterator[tuple[int, str]]:

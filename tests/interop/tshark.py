@@ -1,7 +1,7 @@
 """Wireshark without its window, in a container, with the lab's plugin; and files for it to read."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hmac import digest
 from multiprocessing import connection
@@ -20,6 +20,7 @@ KEY = b"k" * 32
 SERVERS = {
     "rpc": "172.18.0.3:17000", "object-echo": "172.18.0.4:25000", "udp-time": "172.18.0.5:20000",
 }  # fmt: skip
+MEMORY = "1g"  # without swap: what takes more is killed
 # Not checked by default, since a kernel may leave them to its network card.
 CHECKSUMS = [
     word for name in ("ip", "tcp", "udp") for word in ("-o", f"{name}.check_checksum:TRUE")
@@ -47,11 +48,16 @@ class Tshark:
         assert (done.returncode, said) == (0, ""), said
         return done.stdout.decode()
 
-    def fields(self, file: bytes, shown: str, *fields: str) -> list[list[list[str]]]:
-        """Return for each packet that is `shown` (a display filter) the values of each field."""
+    def fields(
+        self, file: bytes, shown: str, *fields: str, more: Iterable[str] = ()
+    ) -> list[list[list[str]]]:
+        """Return for each packet that is `shown` (a display filter) the values of each field.
+
+        `more` are further options.
+        """
         chosen = [word for field in fields for word in ("-e", field)]
         form = ["-T", "fields", "-E", "aggregator=\x1f", "-E", "escape=n"]
-        printed = self.run(file, "-Y", shown, *form, *chosen)
+        printed = self.run(file, "-Y", shown, *form, *chosen, *more)
         return [
             [value.split("\x1f") if value else [] for value in line.split("\t")]
             for line in printed.splitlines()
@@ -72,6 +78,8 @@ def running(engine: docker.DockerClient) -> Iterator[Tshark]:
         network_mode="none",
         cap_drop=["ALL"],
         read_only=True,
+        mem_limit=MEMORY,
+        memswap_limit=MEMORY,
         tmpfs={"/tmp": "mode=1777"},  # noqa: S108 - in the container
         environment={"HOME": "/tmp"},  # noqa: S108
         security_opt=["no-new-privileges"],

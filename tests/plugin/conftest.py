@@ -31,20 +31,22 @@ class Foreign:
     folder: Path
     engine: docker.DockerClient
     environment: dict[str, str]
+    pytest: list[str] = field(
+        default_factory=lambda: [sys.executable, "-m", "pytest", "-p", "lab.testing.plugin"]
+    )
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """Start pytest; what it prints is in one stream."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "lab.testing.plugin", "-p", "no:cacheprovider",
-             *arguments],
+            [*self.pytest, "-p", "no:cacheprovider", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )  # fmt: skip
+        )
         self.started.append(process)
         return process
 

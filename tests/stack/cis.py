@@ -74,7 +74,9 @@ CONTROLS = [
     Control("5.4", "few capabilities", "none at all; one to capture packets, see below",
             "test_has_no_capabilities"),
     Control("5.5", "not privileged", "not privileged", "test_has_no_capabilities"),
-    Control("5.6", "no folders of the host", "none; of its files the key, read-only",
+    Control("5.6", "no folders of the host",
+            "none; of its files the key, read-only. With `MINE=tcp-echo make up` that one service"
+            " has `workshop/mine`, read-only",
             "test_shares_nothing_with_the_host"),
     Control("5.7", "no sshd", "there is none in the images",
             "test_image_has_no_set_uid_programs_and_no_sshd"),
@@ -90,7 +92,8 @@ CONTROLS = [
     Control("5.13", "a read-only root", "read-only, but for a /tmp of 16 MiB in memory",
             "test_file_system_is_read_only"),
     Control("5.14", "traffic from one interface of the host", "127.0.0.1, unless `WIRELAB_BIND`"
-            " says otherwise", "test_publishes_its_port_on_loopback_only"),
+            " says otherwise. Only what `make class-server` starts is for the network, and says so",
+            "test_publishes_its_port_on_loopback_only"),
     Control("5.15", "restarts on failure, five at most",
             "otherwise, on purpose: `unless-stopped`. A server comes back however often it is"
             " killed; the engine itself waits longer after each quick failure, up to a minute",

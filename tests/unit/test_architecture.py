@@ -18,13 +18,13 @@ from lab import ROOT
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
 SHARED = (  # of services/
     "acknowledgments", "addresses", "host_names", "runtime", "listeners", "event_loop",
-    "workers", "connection", "memory", "progress", "safe_pickle", "udp_sockets", "wire",
+    "version", "workers", "connection", "memory", "progress", "safe_pickle", "udp_sockets", "wire",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
 # What is shared and touches no socket, so that the clients may import it too.
 WITHOUT_IO = (
     "services.addresses", "services.connection", "services.memory", "services.safe_pickle",
-    "services.wire",
+    "services.version", "services.wire",
 )  # fmt: skip
 NETWORKING = ("socket", "select", "selectors", "asyncio", "socketserver")
 NETWORKING_OF_CLASSIC = ("multiprocessing.connection", "xmlrpc.server", "wsgiref.simple_server")

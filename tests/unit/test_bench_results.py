@@ -156,6 +156,45 @@ def test_a_goal_may_be_about_how_workers_share_the_load() -> None:
     assert outcome(goal, threaded=[sample(100, balance=1.4)] * 3)["met"] is None
 
 
+@pytest.mark.parametrize(("p50", "met"), [(90, True), (150, True), (160, False)])
+def test_a_goal_may_be_about_the_time_that_is_added(p50: float, met: bool) -> None:
+    """To the median latency of another server, in microseconds; the difference, not the ratio."""
+    goal = Goal("added", 100, ("C",))
+    result = found(goal, evented=[sample(100, 2 * p50)] * 6)
+    (only,) = result["goals"]
+    assert (only["value"], only["met"]) == (p50 - 50, met)
+    row = report.goal_row(result, only)
+    assert row[1:4] == ["C, p50 added to it", f"{p50 - 50:.0f} µs", "≤ 100 µs"]
+
+
+@pytest.mark.parametrize(
+    ("p50s", "met"),
+    [
+        pytest.param([48_000, 53_000] * 5, True, id="in the range"),
+        pytest.param([40_000, 46_000] * 5, False, id="below"),
+        pytest.param([54_000, 60_000] * 5, False, id="above"),
+        pytest.param([46_000, 52_000] * 5, None, id="on its edge"),
+        pytest.param([40_000, 60_000] * 5, None, id="around it"),
+    ],
+)
+def test_a_figure_may_have_to_be_what_was_told(p50s: list[float], met: bool | None) -> None:
+    """It is to be neither less nor more, but for so much; nobody is compared with."""
+    goal = Goal("p50", 50_000, tolerance=0.06)
+    result = found(goal, evented=[sample(100, 2 * p50) for p50 in p50s])
+    (only,) = result["goals"]
+    assert only["met"] is met
+    assert report.goal_row(result, only)[1:4:2] == ["p50", "50.0 ms ± 6%"]
+
+
+def test_goals_without_a_tolerance_have_the_outline_that_they_had() -> None:
+    """So that results from before it stay beside new ones; with another one they do not."""
+    outlines = [
+        results.outline(workload(Goal("p50", 5, tolerance=tolerance)))["goals"]
+        for tolerance in (0, 0.1, 0.2)
+    ]
+    assert outlines == [[["p50", 5, ""]], [["p50", 5, "", 0.1]], [["p50", 5, "", 0.2]]]
+
+
 def measured(monkeypatch: pytest.MonkeyPatch, rates: dict[str, list[float]], *options: str) -> str:
     """Run a workload of servers with these rates, the last for ever; return who was measured."""
     order = ""
@@ -366,9 +405,9 @@ def test_results_of_other_conditions_are_not_kept(
     monkeypatch.setattr(command_line, "ROOT", tmp_path)
     folder = tmp_path / "docs/benchmark"
     earlier(folder, **changes)
-    assert "there are no results of tcp-echo, udp-time, kv, object-echo, rpc that" in refused(
-        capsys, "rest", *words, f"--to={folder}"
-    )
+    others = "tcp-echo, udp-time, kv, object-echo, rpc, relay"
+    said = refused(capsys, "rest", *words, f"--to={folder}")
+    assert f"there are no results of {others} that" in said
 
 
 def test_results_of_other_workloads_are_not_kept(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
@@ -10,26 +11,32 @@ import pytest
 import yaml
 
 from lab import ROOT
-from tests.support.pace import FAR
+from tests.support.pace import FAR, until
 
 RUN = ROOT / ".ci" / "run"
 MAKE = """#!/bin/sh
 echo "made $*"
 case "$*" in *"{failing}"*) exit 2 ;; esac
 """
+BESIDE = ["stack and plugin", "interop"]  # each ends after the part that it runs beside
 PARTS = [
-    "lint, unit and contract", "stack and plugin", "hostile", "Swarm", "other Pythons",
-    "interop", "bench-test and a quick bench", "up, up again, down, distclean",
+    "lint, unit and contract", "stack and plugin", "hostile", "other Pythons", "interop",
+    "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
+
+
+def fake(folder: Path, script: str) -> dict[str, str]:
+    """Write a `make` to a folder, and return an environment in which that is found."""
+    (folder / "make").write_text(script)
+    (folder / "make").chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
 def run(folder: Path, failing: str) -> "subprocess.CompletedProcess[str]":
     """Run it where `make` only says what it was asked for, and fails at one task."""
-    (folder / "make").write_text(MAKE.format(failing=failing))
-    (folder / "make").chmod(0o755)
     return subprocess.run(
         [str(RUN)],
-        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        env=fake(folder, MAKE.format(failing=failing)),
         check=False, capture_output=True, text=True, timeout=FAR,
     )  # fmt: skip
 
@@ -45,11 +52,13 @@ def test_says_where_it_is_and_lists_all_parts_at_the_end(tmp_path: Path) -> None
     """Every part has its name before and its time after, and both beside the budget in a table."""
     done = run(tmp_path, "no such task")
     assert (done.returncode, done.stderr) == (0, "")
-    begun = re.findall(r"^=== (.+?)(?: \(budget \d+ min\))?$", done.stdout, re.MULTILINE)
-    assert [each for each in begun if " min, " not in each] == PARTS
-    assert len([each for each in begun if re.search(r": \d+:\d\d min, passed$", each)]) == len(
-        PARTS
-    )
+    begun = re.findall(r"^=== ([^:]+?)(?: \(budget \d+ min\).*)?$", done.stdout, re.MULTILINE)
+    assert list(dict.fromkeys(begun)) == [
+        "stack and plugin", "lint, unit and contract", "hostile", "interop", "other Pythons",
+        *PARTS[5:],
+    ]  # fmt: skip
+    ended = re.findall(r"^=== (.+): \d+:\d\d min, passed$", done.stdout, re.MULTILINE)
+    assert ended == PARTS
     *rows, total = table(done.stdout)
     assert [row[0] for row in rows] == PARTS
     assert {row[3] for row in rows} == {"passed"}
@@ -65,7 +74,6 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "lint",
         "tests/stack",
         "tests/hostile",
-        "swarm-test",
         "test-pythons",
         "interop",
         "bench QUICK",
@@ -74,15 +82,52 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
     done = run(tmp_path, failing[number])
     assert done.returncode == 2
     *rows, _ = table(done.stdout)
-    assert [row[0] for row in rows] == PARTS[: number + 1]
-    assert [row[3] for row in rows] == ["passed"] * number + ["FAILED with status 2"]
+    listed = [row[0] for row in rows if row[3] != "interrupted"]
+    if PARTS[number] not in BESIDE:  # the other may have ended before it is interrupted
+        listed = [each for each in listed if each in PARTS[: number + 1]]
+    assert listed == PARTS[: number + 1]
+    assert {row[0]: row[3] for row in rows}[PARTS[number]] == "FAILED with status 2"
+    assert {row[3] for row in rows if row[0] in PARTS[:number]} <= {"passed"}
+
+
+def test_the_output_of_a_part_beside_another_follows_in_one_piece(tmp_path: Path) -> None:
+    """Between two lines that name it, and not in between the other's."""
+    said = run(tmp_path, "no such task").stdout
+    assert re.search(
+        r"=== interop \(budget 5 min\), its output\nmade interop\n=== interop: 0:0\d min, passed\n",
+        said,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_both_of_two_parts(tmp_path: Path, number: signal.Signals) -> None:
+    """Each has time to clean up, and the table says what was interrupted."""
+    script = (
+        "#!/bin/sh\ntrap 'echo cleaned up; exit 2' INT TERM\n"
+        f"echo > {tmp_path}/$$.began\n"
+        "while :; do sleep 0.1; done\n"
+    )
+    with subprocess.Popen(
+        [str(RUN)], env=fake(tmp_path, script), stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        until(lambda: len(list(tmp_path.glob("*.began"))) == 2, "both have begun")
+        os.killpg(process.pid, number)
+        said, _ = process.communicate(timeout=FAR)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert said.count("cleaned up") == 2
+    assert [row[3] for row in table(said)[:2]] == [
+        f"FAILED with status {process.returncode}",
+        "interrupted",
+    ]
 
 
 def test_whatever_it_runs_is_a_task_of_make() -> None:
     """So that anybody can run a part by hand; and all tests are run, each folder in one part."""
     _, _, commands = RUN.read_text().partition("trap 'exit 143' TERM HUP\n")
     lines = commands.split("\n")
-    assert {line.partition(" ")[0] for line in lines if line} == {"part", "make"}
+    words = {line.partition(" ")[0] for line in lines if line}
+    assert words == {"part", "make", "beside", "together"}
+    assert all(" make " in line for line in lines if line.startswith("beside"))
     folders = re.findall(r"tests/\w+", commands)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     assert sorted(folders) == sorted(settings["ini_options"]["testpaths"])

@@ -10,6 +10,7 @@ import pytest
 from clients.addresses import DISCOVERY, PORTS, Address, variable
 from clients.cli.main import SUBCOMMANDS
 from clients.cli.variants import DRIVERS
+from services.version import VERSION
 from tests.support.processes import run
 from tests.support.sockets import LOOPBACK, closed_port
 
@@ -65,6 +66,13 @@ def test_every_subcommand_explains_itself(subcommand: str) -> None:
     assert f"{what[0].upper()}{what[1:]}."[:60] in result.stdout.replace("\n", " ")
     assert "try:\n  " in result.stdout or "examples:\n" in result.stdout
     assert f" clients {subcommand}" in result.stdout.partition("options:")[2]
+
+
+@pytest.mark.parametrize("package", ["lab", "clients"])
+def test_the_version_is_the_one_of_all(package: str) -> None:
+    """The one in services/version.py, which the wheel, the kit and rest have too."""
+    result = run(["python", "-m", package, "--version"])
+    assert (result.returncode, result.stdout) == (0, f"wirelab {VERSION}\n")
 
 
 def test_the_help_lists_all_subcommands() -> None:

@@ -22,6 +22,7 @@ VARIANTS: dict[str, Any] = {
     if block.get("profiles") == ["variants"]
 }
 SERVERS = DEFAULTS | VARIANTS
+CLASS = COMPOSE["services"]["kv-class"]
 
 CODE = {
     str(path.relative_to(ROOT)): path
@@ -138,7 +139,7 @@ def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service
 
 def test_every_server_of_compose_is_known_to_the_clients() -> None:
     """There is no other container than those, variants of them, and the clients' own."""
-    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients"}
+    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients", "kv-class"}
     assert not any("profiles" in block for block in DEFAULTS.values())
 
 
@@ -186,5 +187,22 @@ def test_a_unix_socket_is_named_after_its_server(server: str) -> None:
 def test_a_server_is_told_the_names_that_it_has_in_the_network(service: str) -> None:
     """It refuses others as Host: those of its containers, of the relay, and of the setting."""
     *names, more = DEFAULTS[service]["environment"]["WIRELAB_HOSTS"].split(",")
-    assert {*names} == {"relay", *(name for name in SERVERS if spoken(name) == service)}
+    of_class = {"kv-class"} if service == "kv" else set()
+    assert {*names} - of_class == {"relay", *(name for name in SERVERS if spoken(name) == service)}
+    assert of_class <= {*names}
     assert more == "${WIRELAB_HOSTS:-}"
+
+
+def test_the_class_has_a_store_of_its_own() -> None:
+    """It is kv as it is, but for what is on disk, and that the network reaches it, and it alone."""
+    different = {name for name, value in CLASS.items() if value != DEFAULTS["kv"].get(name)}
+    assert different == {"profiles", "restart", "volumes", "ports"}
+    assert set(DEFAULTS["kv"]) - set(CLASS) == {"build"}
+    assert CLASS["profiles"] == ["class"]
+    assert CLASS["ports"] == ["${WIRELAB_BIND:-0.0.0.0}:${WIRELAB_KV_CLASS_PORT:-15040}:15000/tcp"]
+    (volume,) = (each.partition(":")[0] for each in CLASS["volumes"])
+    assert "wirelab.ephemeral" in COMPOSE["volumes"][volume]["labels"]
+    everywhere = [
+        name for name, block in COMPOSE["services"].items() if "0.0.0.0" in str(block.get("ports"))
+    ]
+    assert everywhere == ["kv-class"]

@@ -76,7 +76,10 @@ def test_what_needs_nothing_new_makes_do_with_the_environment_that_is_there(task
     assert first == "bash scripts/venv.sh any"
 
 
-@pytest.mark.parametrize("task", ["up", "up-local", "swarm", "test", "lint", "pictures", "bench"])
+@pytest.mark.parametrize(
+    "task",
+    ["up", "up-local", "swarm", "test", "lint", "pictures", "bench", "wheel", "kit", "release"],
+)
 def test_other_tasks_have_the_packages_of_the_lock_file(task: str) -> None:
     """Whatever .venv held before."""
     first = outcome(["make", "-n", task]).stdout.splitlines()[0]
@@ -113,7 +116,6 @@ def test_every_folder_of_tests_is_run() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")}
     folders.remove("tests/plugin/example")  # by those of tests/plugin
-    folders.remove("tests/workshop")  # by `make test TESTS=tests/workshop`
     by_a_task = set(re.findall(r"pytest (tests/\w+) --", (ROOT / "Makefile").read_text()))
     assert "tests/interop" in by_a_task
     by_name = set(

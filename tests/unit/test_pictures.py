@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from clients.addresses import Address
-from clients.cli import report
+from clients.cli import exercise, report
 from clients.cli.exercise import Result
 from lab import pictures
 from lab.description import Service, services
@@ -86,6 +86,14 @@ def test_committed_pictures_refer_to_nothing_outside(path: Path) -> None:
     picture = path.read_text()
     assert words(picture)
     assert outside(picture) == []
+
+
+def test_the_committed_table_shows_every_check_there_is() -> None:
+    """After a change of the checks, `make pictures` has been run."""
+    shown = " ".join(" ".join(words(pictures.CLIENTS.read_text())).split())
+    checks = exercise.checks()
+    assert [check.what for _, check in checks if check.what not in shown] == []
+    assert f"{len(checks)} of {len(checks)} checks held" in shown
 
 
 def test_the_table_shows_every_check() -> None:

@@ -60,6 +60,11 @@ def test_bytes_are_shown_as_text_or_in_hexadecimal() -> None:
     assert quoted(bytes(range(6)), 20) == "00 01 02 03 04 05"
     assert quoted(b"\xff" * 100, 8) == "ff ff f…"
     assert quoted(b"x" * 100, 8) == "'xxxxx…'"
+    assert quoted(b"hi\n\xe6\xac", 20) == "'hi␊' e6 ac"
+    assert quoted(b"x" * 100 + b"\xe6\xac", 100) == f"'{'x' * 91}…' e6 ac"
+    assert quoted(b"x" * 100 + b"\xe6", 8) == "'xxxxx…'"
+    assert quoted(b"\xac\xa2\n", 20) == "ac a2 0a"
+    assert quoted(b"\xe6\xac", 20) == "e6 ac"
 
 
 def test_lines_say_how_much_is_left_out() -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from lab import ROOT
 from tests.workshop.jobs import Job, Outcomes, submitted
+from tests.workshop.matrix import matrix
 
-FOREVER = "while True: pass"
+# Until its parent has ended, however that was.
+BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -25,13 +27,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             submitted(job)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With --matrix, write what each wrong file was told."""
+    if file := session.config.option.matrix:
+        file.write_text(matrix(), encoding="utf-8")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _busy(request: pytest.FixtureRequest) -> Iterator[None]:
     """With --busy, keep all cores busy."""
     if not request.config.option.busy:
         yield
         return
-    command = [sys.executable, "-I", "-S", "-c", FOREVER]
+    command = [sys.executable, "-I", "-S", "-c", BUSY]
     others = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     yield
     for other in others:
@@ -49,7 +57,7 @@ def outcomes(job: Job) -> Outcomes:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of what is needed for the lessons, where nobody's files are in the way."""
     folder = tmp_path_factory.mktemp("house")
-    for name in ("lab", "services", "clients", "workshop"):
+    for name in ("lab", "scripts", "services", "clients", "workshop"):
         ignored = shutil.ignore_patterns("__pycache__", "mine")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("Makefile", "compose.yaml"):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from lab import ROOT
 from lab.workshop.lesson import Lesson, lessons
+from tests.conftest import OF_MAKE, OURS
 
 AT_ONCE = 2 * (os.cpu_count() or 1)  # most of the time, a check waits
 SECONDS = 300.0  # that a run may take: a deadline that only says that something is stuck
@@ -41,13 +42,13 @@ def starts() -> list[Job]:
     return [Job(each.number, each.start) for each in lessons() if each.lines]
 
 
-def solutions() -> list[Job]:
-    """Return the runs of all solutions: each twice."""
+def solutions(times: int) -> list[Job]:
+    """Return the runs of all solutions, each so often."""
     return [
         Job(each.number, file, time)
         for each in lessons()
         for file in (each.solution, *each.also)
-        for time in (1, 2)
+        for time in range(1, times + 1)
     ]
 
 
@@ -65,15 +66,30 @@ def pool() -> ThreadPoolExecutor:
 @cache
 def submitted(job: Job) -> "Future[Outcomes]":
     """Return the run, which begins as soon as others are done."""
-    return pool().submit(carried_out, job)
+    return pool().submit(carried_out, job, environment())
 
 
-def carried_out(job: Job) -> Outcomes:
+def environment() -> dict[str, str]:
+    """Return what a run is told of the environment: nothing of whoever runs the tests.
+
+    A copy, and made in the thread that changes the environment, as pytest does in each phase of a
+    test. A child without one is started with the parent's own array, which setenv(3) may move
+    while execve(2) reads it: then that fails with EFAULT.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((*OURS, *OF_MAKE, "PYTEST_"))
+    }
+
+
+def carried_out(job: Job, environment: dict[str, str]) -> Outcomes:
     """Run all checks, also those after a failure; return the outcome of each."""
     command = ["-m", "lab", "check", str(job.lesson), "--all", "--json", f"--file={job.file}"]
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -18,30 +18,12 @@ from lab.workshop.check import Check, Mine
 from lab.workshop.lesson import lesson
 from tests.support.pace import FAR, until
 from tests.support.processes import running
+from tests.workshop.houses import environment, lab
 
 ONE = lesson(1)
 MINE = Path("workshop/mine/one_socket.py")
 WRONG = Path("workshop/01-one-socket/wrong")
 SOLUTION = "workshop/01-one-socket/solution.py"
-Done = subprocess.CompletedProcess[str]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """Return the environment of a participant who reads English."""
-    return {**os.environ, "WIRELAB_LANGUAGE": "en", "COLUMNS": "80", **settings}
-
-
-def lab(house: Path, *arguments: str, **settings: str) -> Done:
-    """Run one command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "lab", *arguments],
-        cwd=house,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
 
 
 @contextmanager
@@ -121,7 +103,7 @@ def test_a_crash_is_shown_in_two_lines(house: Path) -> None:
     """The participant's line and the exception, and nothing of the interpreter's."""
     started(house, "reset_not_caught.py")
     done = lab(house, "check")
-    assert "in one_socket.py, line 16:" in done.stdout
+    assert "in one_socket.py, line 19:" in done.stdout
     assert "ConnectionResetError: [Errno 104]" in done.stdout
     assert "Traceback" not in done.stdout
 

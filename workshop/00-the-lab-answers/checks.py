@@ -31,7 +31,6 @@ def started(mine: Mine, *names: str) -> Iterator[tuple[dict[str, Address], dict[
         key = Path(folder, "authkey")
         key.write_text(secrets.token_urlsafe(48))
         settings = {
-            "WIRELAB_HOST": "127.0.0.1",
             "WIRELAB_KV_FILE": str(Path(folder, "kv.sqlite3")),
             "WIRELAB_AUTHKEY_FILE": str(key),
         }

@@ -3,6 +3,9 @@
 import os
 from socketserver import StreamRequestHandler, TCPServer
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 
 class Server(TCPServer):
     """The listener."""
@@ -22,6 +25,6 @@ class Upper(StreamRequestHandler):
             self.wfile.write(line.upper())
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

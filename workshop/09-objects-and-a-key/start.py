@@ -4,6 +4,8 @@ import os
 from multiprocessing.connection import Listener
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 KEY = b"peekaboo"
 
 
@@ -16,8 +18,7 @@ def converse(conn):
             print("connection closed")
 
 
-address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
-with Listener(address, authkey=KEY) as listener:
+with Listener((HOST, PORT), authkey=KEY) as listener:
     print("listening on {}:{}".format(*listener.address))
     while True:
         conn = listener.accept()

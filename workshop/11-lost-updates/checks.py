@@ -24,7 +24,7 @@ class Others:
     """Another client, that counts under the same name while the participant's program does."""
 
     def __init__(self, kv: Address, note: Callable[[str], None]) -> None:
-        self._kv, self._note = kv, note
+        self._kv, self.note = kv, note
         self.reset()
 
     def reset(self) -> None:
@@ -45,7 +45,7 @@ class Others:
             except ValueError:  # what is there is no number, which value() says
                 return
         self.counted += 1
-        self._note(f"another client: {new - 1} + 1 = {new}")
+        self.note(f"another client: {new - 1} + 1 = {new}")
 
     def value(self) -> int:
         """Return the number in the store, 0 if there is none."""
@@ -59,6 +59,7 @@ class Others:
         """Take note of what the program's call has done."""
         if self.counts_next:
             self.counts_next = False
+            self.note("done by the store; the connection ends before the answer")
             self.count()
         if call.arguments[:1] != (NAME,):
             return
@@ -88,7 +89,7 @@ def counting(
             recording.notes.append((time.time(), text))
 
     with tempfile.TemporaryDirectory(prefix="wirelab-") as folder:
-        settings = {"WIRELAB_HOST": "127.0.0.1", "WIRELAB_KV_FILE": str(Path(folder, "kv.sqlite3"))}
+        settings = {"WIRELAB_KV_FILE": str(Path(folder, "kv.sqlite3"))}
         command = ("gunicorn", "-c", "services/kv/gunicorn.conf.py")
         with mine.ours(*command, **settings) as kv:
             others = Others(kv, note)
@@ -209,6 +210,7 @@ def answers_lost(mine: Mine) -> Figures:
             return "pass"
         lost = True
         if fate == "lose the call":
+            others.note("the next call is lost on its way to the store")
             others.count()
         others.counts_next = fate == "lose the answer"
         return fate

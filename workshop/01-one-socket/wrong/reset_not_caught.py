@@ -4,8 +4,11 @@
 import os
 import socket
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-server.bind(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+server.bind((HOST, PORT))
 server.listen(5)
 print("listening on {}:{}".format(*server.getsockname()))
 

@@ -4,6 +4,8 @@
 import os
 import socket
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 CHUNK = 64 * 1024  # bytes
 
 
@@ -33,4 +35,4 @@ def echo(client, peer):
 
 
 if __name__ == "__main__":
-    serve(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+    serve((HOST, PORT))

@@ -5,6 +5,8 @@ import os
 from socket import AF_INET, SOCK_STREAM, socket
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 WORKERS = 16
 
 
@@ -34,4 +36,4 @@ def serve(sock):
 
 
 if __name__ == "__main__":
-    echo_server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+    echo_server((HOST, PORT))

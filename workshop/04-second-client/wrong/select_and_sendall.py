@@ -5,6 +5,9 @@ import os
 from select import select
 from socket import AF_INET, SOCK_STREAM, socket
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 
 def echo_server(address, backlog=1024):
     sock = socket(AF_INET, SOCK_STREAM)
@@ -31,4 +34,4 @@ def received(client_sock):
 
 
 if __name__ == "__main__":
-    echo_server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+    echo_server((HOST, PORT))

@@ -5,6 +5,9 @@ import os
 from socket import AF_INET, SOCK_STREAM, socket
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 
 def echo_handler(address, client_sock):
     try:
@@ -27,4 +30,4 @@ def echo_server(address, backlog=1024):
 
 
 if __name__ == "__main__":
-    echo_server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))))
+    echo_server((HOST, PORT))

@@ -7,6 +7,9 @@ import socket
 from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -37,7 +40,7 @@ class Upper(StreamRequestHandler):
             self.wfile.write(line.upper())
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 print("listening on {}:{}".format(*server.server_address))
 try:

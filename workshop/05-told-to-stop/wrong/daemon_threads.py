@@ -6,6 +6,9 @@ import signal
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -41,7 +44,7 @@ def stop(_number, _frame):
     Thread(target=server.shutdown).start()  # it waits for serve_forever(), in this thread
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 signal.signal(signal.SIGTERM, stop)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

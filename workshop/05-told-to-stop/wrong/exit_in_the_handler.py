@@ -6,6 +6,9 @@ import signal
 import sys
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -40,7 +43,7 @@ def stop(_number, _frame):
     sys.exit(0)
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 signal.signal(signal.SIGTERM, stop)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

@@ -9,6 +9,9 @@ from contextlib import suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -43,7 +46,7 @@ def stop(_number, _frame):
     Thread(target=server.shutdown).start()  # it waits for serve_forever(), in this thread
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 signal.signal(signal.SIGTERM, stop)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

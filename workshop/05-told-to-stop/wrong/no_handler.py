@@ -4,6 +4,9 @@
 import os
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -34,6 +37,6 @@ class Upper(StreamRequestHandler):
             self.wfile.write(line.upper())
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

@@ -5,6 +5,9 @@ import os
 import signal
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 connections = set()  # those that are open
 
 
@@ -39,7 +42,7 @@ def stop(_number, _frame):
     server.shutdown()
 
 
-server = Server(("127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))), Upper)
+server = Server((HOST, PORT), Upper)
 signal.signal(signal.SIGTERM, stop)
 print("listening on {}:{}".format(*server.server_address))
 server.serve_forever()

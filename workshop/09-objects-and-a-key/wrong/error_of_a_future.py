@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
 
 
@@ -20,9 +22,8 @@ def converse(conn):
             print("connection closed")
 
 
-address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
 running = []
-with Listener(address) as listener, ThreadPoolExecutor(100) as pool:
+with Listener((HOST, PORT)) as listener, ThreadPoolExecutor(100) as pool:
     print("listening on {}:{}".format(*listener.address))
     while True:
         running.append(pool.submit(converse, listener.accept()))

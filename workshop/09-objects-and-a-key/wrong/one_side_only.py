@@ -7,6 +7,8 @@ from multiprocessing.connection import Listener, deliver_challenge
 from pathlib import Path
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
 
 
@@ -23,8 +25,7 @@ def converse(conn):
             print("connection closed")
 
 
-address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
-with Listener(address) as listener:  # without a key: accept() would wait for the handshake
+with Listener((HOST, PORT)) as listener:  # without a key: accept() would wait for the handshake
     print("listening on {}:{}".format(*listener.address))
     while True:
         conn = listener.accept()

@@ -6,6 +6,8 @@ from multiprocessing.connection import Listener
 from pathlib import Path
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
 
 
@@ -18,8 +20,7 @@ def converse(conn):
             print("connection closed")
 
 
-address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
-with Listener(address, authkey=KEY) as listener:
+with Listener((HOST, PORT), authkey=KEY) as listener:
     print("listening on {}:{}".format(*listener.address))
     while True:
         try:

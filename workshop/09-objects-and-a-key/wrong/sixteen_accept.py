@@ -7,6 +7,8 @@ from multiprocessing.connection import Listener
 from pathlib import Path
 from threading import Thread
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
 KEY = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
 
 
@@ -29,8 +31,7 @@ def accept():
             Thread(target=converse, args=[conn], daemon=True).start()
 
 
-address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
-with Listener(address, authkey=KEY) as listener:
+with Listener((HOST, PORT), authkey=KEY) as listener:
     print("listening on {}:{}".format(*listener.address))
     threads = [Thread(target=accept) for _ in range(16)]
     for thread in threads:

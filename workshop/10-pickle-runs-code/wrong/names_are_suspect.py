@@ -16,6 +16,9 @@ from threading import Thread
 
 from services import safe_pickle
 
+HOST = os.environ.get("WIRELAB_HOST", "127.0.0.1")
+PORT = int(os.environ.get("WIRELAB_PORT", "6999"))
+
 
 class Attack:
     """What pickle writes for an instance: the function, and its arguments."""
@@ -57,8 +60,7 @@ def converse(conn):
 
 def serve():
     key = Path(os.environ["WIRELAB_AUTHKEY_FILE"]).read_bytes().rstrip()
-    address = "127.0.0.1", int(os.environ.get("WIRELAB_PORT", "6999"))
-    with Listener(address, authkey=key) as listener:
+    with Listener((HOST, PORT), authkey=key) as listener:
         print("listening on {}:{}".format(*listener.address))
         while True:
             try:

@@ -1,0 +1,48 @@
+"""`make workshop-ready`: all that the lessons need is fetched and built, and then proved.
+
+`make` has made .venv by then, which is all that most lessons need. The proof is `proof`, run where
+there is no network.
+"""
+
+import subprocess
+import sys
+
+from lab import ROOT, authkey, engine
+from lab.cut_off import NOT_ALLOWED
+from lab.stack import Stack
+from lab.workshop.speaker import Speaker
+
+PROOF = [sys.executable, "-m", "lab.workshop.proof"]
+
+
+def ready() -> int:
+    """Build the images where an engine answers; prove the lessons; return 1 if something fails."""
+    speaker = Speaker()
+    speaker.line()
+    if engine.answers():
+        authkey.ensure(authkey.path())
+        stack = Stack()
+        stack.settings["PYTHON_IMAGE"] = engine.base_image()
+        stack.build()
+        speaker.say("ready_images")
+    else:
+        speaker.say("ready_no_engine")
+    speaker.line()
+    speaker.console.file.flush()
+    allowed = subprocess.run(
+        [sys.executable, "-m", "lab.cut_off", "true"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    cut = [] if allowed.returncode == NOT_ALLOWED else [sys.executable, "-m", "lab.cut_off"]
+    if cut:
+        speaker.say("ready_cut", "bold")
+    else:
+        speaker.say("ready_not_cut", "bold yellow", reason=allowed.stderr.strip())
+    speaker.console.file.flush()
+    status = subprocess.run([*cut, *PROOF], cwd=ROOT, check=False).returncode
+    speaker.line()
+    if status:
+        speaker.say("ready_missing", "bold red")
+    else:
+        speaker.say("ready_done", "bold green")
+    return int(status != 0)

@@ -1,0 +1,1 @@
+"""What `make kit` packs, installed where there is nothing and no network."""
