@@ -1,6 +1,7 @@
 """What the tests of the swarm share: two machines, and the lab on them, by the real commands."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ class Cluster:
     manager: Machine
     worker: Machine
     builder: Stack
+    started: float = 0.0  # the seconds that the first start of all services took
 
     @property
     def name(self) -> str:
@@ -108,5 +110,8 @@ def deployed(cluster: Cluster) -> Cluster:
     """Put the lab on the machines; the table of the clients is in its output."""
     done = cluster.make("swarm", f"NODES={cluster.nodes}", f"SCALE={SCALE}")
     assert done.returncode == 0, done.stdout + done.stderr
+    took = re.search(r"starting the services: done in (?:(\d+) min )?(\d+) s", done.stderr)
+    assert took, done.stderr
+    cluster.started = 60.0 * int(took[1] or 0) + int(took[2])
     assert BRIDGE in cluster.manager.docker("network", "ls")
     return cluster

@@ -20,7 +20,7 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 BESIDE = ["stack and plugin", "interop"]  # each ends after the part that it runs beside
 PARTS = [
-    "lint, unit and contract", "stack and plugin", "hostile", "other Pythons", "interop",
+    "lint, unit and contract", "stack and plugin", "hostile", "Swarm", "other Pythons", "interop",
     "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
@@ -54,8 +54,8 @@ def test_says_where_it_is_and_lists_all_parts_at_the_end(tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (0, "")
     begun = re.findall(r"^=== ([^:]+?)(?: \(budget \d+ min\).*)?$", done.stdout, re.MULTILINE)
     assert list(dict.fromkeys(begun)) == [
-        "stack and plugin", "lint, unit and contract", "hostile", "interop", "other Pythons",
-        *PARTS[5:],
+        "stack and plugin", "lint, unit and contract", "hostile", "Swarm", "interop",
+        "other Pythons", *PARTS[6:],
     ]  # fmt: skip
     ended = re.findall(r"^=== (.+): \d+:\d\d min, passed$", done.stdout, re.MULTILINE)
     assert ended == PARTS
@@ -74,6 +74,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "lint",
         "tests/stack",
         "tests/hostile",
+        "swarm-test",
         "test-pythons",
         "interop",
         "bench QUICK",
