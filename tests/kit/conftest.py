@@ -96,7 +96,7 @@ def archive(engine: docker.DockerClient, project: str) -> Iterator[Path]:
         yield made
     finally:
         for image in engine.images.list(filters={"reference": f"{project}-*"}):
-            engine.images.remove(image.id, force=True)
+            engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="session")
