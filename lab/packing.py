@@ -62,6 +62,9 @@ def make() -> Path:
     archive = FOLDER / f"{name}.tar"
     with step(f"packing {len(files)} files") as packing, complete(archive) as aside:
         pack(aside, name, files, texts, packing.say)
+    for old in FOLDER.glob("*.tar"):
+        if old != archive:
+            old.unlink()
     say(f"{archive.relative_to(ROOT)}: {archive.stat().st_size / 1e6:.0f} MB, made on {system}")
     return archive
 

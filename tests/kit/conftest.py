@@ -41,7 +41,7 @@ pivot_root . before
 umount -l before
 rmdir before
 touch booted
-exec sleep infinity
+sleep infinity & wait # bash also waits for whatever has lost its parent
 """
 
 
