@@ -71,7 +71,7 @@ def make() -> Path:
 
 def made_on() -> str:
     """Return what the kit's packages are for: the system, its release and the CPU."""
-    command = ["bash", "-c", f". {SCRIPTS}/common.sh && system"]
+    command = ["bash", "-c", '. "$0/common.sh" && system', str(SCRIPTS)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
