@@ -15,7 +15,7 @@ def test_every_file_is_listed_with_its_sum_and_size(tmp_path: Path) -> None:
     """Those that are made up for the kit too; the list itself is the last."""
     file = tmp_path / "file"
     file.write_bytes(b"spam" * 1000)
-    packing.pack(tmp_path / "kit.tar", "kit", {"install": file}, {"a/text": "eggs\n"}, str)
+    packing.pack(tmp_path / "kit.tar", "kit", {"install": file}, {"a/text": "eggs\n"}, print)
     with tarfile.open(tmp_path / "kit.tar") as archive:
         found = {}
         for entry in archive:
