@@ -62,13 +62,16 @@ def make() -> Path:
     archive = FOLDER / f"{name}.tar"
     with step(f"packing {len(files)} files") as packing, complete(archive) as aside:
         pack(aside, name, files, texts, packing.say)
+    for old in FOLDER.glob("*.tar"):
+        if old != archive:
+            old.unlink()
     say(f"{archive.relative_to(ROOT)}: {archive.stat().st_size / 1e6:.0f} MB, made on {system}")
     return archive
 
 
 def made_on() -> str:
     """Return what the kit's packages are for: the system, its release and the CPU."""
-    command = ["bash", "-c", f". {SCRIPTS}/common.sh && system"]
+    command = ["bash", "-c", '. "$0/common.sh" && system', str(SCRIPTS)]
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 

@@ -222,8 +222,8 @@ packages() {
     done
     step "downloading the Debian packages" download_packages "$folder" "${packages[@]}"
     for plugin in "${plugins[@]}"; do
-        rm -f "$folder/plugins/$plugin"_*.deb
-        step "downloading $plugin of Debian 13" download_plugin "$plugin" "$folder/plugins"
+        compgen -G "$folder/plugins/${plugin}_*.deb" >/dev/null ||
+            step "downloading $plugin of Debian 13" download_plugin "$plugin" "$folder/plugins"
     done
 }
 

@@ -41,7 +41,7 @@ pivot_root . before
 umount -l before
 rmdir before
 touch booted
-exec sleep infinity
+sleep infinity & wait # bash also waits for whatever has lost its parent
 """
 
 
@@ -96,7 +96,7 @@ def archive(engine: docker.DockerClient, project: str) -> Iterator[Path]:
         yield made
     finally:
         for image in engine.images.list(filters={"reference": f"{project}-*"}):
-            engine.images.remove(image.id, force=True)
+            engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="session")
