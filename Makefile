@@ -18,7 +18,7 @@ ARGS ?=
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
+.PHONY: help venv any-venv up up-local down ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop browser screenshots bench bench-test lint format lock audit pictures lessons lesson check hint solution reset catch-up clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
@@ -77,6 +77,16 @@ reliability: venv ## run the hostile tests and write what they measure into docs
 interop: venv ## run clients in other languages and write what they do into docs/clients.md
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/interop --clients=docs/clients.md
+
+browser: venv ## use the console in a browser, as people do, and test that it does what it shows
+	@$(LAB) prepare
+	@bash scripts/browser_packages.sh
+	@$(PYTHON) -m pytest tests/browser
+
+screenshots: venv ## take the pictures of the console in docs/, of a stack of their own
+	@$(LAB) prepare
+	@bash scripts/browser_packages.sh
+	@$(PYTHON) -m pytest tests/browser/test_pictures.py --pictures=docs
 
 bench: venv ## measure the servers beside their variants and peers (QUICK=1: in a minute)
 	@bash scripts/bench_tools.sh

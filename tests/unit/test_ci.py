@@ -19,7 +19,7 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 PARTS = [
     "lint, unit and contract", "stack and plugin", "hostile", "other Pythons",
-    "interop", "bench-test and a quick bench", "up, up again, down, distclean",
+    "interop", "browser", "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "tests/hostile",
         "test-pythons",
         "interop",
+        "browser",
         "bench QUICK",
         "ps",
     ]
