@@ -16,13 +16,14 @@ def quiet(page: Page) -> None:
 
 def busy(page: Page) -> None:
     """Show as much as there can be at once: an answer, a conversation and its bytes, toxics."""
-    try_it(page, "rpc", function="add", arguments="1 2 3")
+    try_it(page, "rpc", function="add", arguments="1, 2, 3")
     try_it(page, "kv", action="keys")
     page.locator("#profile-lossy").click()
     expect(page.locator("#active")).to_contain_text("lossy")
     page.locator("#conversations a", has_text="rpc").first.click()
     page.locator("#conversation a[href*='/wire/bytes']").click()
     expect(page.locator("#bytes")).to_contain_text("0000")
+    page.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
 
 
 VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
@@ -65,11 +66,12 @@ def test_a_faint_text_is_found(visit: Visit) -> None:
 FOCUSED = """() => {
     const at = document.activeElement;
     const style = getComputedStyle(at);
-    const box = at.getBoundingClientRect();
+    const box = at.getClientRects()[0];
+    const above = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
     return {
         what: at.id || at.textContent.trim().slice(0, 30) || at.tagName,
         ring: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
-        seen: box.bottom > 0 && box.top < innerHeight,
+        seen: at.contains(above) || above?.contains(at) && !above.matches("#active"),
     };
 }"""
 
@@ -81,7 +83,7 @@ def tab_to(page: Page, selector: str) -> None:
         page.keyboard.press("Tab")
         found = page.evaluate(FOCUSED)
         assert found["ring"], f"{found['what']} does not show that it has the focus"
-        assert found["seen"], f"{found['what']} is out of sight while it has the focus"
+        assert found["seen"], f"{found['what']} is out of sight, or covered, while it has the focus"
         if wanted.evaluate("element => element === document.activeElement"):
             return
     pytest.fail(f"Tab does not get to {selector}")
@@ -97,7 +99,7 @@ def test_all_that_can_be_done_can_be_done_by_the_keyboard(visit: Visit, control:
     expect(page.locator("#try-tcp-echo-result")).to_contain_text("by keyboard")
     tab_to(page, "#try-udp-time button")
     page.keyboard.press("Space")
-    expect(page.locator("#try-udp-time-result")).to_contain_text("▶")
+    expect(page.locator("#try-udp-time-result svg.wire")).to_be_visible()
     tab_to(page, "#filter a[href*='service=tcp-echo']")
     page.keyboard.press("Enter")
     expect(page.locator("#filter [aria-current=true]")).to_have_text("tcp-echo")
@@ -113,6 +115,8 @@ def test_all_that_can_be_done_can_be_done_by_the_keyboard(visit: Visit, control:
     tab_to(page, "#profile-3g")
     page.keyboard.press("Enter")
     expect(page.locator("#active")).to_contain_text("3g")
+    tab_to(page, "#network-kv summary")
+    assert page.locator("#network-kv").evaluate("details => details.open"), "3g has toxics"
     tab_to(page, "#switch-kv-latency")
     before = page.locator("#switch-kv-latency").get_attribute("aria-checked")
     page.keyboard.press("Space")
@@ -134,6 +138,7 @@ def test_the_focus_stays_where_it_is_while_the_page_changes(visit: Visit, contro
     expect(page.locator("#active")).to_contain_text("lossy")
     page.keyboard.type("34")
     expect(page.locator("#seed")).to_have_value("1234")
+    page.locator("#network-rest summary").evaluate("it => { it.parentElement.open = true; }")
     page.locator("#switch-rest-latency").focus()
     control.add_toxic("rest", "latency", latency=300)
     expect(page.locator("#switch-rest-latency")).to_have_attribute("aria-checked", "true")
@@ -166,4 +171,4 @@ def test_the_live_region_does_not_repeat_what_passes(visit: Visit, control: Rela
     control.set_profile("lossy", 3)
     expect(page.locator("#announcement")).to_contain_text("lossy")
     said = [text for text in dict.fromkeys(page.evaluate("document.said")) if text]
-    assert len(said) == 1, said
+    assert len(said) <= 2, said

@@ -25,13 +25,13 @@ def test_picture(
     for service, fields in (
         ("tcp-echo", {"text": "hello"}), ("rest", {"path": "/hello?name=Ada"}),
         ("kv", {"action": "set", "name": "answer", "value": "42"}),
-        ("rpc", {"function": "add", "arguments": "2 3"}), ("object-echo", {"value": "[1, 2]"}),
+        ("rpc", {"function": "add", "arguments": "2, 3"}), ("object-echo", {"value": "[1, 2]"}),
     ):  # fmt: skip
         try_it(page, service, **fields)
     control.set_profile("lossy", 7)
     expect(page.locator("#active")).to_contain_text("lossy")
     for _ in range(20):
-        if CROSS in try_it(page, "udp-time").inner_text():
+        if CROSS in str(try_it(page, "udp-time").text_content()):
             break
     page.locator("#conversations a", has_text="udp-time").first.click()
     expect(page.locator("#conversation svg.wire")).to_be_visible()

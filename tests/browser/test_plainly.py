@@ -16,7 +16,7 @@ def test_without_javascript_the_page_has_the_state_and_its_forms_work(
     page = visit(java_script_enabled=False)
     expect(page.locator("#link")).to_have_attribute("data-state", "off")
     expect(page.locator("#service-kv")).not_to_be_empty()
-    expect(try_it(page, "rpc", function="add", arguments="20 3")).to_contain_text("23")
+    expect(try_it(page, "rpc", function="add", arguments="20, 3")).to_contain_text("23")
     page.locator("#conversations a", has_text="rpc").first.click()
     expect(page.locator("#conversation svg.wire")).to_be_visible()
     page.locator("#conversation a[href*='/wire/bytes']").click()
@@ -24,6 +24,7 @@ def test_without_javascript_the_page_has_the_state_and_its_forms_work(
     page.locator("#profile-lossy").click()
     expect(page.locator("#active")).to_contain_text("lossy")
     assert control.profile()["name"] == "lossy"
+    page.locator("#network-rest summary").click()
     page.locator("#switch-rest-latency").click()
     expect(page.locator("#switch-rest-latency")).to_have_attribute("aria-checked", "true")
     page.locator("#active").get_by_role("button").click()
@@ -44,7 +45,7 @@ def test_the_browser_chooses_the_language_and_a_link_another(
     page.locator("#language").click()
     expect(root).to_have_attribute("lang", other)
     assert page.locator("h2").all_inner_texts() != before
-    result = try_it(page, "rpc", function="add", arguments="1 2")
+    result = try_it(page, "rpc", function="add", arguments="1, 2")
     expect(result).to_contain_text("3")
     expect(root).to_have_attribute("lang", other)
     page.locator("#filter").get_by_role("link", name="rpc", exact=True).click()
