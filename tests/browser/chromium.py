@@ -42,11 +42,11 @@ def running(engine: docker.DockerClient, downloads: Path) -> Iterator[Browser]:
     )
     try:
 
-        def listening() -> "re.Match[str] | None":
-            return LISTENING.search(container.logs().decode(errors="replace"))
+        def listening() -> list[str]:
+            return LISTENING.findall(container.logs().decode(errors="replace"))
 
-        found = until(listening, "Chromium listens", every=0.2)
+        (endpoint,) = until(listening, "Chromium listens", every=0.2)
         with sync_playwright() as playwright:
-            yield playwright.chromium.connect_over_cdp(found[1], artifacts_dir=downloads)
+            yield playwright.chromium.connect_over_cdp(endpoint, artifacts_dir=downloads)
     finally:
         container.remove(force=True, v=True)

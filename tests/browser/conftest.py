@@ -1,6 +1,6 @@
 """What the tests share: a stack whose console keeps its port, a browser, and pages in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,11 @@ def photograph(contexts: list[BrowserContext], test: str) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the fixtures of a test whether it has failed."""
-    report: Any = yield
+    report = yield
     item.failed = getattr(item, "failed", False) or report.failed  # type: ignore[attr-defined]
     return report
 

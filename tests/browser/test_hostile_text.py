@@ -1,6 +1,7 @@
 """What passes is written by whoever sends it, and is text on the page, whatever it is."""
 
 import socket
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -23,7 +24,7 @@ TEXTS = {
     "escapes": "\x1b[2J\x1b]0;owned\x07\u202eevil\u2066",
     "event": "\n\nevent: element\ndata: <b id=owned>owned</b>\n\n",
 }
-FIELDS = {  # of the forms, where somebody can write what they like
+FIELDS: dict[str, dict[str, Any]] = {  # of the forms, where somebody can write what they like
     "tcp-echo": {"text": ...}, "rest": {"path": ...}, "httpbin": {"path": ...},
     "kv": {"action": "set", "name": ..., "value": ...}, "object-echo": {"value": ...},
     "rpc": {"function": ..., "arguments": ...},

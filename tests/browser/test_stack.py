@@ -59,6 +59,6 @@ def test_a_box_counts_what_passes_and_draws_how_fast_the_answers_came(
     def busy() -> bool:
         for _ in range(20):
             tcp_echo.exchange(address, b"again\n", FAR)
-        return box.inner_text() != quiet
+        return str(box.inner_text()) != quiet
 
     until(busy, "the box shows another rate or latency")

@@ -19,7 +19,8 @@ from tests.support.pace import FAR, until
 
 def conversations(page: Page) -> list[str]:
     """Return the conversations that are shown, the newest first."""
-    return page.locator("#conversations li").all_inner_texts()
+    found: list[str] = page.locator("#conversations li").all_inner_texts()
+    return found
 
 
 def open_newest(page: Page, service: str) -> None:
