@@ -22,7 +22,7 @@ pin_npm() {
 }
 
 begin
-for set in dev audit bench browser clients httpbin kv relay rest; do
+for set in dev audit bench browser clients console httpbin kv relay rest; do
     step "pinning requirements/$set.in" pin $set
     echo "requirements/$set.txt: $(grep -c == "requirements/$set.txt") packages"
 done

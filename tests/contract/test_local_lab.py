@@ -134,7 +134,11 @@ def test_second_start_starts_only_what_does_not_run(lab: Lab) -> None:
     assert lab("up-local").returncode == 0
     after = pids(lab("ps").stdout)
     assert after.keys() == before.keys()
-    assert {name for name in NAMES if after[name] != before[name]} == {"udp-time", "relay"}
+    assert {name for name in NAMES if after[name] != before[name]} == {
+        "udp-time",
+        "relay",
+        "console",
+    }
 
 
 def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:
@@ -279,7 +283,11 @@ def test_changed_setting_restarts_the_server_it_is_of(lab: Lab) -> None:
     before = pids(lab("ps").stdout)
     assert lab("up-local", ECHO_TRANSFORM="upper").returncode == 0
     after = pids(lab("ps").stdout)
-    assert {name for name in NAMES if after[name] != before[name]} == {"tcp-echo", "relay"}
+    assert {name for name in NAMES if after[name] != before[name]} == {
+        "tcp-echo",
+        "relay",
+        "console",
+    }
     assert lab("demo", "--", "tcp-echo", "hello").stdout == "HELLO\n"
 
 
