@@ -101,6 +101,12 @@ class Proxy:
         return tuple(toxic for toxic in self.toxics if toxic.on)
 
     @property
+    def effect(self) -> tuple[object, ...]:
+        """What it does, to be compared with what others do."""
+        on = sorted((each.control.type, each.control.unit, each.value) for each in self.active)
+        return self.enabled, tuple(on), self.others
+
+    @property
     def is_clean(self) -> bool:
         """Whether it passes everything on."""
         return self.enabled and not self.active and not self.others
@@ -134,6 +140,14 @@ class Network:
     def broken(self) -> list[Proxy]:
         """The proxies that do something to what they pass on."""
         return [proxy for proxy in self.proxies if not proxy.is_clean]
+
+    @property
+    def alike(self) -> list[list[Proxy]]:
+        """The same, those that do the same together."""
+        groups: dict[object, list[Proxy]] = {}
+        for proxy in self.broken:
+            groups.setdefault(proxy.effect, []).append(proxy)
+        return list(groups.values())
 
     def set_profile(self, form: Mapping[str, str]) -> None:
         """Give the network, or one proxy, a profile; raises BadSetting or NoRelay."""

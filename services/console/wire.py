@@ -44,6 +44,7 @@ MAX_FILE = 4 * 1024 * 1024  # bytes of data in a file for Wireshark: the latest
 MAX_RECORDS = 10_000  # in such a file
 RATE_SECONDS = 5.0  # over which messages are counted
 COLUMNS = 100  # of a ladder
+HANDSHAKE = ("CHALLENGE:", "digest:", "WELCOME:")  # what says nothing of what is asked then
 RECORDED = "wirelab_relay_journal_records_total"
 
 Wanted = Callable[[Record], bool]
@@ -186,7 +187,10 @@ class Wire:
         if row := self._rows.get(conversation):
             return row
         events = conversation.events
-        first = next((each for each in events if each.kind == "message"), None)
+        messages = [each for each in events if each.kind == "message"]
+        asked = (each for each in messages if each.stream == "upstream")
+        telling = (each for each in asked if not each.summary.startswith(HANDSHAKE))
+        first = next(telling, next(iter(messages), None))
         said = (first or events[0]).summary if events else ""
         row = self._rows[conversation] = Row(
             conversation.proxy,

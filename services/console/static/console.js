@@ -4,7 +4,9 @@
 
 const find = (id) => document.getElementById(id);
 const link = find("link");
+const SILENCE = 16000; // ms without an event: the servers' boxes change every 5 seconds
 let source = null;
+let heard = 0;
 
 function say(state) {
   link.dataset.state = state;
@@ -84,18 +86,30 @@ addEventListener("click", async (event) => {
 
 function connect() {
   source?.close();
+  heard = Date.now();
   source = new EventSource(document.body.dataset.events);
   source.addEventListener("begin", (event) => {
+    heard = Date.now();
     if (event.data !== document.body.dataset.boot) location.reload();
     else say("live");
   });
-  source.addEventListener("element", (event) => put(event.data, false));
+  source.addEventListener("element", (event) => {
+    heard = Date.now();
+    put(event.data, false);
+  });
   source.addEventListener("error", () => {
     say("lost");
     // It comes again by itself, unless the answer was not a stream.
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
   });
 }
+
+// A console that hangs closes no connection; what says so is that nothing comes.
+setInterval(() => {
+  if (document.hidden || link.dataset.state !== "live" || Date.now() - heard < SILENCE) return;
+  say("lost");
+  connect();
+}, 1000);
 
 // A browser has six connections to one server: pages that nobody sees leave them to the others.
 function follow() {
