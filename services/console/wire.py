@@ -110,6 +110,7 @@ class Wire:
         self._found = Conversations(MAX_CONVERSATIONS)
         self._known: WeakValueDictionary[tuple[str, int], Conversation] = WeakValueDictionary()
         self._firsts: WeakKeyDictionary[Conversation, int] = WeakKeyDictionary()
+        self._active: WeakKeyDictionary[Conversation, float] = WeakKeyDictionary()
         self._rows: WeakKeyDictionary[Conversation, Row] = WeakKeyDictionary()
         self._next = 0  # the number of the record to read next; 0 before the first look
         self._checked = 0.0  # when it was known that it is of this journal
@@ -160,6 +161,8 @@ class Wire:
                 self._known[key], self._firsts[found] = found, record.number
                 count = 0
             self._rows.pop(found, None)
+            if record.kind != "close":  # of UDP, it only comes when nothing else does
+                self._active[found] = record.arrived
             if record.stream == "upstream" and record.kind == "data":
                 self._count(record.proxy, found.count - count)
             self._next = record.number + 1
@@ -180,7 +183,7 @@ class Wire:
         """Return the latest conversations, of all services or of one, the newest first."""
         with self._lock:
             found = [each for each in self._found if service in ("", each.proxy, each.service)]
-            found.sort(key=lambda each: each.latest, reverse=True)
+            found.sort(key=lambda each: self._active.get(each, each.started), reverse=True)
             return [self._row(each) for each in found[:SHOWN]]
 
     def _row(self, conversation: Conversation) -> Row:

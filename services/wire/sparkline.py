@@ -23,6 +23,7 @@ def sparkline(figures: Sequence[float | None], most: int, label: str) -> str:
             "role": "img",
             "aria-label": label,
             "viewBox": f"0 0 {WIDTH} {HEIGHT}",
+            "preserveAspectRatio": "xMaxYMid",
             "width": f"{WIDTH}",
             "height": f"{HEIGHT}",
         },

@@ -54,7 +54,7 @@ def test_a_switch_makes_the_next_exchange_late(visit: Visit, stack: Stack, contr
     assert took(stack) >= late
     switched(page, "rest", "latency")
     assert control.proxy("rest")["toxics"] == []
-    assert took(stack) < late
+    assert min(took(stack) for _ in range(5)) < late
 
 
 def test_a_slider_changes_what_is_on(visit: Visit, stack: Stack, control: Relay) -> None:

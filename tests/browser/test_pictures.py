@@ -11,6 +11,7 @@ from tests.browser.acts import too_wide, try_it
 from tests.browser.conftest import NARROW, WIDE, Visit
 
 LARGEST = 150_000  # bytes
+HEIGHTS = {WIDE: 960, NARROW: 844}
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -20,7 +21,7 @@ def test_picture(
     width: int,
 ) -> None:  # fmt: skip
     """A network that loses one datagram of ten, and the ladder that shows one of them."""
-    page = visit("/", width, 2 * width if width == NARROW else 900, dark=theme == "dark")
+    page = visit("/", width, HEIGHTS[width], dark=theme == "dark")
     expect(page.locator("#service-kv")).to_have_attribute("data-state", "healthy")
     for service, fields in (
         ("tcp-echo", {"text": "hello"}), ("rest", {"path": "/hello?name=Ada"}),
@@ -36,8 +37,11 @@ def test_picture(
     page.locator("#conversations a", has_text="udp-time").first.click()
     expect(page.locator("#conversation svg.wire")).to_be_visible()
     assert too_wide(page) == []
-    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     folder = request.config.getoption("--pictures") or tmp_path
-    file = Path(folder, f"console-{width}-{theme}.png")
-    page.screenshot(path=file, full_page=True, animations="disabled")
-    assert file.stat().st_size < LARGEST
+    for part in ("stack", "wire"):
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        if part == "wire":
+            page.locator("#wire").evaluate("section => section.scrollIntoView()")
+        file = Path(folder, f"console-{part}-{width}-{theme}.png")
+        page.screenshot(path=file, animations="disabled")
+        assert file.stat().st_size < LARGEST
