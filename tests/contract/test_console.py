@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -14,15 +15,18 @@ import pytest
 
 from clients import class_results
 from clients import console as client
+from clients import kv as kv_client
 from clients.addresses import PORTS, Address, variables
 from clients.class_results import Reached
 from clients.tcp_echo import echo
-from services.console.network import CONTROLS
+from services.console.network import CONTROLS, Control
+from services.console.stack import EVERY, PATIENCE
 from services.console.words import sentences
 from services.wire import pcapng
 from tests.support.console import (
     COMMAND,
     SERVICES,
+    Answer,
     Console,
     Lab,
     attribute,
@@ -184,6 +188,18 @@ def test_what_there_is_not_is_said(console: Console, path: str, status: int, upd
     assert ("stack" in shown) != update
 
 
+def until_shown(console: Console, element: str, text: str) -> Answer:
+    """Load the page until there is a text in an element, and return it."""
+    found: list[Answer] = []
+
+    def is_shown() -> bool:
+        found[:] = [console.ask("/")]
+        return text in found[0].elements[element]
+
+    until(is_shown, f"{element} has {text!r}")
+    return found[0]
+
+
 # Try it.
 
 TRIED = [
@@ -212,7 +228,7 @@ def test_an_exchange_is_tried(
 ) -> None:
     """The answer and the ladder of what passed are shown; the page has what was typed."""
     path = f"/try/{service}?language={language}"
-    page = console.post(path, **form)
+    page = console.post(path, form)
     assert page.status == 200
     shown = page.elements[f"try-{service}-result"]
     assert answer in shown
@@ -222,7 +238,7 @@ def test_an_exchange_is_tried(
     for name, value in form.items():
         if name not in ("method", "action"):
             assert attribute(page.html, f"{service}-{name}", "value") == value
-    fragment = console.post(path, update=True, **form)
+    fragment = console.post(path, form, update=True)
     assert answer in fragment.elements[f"try-{service}-result"]
     assert set(fragment.elements) >= {f"try-{service}-said", f"try-{service}-result"}
     assert "stack" not in fragment.elements
@@ -245,7 +261,7 @@ def test_a_field_that_cannot_be_is_named(
     console: Console, service: str, form: dict[str, str], problem: str
 ) -> None:
     """Nothing is sent then."""
-    shown = console.post(f"/try/{service}", **form).elements[f"try-{service}-result"]
+    shown = console.post(f"/try/{service}", form).elements[f"try-{service}-result"]
     assert shown.startswith("Not sent")
     assert problem in shown
 
@@ -277,10 +293,7 @@ def test_conversations_are_shown(running: Lab, console: Console) -> None:
     """All of them, or those of a service; one as a diagram and as text, and its bytes."""
     echo(running.relay.listening("tcp-echo"), b"<b>seen</b>", FAR)
     console.post("/try/rpc", function="add", arguments="'<i>', 'x'")
-    page = until(
-        lambda: (found := console.ask("/")) and "<b>seen" in found.elements["conversations"]
-        and found, "the conversation",
-    )  # fmt: skip
+    page = until_shown(console, "conversations", "<b>seen")
     assert "add('<i>', 'x')" in page.elements["conversations"] or "rpc" in page.html
     only = console.ask("/?service=tcp-echo")
     assert "<b>seen</b>" in only.elements["conversations"]
@@ -340,15 +353,15 @@ def test_a_profile_is_set(running: Lab, console: Console) -> None:
     ids=str,
 )  # fmt: skip
 def test_a_toxic_is_switched_and_changed(
-    running: Lab, console: Console, service: str, control: object
+    running: Lab, console: Console, service: str, control: Control
 ) -> None:
     """On in one direction, then in both with another value, then off; each is on the page."""
-    kind = control.type  # type: ignore[attr-defined]
+    kind = control.type
     form = {"proxy": service, "toxic": kind}
     switch, value = f"switch-{service}-{kind}", f"value-{service}-{kind}"
 
     def set_to(**fields: str) -> str:
-        answer = console.post("/network/toxic", update=True, **form, **fields)
+        answer = console.post("/network/toxic", {**form, **fields}, update=True)
         assert answer.status == 200, answer.html
         assert set(answer.elements) >= {"active", "profiles", f"network-{service}"}
         assert "network-kv" not in answer.elements
@@ -358,7 +371,7 @@ def test_a_toxic_is_switched_and_changed(
         toxics = running.relay.proxy(service)["toxics"]
         return [(each["type"], each["stream"]) for each in toxics]
 
-    with_value = {"value": "5"} if control.attribute else {}  # type: ignore[attr-defined]
+    with_value = {"value": "5"} if control.attribute else {}
     html = set_to(on="1", stream="upstream", **with_value)
     assert there() == [(kind, "upstream")]
     assert attribute(html, switch, "aria-checked") == "true"
@@ -395,10 +408,10 @@ def test_what_cannot_be_set_is_said(
     console: Console, path: str, form: dict[str, str], problem: str
 ) -> None:
     """And the network stays as it is."""
-    answer = console.post(f"/network/{path}", update=True, **form)
+    answer = console.post(f"/network/{path}", form, update=True)
     assert answer.status == 400
     assert problem in answer.elements["problem"]
-    page = console.post(f"/network/{path}", **form)
+    page = console.post(f"/network/{path}", form)
     assert page.status == 400
     assert problem in page.elements["problem"]
     assert "clean, seed" in page.elements["active"]
@@ -420,7 +433,7 @@ def test_a_stream_begins_with_what_there_is(console: Console) -> None:
 
 def attribute_of_body(console: Console, name: str) -> str:
     """Return an attribute of the page's body."""
-    return re.findall(rf'<body[^>]*{name}="([^"]*)"', console.ask("/").html)[0]
+    return str(re.findall(rf'<body[^>]*{name}="([^"]*)"', console.ask("/").html)[0])
 
 
 def test_a_stream_has_what_changes(running: Lab, console: Console) -> None:
@@ -478,11 +491,7 @@ def test_without_the_relay_the_page_says_so(own: Lab) -> None:
     """The servers are asked directly; what needs the relay is said in words, and comes back."""
     own.servers["relay"].process.kill()
     own.servers["relay"].process.wait()
-    page = until(
-        lambda: (found := own.console.ask("/"))
-        and "does not answer" in found.elements["conversations"] and found,
-        "the page says so",
-    )  # fmt: skip
+    page = until_shown(own.console, "conversations", "does not answer")
     assert "cannot be asked" in page.elements["active"]
     assert "cannot be asked" in page.elements["proxies"]
     assert attribute(page.html, "service-rpc", "data-state") == "healthy"
@@ -505,6 +514,30 @@ def test_alone_it_serves_all_the_same(key_file: Path) -> None:
         assert said.startswith(f"No answer from {', '.join(SHOWN)}.")
 
 
+def test_nobody_watches_and_nothing_is_asked(key_file: Path) -> None:
+    """Each server is asked again and again while a page is open, and not any more after that."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        listener.settimeout(2 * EVERY + PATIENCE)
+        told = variables(
+            {**dict.fromkeys(SHOWN, NOWHERE), "tcp-echo": Address(*listener.getsockname())}
+        )
+
+        def is_asked() -> None:
+            answering, _ = listener.accept()
+            with answering:
+                answering.sendall(answering.recv(100))
+
+        with consoling(WIRELAB_AUTHKEY_FILE=str(key_file), **told) as console:
+            with console.events() as events:
+                next(events)
+                for _ in range(3):
+                    is_asked()
+            listener.settimeout(EVERY + 1)  # longer than from one exchange to the next
+            with pytest.raises(TimeoutError):
+                for _ in range(2):  # one may be under way
+                    is_asked()
+
+
 # The class.
 
 
@@ -519,7 +552,7 @@ def test_the_class_is_shown(key_file: Path) -> None:
             class_results.write(
                 kv.address, "水獭-31", {1: Reached(4, 4, "", since), 2: Reached(1, 5, "2.2", since)}
             )
-            with class_results.kv.proxy(kv.address) as store:
+            with kv_client.proxy(kv.address) as store:
                 store.set("class/<script>", {"1": 1})
             shown = console.ask("/").elements["class"]
             assert "水獭-31" in shown

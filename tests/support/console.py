@@ -64,12 +64,15 @@ class Console:
         assert len(set(found)) == 1
         return str(found[0])
 
-    def post(self, path: str, /, update: bool = False, **form: str) -> Answer:
+    def post(
+        self, path: str, form: dict[str, str] | None = None, /, *, update: bool = False, **more: str
+    ) -> Answer:
         """Send a form as a browser does from the page, or as the script does."""
         headers = {"Origin": self.site, "Sec_Fetch_Site": "same-origin"}
         if update:
             headers["Console_Update"] = "1"
-        return self.ask(path, {"token": self.token, **form}, **headers)
+        fields = {"token": self.token, **(form or {}), **more}
+        return self.ask(path, fields, "", **headers)
 
     @contextmanager
     def events(self, query: str = "") -> Iterator[Iterator[tuple[str, str]]]:
