@@ -128,8 +128,9 @@ def arguments_in(text: str) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments of a call, written as in Python; BadField for what are none."""
     try:
         match ast.parse(f"f({text}\n)", mode="eval").body:
-            case ast.Call(ast.Name(), args, keywords):  # one call, and nothing after it
-                named = {each.arg: evaluated(each.value) for each in keywords if each.arg}
+            # One call, with nothing after it.
+            case ast.Call(ast.Name(), args, keywords) if all(each.arg for each in keywords):
+                named = {str(each.arg): evaluated(each.value) for each in keywords}
                 return [evaluated(each) for each in args], named
     except NOT_ONE:
         pass
