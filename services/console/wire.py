@@ -29,7 +29,7 @@ from services.wire.record import Record
 from services.wire.svg import svg
 from services.wire.visible import hexdump, line
 
-EVERY = 0.5  # seconds from one look into the journal to the next
+EVERY = 0.2  # seconds from one look into the journal to the next
 CHECK_EVERY = 5.0  # seconds without a record after which the relay may have started again
 PATIENCE = 5.0  # seconds that the relay may take
 LATEST = 1000  # records that the first look goes back

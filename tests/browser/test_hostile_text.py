@@ -29,11 +29,17 @@ FIELDS: dict[str, dict[str, Any]] = {  # of the forms, where somebody can write 
     "kv": {"action": "set", "name": ..., "value": ...}, "object-echo": {"value": ...},
     "rpc": {"function": ..., "arguments": ...},
 }  # fmt: skip
-WATCH = """() => {
+WATCH = """
     document.violations = [];
     addEventListener("securitypolicyviolation", (event) =>
         document.violations.push(event.violatedDirective + " " + event.blockedURI));
-}"""
+"""
+
+
+def watch(page: Page) -> None:
+    """Have the page note what its policy of security forbids, also after it is loaded again."""
+    page.context.add_init_script(WATCH)
+    page.reload()
 
 
 def harmless(page: Page) -> None:
@@ -72,7 +78,7 @@ def send(service: str, where: Address, text: str) -> None:
 def test_what_somebody_else_sends_is_text(visit: Visit, stack: Stack, service: str) -> None:
     """In the list, the diagram, the ladder and the bytes; also where it looks like an event."""
     page = visit(f"/?service={service}")
-    page.evaluate(WATCH)
+    watch(page)
     for text in TEXTS.values():
         send(service, stack.relayed()[service], text)
         link = page.locator("#conversations a").first
@@ -92,7 +98,7 @@ def test_what_somebody_else_sends_is_text(visit: Visit, stack: Stack, service: s
 def test_what_is_typed_into_a_form_is_text(visit: Visit, service: str, text: str) -> None:
     """In the answer, and in the ladder."""
     page = visit()
-    page.evaluate(WATCH)
+    watch(page)
     filled = {
         name: (f"/get?x={text}" if name == "path" else text) if value is ... else str(value)
         for name, value in FIELDS[service].items()
