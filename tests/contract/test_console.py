@@ -40,6 +40,7 @@ from tests.support.drivers import DRIVERS, serving
 from tests.support.pace import FAR, until
 from tests.support.processes import refuses_to_start, run
 from tests.support.processes import running as running_process
+from tests.support.relay import COMMAND as RELAY
 from tests.support.sockets import LOOPBACK
 
 SHOWN = [name for name in PORTS if name != "console"]
@@ -593,3 +594,19 @@ def test_health_needs_nobody(console: Console) -> None:
     """So a console is healthy where others are not."""
     assert console.ask("/health").body == client.HEALTHY
     assert json.loads(console.ask("/stack").body)[0]["name"] == SHOWN[0]
+
+
+def test_the_journal_of_a_relay_that_is_started_again_is_read(own: Lab, key_file: Path) -> None:
+    """Its records count from 1 again, and the console has already read further."""
+    port = own.relay.address.port
+    with own.console.events() as events:
+        for number in range(3):
+            echo(own.relay.listening("tcp-echo"), b"before %d" % number, FAR)
+        changed(events, "conversations", "before 2")
+        own.servers["relay"].process.kill()
+        own.servers["relay"].process.wait()
+        settings = {"WIRELAB_RELAY_UPSTREAMS": f"p={own.servers['tcp-echo'].address}"}
+        settings |= {"WIRELAB_PORT": str(port), "WIRELAB_AUTHKEY_FILE": str(key_file)}
+        with running_process(RELAY, **settings):
+            echo(own.relay.listening("p"), b"after", FAR)
+            changed(events, "conversations", "after")

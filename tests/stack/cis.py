@@ -142,8 +142,8 @@ BROWSERS = """\
 
 A page of any site can have the browser that shows it send requests to 127.0.0.1, and so to the lab.
 The browser does not let it read the responses, but kv would store what such a request says: it has
-no accounts, and the console would break the network. So rest and kv, under gunicorn, and the console
-look at where a request is from. Clients that are no browsers do not notice.
+no accounts, and the console would break the network. So both look at where a request is from, and
+so does rest; kv and rest do under gunicorn. Clients that are no browsers do not notice.
 
 {}
 
