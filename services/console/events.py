@@ -7,7 +7,7 @@ not read at all is closed by the kernel (TCP_USER_TIMEOUT, services/listeners.py
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import NamedTuple
 
 from starlette.responses import StreamingResponse
@@ -54,7 +54,7 @@ class Stream:
         self._pending[element] = event
         self._added.set()
 
-    async def read(self) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncGenerator[bytes, None]:
         """Yield the events as they come, without an end."""
         while True:
             try:

@@ -145,7 +145,8 @@ class Wire:
         if self._next != before:
             self._checked = now
         elif now - self._checked > CHECK_EVERY:
-            self._next = min(self._next, self._recorded() + 1)
+            if (recorded := self._recorded()) + 1 < self._next:
+                self._next = max(1, recorded - LATEST)
             self._checked = now
 
     def _recorded(self) -> int:

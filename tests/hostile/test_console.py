@@ -118,9 +118,9 @@ def test_nothing_is_embedded_in_another_site(
 ) -> None:
     """No stream is opened from there either; a link may lead to the page."""
     there = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": destination}
-    assert [console.ask(path, **there).status for path in PATHS] == [403] * len(PATHS)
+    assert [console.ask(path, None, "", **there).status for path in PATHS] == [403] * len(PATHS)
     linked = {**there, "Sec_Fetch_Dest": "document", "Sec_Fetch_Mode": "navigate"}
-    assert console.ask("/", **linked).status == 200
+    assert console.ask("/", None, "", **linked).status == 200
     measured.safe("status 403")
 
 
