@@ -38,6 +38,7 @@ STATIC = Path(__file__).with_name("static")
 UPDATE = "console-update"  # the header of a request that wants elements rather than a page
 MAX_BODY = 16 * 1024  # bytes of a form
 MAX_WAITING = 8  # who wait for their turn to try one service
+MAX_SECONDS = 10.0  # until the state of the servers is told
 PCAPNG = "application/x-pcapng"
 TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -174,7 +175,7 @@ class Pages:
 
     async def stack(self, _: Request) -> Response:
         """Return the state of the servers."""
-        await self.watch.refresh(patience=10.0)
+        await self.watch.ask_servers(MAX_SECONDS)
         return JSONResponse([server.document for server in self.watch.stack.servers])
 
     async def health(self, _: Request) -> Response:

@@ -58,14 +58,21 @@ class Watch:
         for source in self.sources:
             yield from source.elements(view)
 
-    async def refresh(self, *, patience: float = FIRST_SECONDS) -> None:
+    async def refresh(self, patience: float = FIRST_SECONDS) -> None:
         """Ask all, unless that goes on anyway, and wait a little for what comes of it."""
         if not self._followed:
-            polls = []
-            for source in self.sources:
-                polls.append(self._poll(source))
-                await asyncio.sleep(APART_SECONDS)
-            await asyncio.wait(polls, timeout=patience)
+            await self._ask_all(self.sources, patience)
+
+    async def ask_servers(self, patience: float) -> None:
+        """Ask all servers, and wait for what comes of it."""
+        await self._ask_all(self.stack.servers, patience)
+
+    async def _ask_all(self, sources: Iterable[Source], patience: float) -> None:
+        polls = []
+        for source in sources:
+            polls.append(self._poll(source))
+            await asyncio.sleep(APART_SECONDS)
+        await asyncio.wait(polls, timeout=patience)
 
     async def ask(self, source: Source) -> None:
         """Ask one source again, now, and tell the pages."""

@@ -15,7 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clients.addresses import Address
 from clients.cli import exercise
+from clients.console import stack
 from lab import ROOT, processes
 from lab.description import services
 from services.relay.server import PROXIES
@@ -75,6 +77,20 @@ def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     assert f"\n{total} of {total} checks held" in done.stdout
     assert set(pids(lab("ps").stdout)) == set(NAMES)
     assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stderr
+
+
+def test_the_end_of_a_start_is_the_address_of_the_page(lab: Lab) -> None:
+    """There the console shows all servers, which it has been told the addresses of."""
+    done = lab("up-local")
+    assert done.returncode == 0, done.stderr
+    last = done.stderr.splitlines()[-1]
+    found = re.fullmatch(r"Open http://([\d.]+):(\d+)/ to see the lab, live\.", last)
+    assert found, last
+    states = {each["name"]: each["state"] for each in stack(Address(found[1], int(found[2])))}
+    assert states == dict.fromkeys(set(NAMES) - {"console"}, "healthy")
+    before = pids(lab("ps").stdout)
+    assert lab("up-local").returncode == 0
+    assert pids(lab("ps").stdout) == before
 
 
 def test_the_wire_has_an_exchange_of_each_service_after_the_start(lab: Lab, tmp_path: Path) -> None:
