@@ -82,5 +82,9 @@ FROM server AS relay
 COPY --from=packages /venv /venv
 COPY --from=code /app/services/relay services/relay
 
+FROM server AS console
+COPY --from=packages /venv /venv
+COPY --from=code /app/services/console services/console
+
 FROM server AS clients
 COPY --from=packages /venv /venv

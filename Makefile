@@ -25,7 +25,7 @@ OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop browser screenshots bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
@@ -94,6 +94,16 @@ reliability: venv ## run the hostile tests and write what they measure into docs
 interop: venv ## run clients in other languages and write what they do into docs/clients.md
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/interop --clients=docs/clients.md
+
+browser: venv ## use the console in a browser, as people do, and test that it does what it shows
+	@$(LAB) prepare
+	@bash scripts/browser_packages.sh
+	@$(PYTHON) -m pytest tests/browser
+
+screenshots: venv ## take the pictures of the console in docs/, of a stack of their own
+	@$(LAB) prepare
+	@bash scripts/browser_packages.sh
+	@$(PYTHON) -m pytest tests/browser/test_pictures.py --pictures=docs
 
 bench: venv ## measure the servers beside their variants and peers (QUICK=1: in a minute)
 	@bash scripts/bench_tools.sh

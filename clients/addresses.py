@@ -26,8 +26,9 @@ PORTS = {
     "rpc": 17000,
     "httpbin": 8081,
     "relay": 8474,
+    "console": 8090,
 }
-RELAY = "relay"
+RELAY, CONSOLE = "relay", "console"
 BEYOND = 20  # what a service's port and its port at the relay differ by
 DISCOVERY = "WIRELAB_DISCOVERY"
 

@@ -4,7 +4,7 @@ Its control is Toxiproxy's HTTP API, and beside that the profiles and the journa
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
@@ -133,7 +133,7 @@ class Relay:
         words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
         return {name: float(value) for name, _, value in words}
 
-    def journal(self, number: int = 0, *, follow: bool = False) -> Iterator[Record]:
+    def journal(self, number: int = 0, *, follow: bool = False) -> Generator[Record, None, None]:
         """Yield the records that are there from `number` on, and then those to come if told so.
 
         Those that are there no more are left out: their numbers are missing.

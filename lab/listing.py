@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from clients.addresses import Address
 from lab.description import Port, services
 
-WEB = {"rest", "httpbin", "kv"}  # what a browser or an HTTP client can be pointed at
+WEB = {"rest", "httpbin", "kv", "console"}  # what a browser or an HTTP client can be pointed at
 DIRECTLY, RELAYED = "directly", "through the relay"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from clients import health
-from clients.addresses import Address, variables
+from clients.addresses import DISCOVERY, Address, variables
 from lab import ROOT, LabError, authkey, files, interrupts, processes
 from lab.description import Service, clients_environment, own, project, through_relay
 from services.addresses import split
@@ -129,14 +129,11 @@ class Local:
         self._state["mounts"]["/run/secrets/authkey"] = str(authkey.path())
         os.environ["WIRELAB_AUTHKEY_FILE"] = str(authkey.path())
         started: list[int] = []
-        # The relay is told where the others listen, so they are there before it is.
-        last = [service for service in services if UPSTREAMS in service.environment]
-        first = [service for service in services if service not in last]
         try:
             self._stop_changed(services)  # all of them: one may be to get the port of another
-            self._start(first, started, say)
-            self._stop_changed(last)  # also if another server listens elsewhere now
-            self._start(last, started, say)
+            for stage in stages(services):
+                self._stop_changed(stage)  # also if another server listens elsewhere now
+                self._start(stage, started, say)
         except BaseException:
             with interrupts.finishing():
                 processes.stop(started)
@@ -189,7 +186,11 @@ class Local:
 
     def _entry(self, service: Service) -> dict[str, Any]:
         """Return what a server is to be started with."""
-        newest = max(file.stat().st_mtime for file in (ROOT / "services").rglob("*.py"))
+        newest = max(
+            file.stat().st_mtime
+            for file in (ROOT / "services").rglob("*.*")  # templates and styles too
+            if file.suffix != ".pyc"
+        )
         environment = self._environment(service)
         own_key = authkey.digest(authkey.path()) if "WIRELAB_AUTHKEY_FILE" in environment else ""
         return {
@@ -231,6 +232,9 @@ class Local:
             environment[port.setting] = str(port.published)
             environment[port.setting.replace("_PORT", "_HOST")] = port.host
         given = {name: self._here(value) for name, value in service.environment.items()}
+        if given.pop(DISCOVERY, ""):  # here a name is no host
+            others = {name: at for name, at in self.addresses().items() if name != service.name}
+            given |= variables(others, self.relayed())
         if upstreams := given.get(UPSTREAMS):
             # `name=name:port` of the containers' network; here a server is where it listens.
             names = [word.partition("=")[0] for word in upstreams.split() if "=" in word]
@@ -244,6 +248,18 @@ class Local:
         mounts: dict[str, str] = self._state["mounts"]
         target = next((target for target in mounts if value.startswith(target)), "")
         return mounts[target] + value.removeprefix(target) if target else value
+
+
+def stages(services: list[Service]) -> list[list[Service]]:
+    """Return servers in the order in which they are started.
+
+    The relay is told where the others listen, and who finds them by their names where the relay
+    does, so those are there before.
+    """
+    relays = [service for service in services if UPSTREAMS in service.environment]
+    finding = [service for service in services if DISCOVERY in service.environment]
+    others = [service for service in services if service not in relays + finding]
+    return [others, relays, finding]
 
 
 def is_that(entry: dict[str, Any]) -> bool:

@@ -46,7 +46,8 @@ def say_old_key(names: list[str]) -> None:
 def old_key(names: list[str]) -> str:
     """Return the sentence that says so."""
     verb, them = ("runs", "it") if len(names) == 1 else ("run", "them")
-    return f"{' and '.join(names)} {verb} with an older key: `make up` gives {them} the new one"
+    who = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return f"{who} {verb} with an older key: `make up` gives {them} the new one"
 
 
 def logs(service: str) -> int:

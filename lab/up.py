@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from clients.addresses import RELAY, Address
+from clients.addresses import CONSOLE, RELAY, Address
 from lab import LabError, authkey, engine, interrupts, listing, ports, preflight, wire
 from lab.console import complain, console, say, step
 from lab.description import services
@@ -60,7 +60,9 @@ def up(profile: str, mine: Place | None = None) -> int:
         raise
     status = stack.run_clients()
     show_addresses(stack.reachable(), mine)
-    return wire.fill(stack.addresses()[RELAY], stack.relayed()) or status
+    status = wire.fill(stack.addresses()[RELAY], stack.relayed()) or status
+    show_console(stack.addresses())
+    return status
 
 
 def up_local(profile: str, mine: Place | None = None) -> int:
@@ -78,7 +80,9 @@ def up_local(profile: str, mine: Place | None = None) -> int:
         local.up(wanted, starting.say)
     status = local.run_clients()
     show_addresses(local.reachable(), mine)
-    return wire.fill(local.addresses()[RELAY], local.relayed()) or status
+    status = wire.fill(local.addresses()[RELAY], local.relayed()) or status
+    show_console(local.addresses())
+    return status
 
 
 def say_stopped(strays: list[int]) -> None:
@@ -96,3 +100,8 @@ def show_addresses(ports: Mapping[str, Address], mine: Place | None) -> None:
     console.print(
         "make demo: the clients again   make logs: what the servers say   make down: stop"
     )
+
+
+def show_console(addresses: Mapping[str, Address]) -> None:
+    """Print where the page is that shows all of it."""
+    console.print(f"Open http://{addresses[CONSOLE]}/ to see the lab, live.")

@@ -22,7 +22,7 @@ OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of tests/hostile, tests/interop and tests/workshop."""
+    """Add the options that some folders of tests have."""
     group = parser.getgroup("hostile", "tests/hostile")
     group.addoption("--seed", type=int, default=None, help="of what is random")
     group.addoption("--soak", type=float, default=0.0, help="minutes for the long tests")
@@ -34,6 +34,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group = parser.getgroup("interop", "tests/interop")
     group.addoption("--clients", type=Path, help="write what each client does to this file")
+    group = parser.getgroup("browser", "tests/browser")
+    group.addoption(
+        "--pictures", type=Path, help="write the pictures of the console to this folder"
+    )
     group = parser.getgroup("workshop", "tests/workshop")
     group.addoption("--busy", action="store_true", help="keep all cores busy meanwhile")
     group.addoption("--times", type=int, default=2, help="how often each solution is to pass")

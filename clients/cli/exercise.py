@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clients.addresses import PORTS, RELAY, Address, address, through_relay
+from clients.addresses import CONSOLE, PORTS, RELAY, Address, address, through_relay
 from clients.checks import Check
 from clients.client import checked
 
 SUBJECTS = (*PORTS, "cidr")
-NOT_THROUGH_RELAY = (RELAY, "cidr")  # its own control, and addresses of the lab's network
+# Its own control, what it never leads to, and addresses of the lab's network.
+NOT_THROUGH_RELAY = (RELAY, CONSOLE, "cidr")
 LOOPBACK = Address("127.0.0.1", 0)
 
 

@@ -26,12 +26,13 @@ SUBCOMMANDS = {
     "rpc": "call a remote function",
     "relay": "show the relay's proxies and toxics, or give it a profile",
     "wire": "show what has passed through the relay, as ladders",
+    "console": "show how the servers do, as the console's page has it",
     "cidr": "ask about a network, or sweep the lab's own",
 }
 MODULES = {"http": "http.command"}
 UNTIMED = ("udp-time", "cidr")  # they have other options for that, or nothing to wait for
-WITHOUT_VARIANTS = ("http", "relay", "wire", "cidr")
-NOT_THROUGH_RELAY = ("relay", "wire", "cidr")
+WITHOUT_VARIANTS = ("http", "relay", "wire", "console", "cidr")
+NOT_THROUGH_RELAY = ("relay", "wire", "console", "cidr")
 
 
 def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:

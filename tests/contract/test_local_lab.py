@@ -17,6 +17,7 @@ import pytest
 
 from clients.addresses import Address, host_and_port
 from clients.cli import exercise
+from clients.console import stack
 from clients.relay import Relay
 from lab import ROOT, processes
 from lab.description import services
@@ -81,6 +82,20 @@ def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stderr
 
 
+def test_the_end_of_a_start_is_the_address_of_the_page(lab: Lab) -> None:
+    """There the console shows all servers, which it has been told the addresses of."""
+    done = lab("up-local")
+    assert done.returncode == 0, done.stderr
+    last = done.stderr.splitlines()[-1]
+    found = re.fullmatch(r"Open http://([\d.]+):(\d+)/ to see the lab, live\.", last)
+    assert found, last
+    states = {each["name"]: each["state"] for each in stack(Address(found[1], int(found[2])))}
+    assert states == dict.fromkeys(set(NAMES) - {"console"}, "healthy")
+    before = pids(lab("ps").stdout)
+    assert lab("up-local").returncode == 0
+    assert pids(lab("ps").stdout) == before
+
+
 def test_the_wire_has_an_exchange_of_each_service_after_the_start(lab: Lab, tmp_path: Path) -> None:
     """And what clients send through the relay from then on, on ports that the kernel has picked."""
     assert lab("up-local").returncode == 0
@@ -138,7 +153,11 @@ def test_second_start_starts_only_what_does_not_run(lab: Lab) -> None:
     assert lab("up-local").returncode == 0
     after = pids(lab("ps").stdout)
     assert after.keys() == before.keys()
-    assert {name for name in NAMES if after[name] != before[name]} == {"udp-time", "relay"}
+    assert {name for name in NAMES if after[name] != before[name]} == {
+        "udp-time",
+        "relay",
+        "console",
+    }
 
 
 def test_a_killed_relay_fails_its_clients_in_time_and_comes_back_clean(
@@ -319,7 +338,11 @@ def test_changed_setting_restarts_the_server_it_is_of(lab: Lab) -> None:
     before = pids(lab("ps").stdout)
     assert lab("up-local", ECHO_TRANSFORM="upper").returncode == 0
     after = pids(lab("ps").stdout)
-    assert {name for name in NAMES if after[name] != before[name]} == {"tcp-echo", "relay"}
+    assert {name for name in NAMES if after[name] != before[name]} == {
+        "tcp-echo",
+        "relay",
+        "console",
+    }
     assert lab("demo", "--", "tcp-echo", "hello").stdout == "HELLO\n"
 
 

@@ -23,7 +23,7 @@ from tests.support.relay import ANY_PORTS
 
 NAMES = [service.name for service in services({})]
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
-WITH_KEY = {"object-echo", "rpc"}
+WITH_KEY = {"object-echo", "rpc", "console"}
 LOGGED = re.compile(r"^(\S+) +process (\d+)", re.MULTILINE)
 
 
@@ -307,14 +307,14 @@ def test_bindings_that_change_are_looked_at_before_anything_is_stopped(clone: Cl
     assert listed["kv"] == [f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"]
 
 
-def test_changed_port_of_the_relay_restarts_it_alone(clone: Clone) -> None:
-    """It passes traffic on there, and the others go on."""
+def test_changed_port_of_the_relay_restarts_it_and_the_console(clone: Clone) -> None:
+    """It passes traffic on there, where the console is told that it does; the others go on."""
     clone.up()
     before = clone.pids()
     (port,) = free_ports(1)
     clone.up(WIRELAB_RELAY_TCP_ECHO_PORT=port)
     after = clone.pids()
-    assert {name for name in NAMES if after[name] != before[name]} == {"relay"}
+    assert {name for name in NAMES if after[name] != before[name]} == {"relay", "console"}
     directly, relayed = clone.listed()["tcp-echo"]
     assert relayed == f"127.0.0.1:{port}" != directly
     with socket.create_connection(("127.0.0.1", int(port)), FAR) as s:
@@ -329,9 +329,9 @@ def test_address_to_publish_on_is_that_of_the_relays_traffic(clone: Clone) -> No
         name: [where.rpartition(":")[0] for where in places]
         for name, places in clone.listed().items()
     }
-    assert hosts.pop("relay") == ["127.0.0.1"]
+    assert hosts.pop("relay") == hosts.pop("console") == ["127.0.0.1"]
     assert hosts.pop("httpbin") == ["127.0.0.1"] * 2
-    assert list(hosts.values()) == [["127.0.0.3"] * 2] * (len(NAMES) - 2)
+    assert list(hosts.values()) == [["127.0.0.3"] * 2] * (len(NAMES) - 3)
     _, relayed = clone.listed()["tcp-echo"]
     assert re.search(rf"^tcp-echo .* {relayed}$", said, re.MULTILINE)
     with socket.create_connection(("127.0.0.3", int(relayed.rpartition(":")[2])), FAR) as s:
@@ -365,7 +365,7 @@ def test_new_key_restarts_those_that_have_it(clone: Clone) -> None:
     before = clone.pids()
     (clone.folder / "secrets" / "authkey").unlink()
     (clone.folder / "secrets" / "authkey").write_text("k" * 40)
-    said = "object-echo and rpc run with an older key: `make up` gives them the new one"
+    said = "object-echo, rpc and console run with an older key: `make up` gives them the new one"
     assert said in clone.run("ps").stderr
     assert said in clone.run("doctor").stdout
     assert clone.run("demo", "--", "rpc", "add", "2", "3").returncode == 1

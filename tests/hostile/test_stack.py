@@ -3,7 +3,6 @@
 `make soak` goes on for as long as it is told to, and says how each fault went.
 """
 
-import socket
 import threading
 import time
 import xmlrpc.client
@@ -30,7 +29,7 @@ from tests.hostile.reliability import Row
 from tests.hostile.well_behaved import PAUSE, Client
 from tests.support.engine import SERVICES, container_of, new_stack
 from tests.support.pace import slowness, until, within
-from tests.support.sockets import LOOPBACK
+from tests.support.sockets import free_ports
 
 EACH = 3  # clients of a service
 LATE = 2.0  # seconds after which such a client gives a request up, on a machine that is fast enough
@@ -40,29 +39,6 @@ CALM = 0.5  # seconds between two faults
 # proxy: once in some hundred thousand requests all attempts of one were lost, with no fault there.
 LOST = Counter({"udp-time": 1})  # requests, around a fault of another service
 WRITES = 20  # to a store in memory
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on.
-
-    They are none that the kernel gives to clients (32768 and up: ip(7), ip_local_port_range): a
-    client that calls a server which is down could get the server's port, and reach itself.
-    """
-    found: list[int] = []
-    for port in Random().sample(range(21000, 32000), 100):  # noqa: S311 - to be unlike other runs
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            if stream.connect_ex((LOOPBACK, port)) and not bind(datagram, port):
-                found.append(port)
-    return found[:count]
-
-
-def bind(probe: socket.socket, port: int) -> OSError | None:
-    """Bind a socket, and return what is wrong if that cannot be."""
-    try:
-        probe.bind((LOOPBACK, port))
-    except OSError as error:
-        return error
-    return None
 
 
 @pytest.fixture(scope="module")

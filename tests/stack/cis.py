@@ -145,8 +145,8 @@ BROWSERS = """\
 
 A page of any site can have the browser that shows it send requests to 127.0.0.1, and so to the lab.
 The browser does not let it read the responses, but kv would store what such a request says: it has
-no accounts. So rest and kv, under gunicorn, look at where a request is from. Clients that are no
-browsers do not notice.
+no accounts, and the console would break the network. So both look at where a request is from, and
+so does rest; kv and rest do under gunicorn. Clients that are no browsers do not notice.
 
 {}
 
@@ -181,6 +181,11 @@ ATTEMPTS = [
             "the name is in Host. That has to be an address, `localhost` or a name below it, a name"
             " of the service in `compose.yaml`, `relay`, or one of `WIRELAB_HOSTS`",
             421, "test_only_the_pages_of_this_server_may_send_requests"),
+    Attempt("submits a form to the console, or embeds its page, its files or its stream of updates",
+            "the browser says in Sec-Fetch-Site, or in Origin, that the page is of another site. A"
+            " form needs a token besides, which stands in the console's own pages. A link may lead"
+            " to the console",
+            403, "test_another_form_is_refused"),
     Attempt("shows an answer of rest as a picture, or links to it",
             "nothing: GET changes nothing, and the page cannot read the answer",
             200, "test_a_page_of_another_site_is_refused"),

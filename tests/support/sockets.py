@@ -1,9 +1,10 @@
-"""Sockets of clients: connected, read exactly, reset; and a port on which nobody listens."""
+"""Sockets of clients: connected, read exactly, reset; and ports on which nobody listens."""
 
 import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 
 from clients.addresses import Address
 from tests.support.pace import FAR
@@ -51,3 +52,26 @@ def closed_port() -> Iterator[Address]:
     with socket.socket() as holder:
         holder.bind((LOOPBACK, 0))
         yield Address(*holder.getsockname())
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on.
+
+    They are none that the kernel gives to clients (32768 and up: ip(7), ip_local_port_range): a
+    client that calls a server which is down could get the server's port, and reach itself.
+    """
+    found: list[int] = []
+    for port in Random().sample(range(21000, 32000), 100):  # noqa: S311 - to be unlike other runs
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            if stream.connect_ex((LOOPBACK, port)) and not bind(datagram, port):
+                found.append(port)
+    return found[:count]
+
+
+def bind(probe: socket.socket, port: int) -> OSError | None:
+    """Bind a socket, and return what is wrong if that cannot be."""
+    try:
+        probe.bind((LOOPBACK, port))
+    except OSError as error:
+        return error
+    return None

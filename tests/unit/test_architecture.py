@@ -26,6 +26,7 @@ WITHOUT_IO = (
     "services.addresses", "services.connection", "services.memory", "services.safe_pickle",
     "services.version", "services.wire",
 )  # fmt: skip
+CLIENT = "console"  # the folder of the service that is a client, and may import clients/
 NETWORKING = ("socket", "select", "selectors", "asyncio", "socketserver")
 NETWORKING_OF_CLASSIC = ("multiprocessing.connection", "xmlrpc.server", "wsgiref.simple_server")
 STANDARD_LIBRARY = sys.stdlib_module_names | {"_typeshed"}  # the latter for types alone
@@ -48,10 +49,14 @@ MAX_LINES = {  # lines of a driver; comments, docstrings and blank lines count
 }
 MAX_LINES_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
 # Sockets that stand in no driver: options of listeners, asyncio's loop, gunicorn's workers, what
-# the drivers of a service share, the relay. (Its api.py and server.py only wait, by asyncio.)
+# the drivers of a service share, the relay. (Its api.py and server.py only wait, by asyncio, and so
+# do the console's files.)
 SOCKETS = {
     "services/listeners.py": 250,
     "services/acknowledgments.py": 40,
+    "services/console/events.py": 150,
+    "services/console/pages.py": 300,
+    "services/console/watch.py": 150,
     "services/event_loop.py": 60,
     "services/http/group.py": 60,
     "services/http/worker.py": 250,
@@ -118,7 +123,8 @@ def test_a_service_imports_only_what_is_its_own(module: str) -> None:
     """The standard library, its declared packages, what all share, and its own folder."""
     folder = OF_SERVICES[module].parent.name
     shared = SHARED + (SHARED_UNDER_GUNICORN if "gunicorn" in declared(folder) else ())
-    allowed = (*STANDARD_LIBRARY, *declared(folder), *of_services(*shared, folder))
+    clients = ("clients",) if folder == CLIENT else ()
+    allowed = (*STANDARD_LIBRARY, *declared(folder), *of_services(*shared, folder), *clients)
     assert [name for name in imports(OF_SERVICES[module]) if not within(name, *allowed)] == []
 
 
@@ -180,7 +186,8 @@ def test_whatever_runs_is_named_after_its_model() -> None:
         for name, path in OF_SERVICES.items()
         if 'if __name__ == "__main__":' in path.read_text()
     ]
-    no_models = ["services/relay/server.py"]  # a service that there is in one form only
+    # Services that there are in one form only.
+    no_models = ["services/console/server.py", "services/relay/server.py"]
     assert [name for name in runnable if name not in DRIVERS] == no_models
     assert MODELS & sys.stdlib_module_names == set()
 
@@ -205,8 +212,12 @@ def test_protocols_are_driven_by_the_same_methods(name: str) -> None:
 
 @pytest.mark.parametrize("module", CODE)
 def test_servers_run_without_the_clients(module: str) -> None:
-    """Nothing of theirs is imported, nor what runs on the host, nor a test."""
-    outside = ("clients", "lab", "tests", "bench")
+    """Nothing of theirs is imported, nor what runs on the host, nor a test.
+
+    But for the console, which is a client.
+    """
+    is_client = CODE[module].parent.name == CLIENT
+    outside = ("lab", "tests", "bench") if is_client else ("clients", "lab", "tests", "bench")
     assert [name for name in imports(CODE[module]) if within(name, *outside)] == []
 
 
@@ -271,6 +282,16 @@ import importlib, os, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
 """
+SCRIPT_LINES = 150  # of the page's only script
+
+
+def test_the_page_has_one_short_script() -> None:
+    """Nothing is vendored, and there is no build step."""
+    scripts = list((ROOT / "services").rglob("*.js"))
+    assert [path.name for path in scripts] == ["console.js"]
+    assert len(scripts[0].read_text().splitlines()) <= SCRIPT_LINES
+
+
 SETTING = re.compile(r'"((?:WIRELAB|ECHO)_[A-Z_]+)"')
 
 

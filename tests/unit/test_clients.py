@@ -1,6 +1,18 @@
 """The client modules offer what `clients.client` says: mypy compares these tables with it."""
 
-from clients import cidr, httpbin, kv, object_echo, relay, rest, rpc, tcp_echo, udp_time, wire
+from clients import (
+    cidr,
+    console,
+    httpbin,
+    kv,
+    object_echo,
+    relay,
+    rest,
+    rpc,
+    tcp_echo,
+    udp_time,
+    wire,
+)
 from clients.addresses import PORTS
 from clients.cli.exercise import SUBJECTS
 from clients.cli.main import MODULES, SUBCOMMANDS
@@ -16,6 +28,7 @@ CLIENTS: dict[str, Client] = {
     "rpc": rpc,
     "httpbin": httpbin,
     "relay": relay,
+    "console": console,
 }
 CHECKED: dict[str, Checked] = {**CLIENTS, "cidr": cidr}
 COMMANDS: dict[str, Subcommand] = {
@@ -28,6 +41,7 @@ COMMANDS: dict[str, Subcommand] = {
     "rpc": rpc,
     "relay": relay,
     "wire": wire,
+    "console": console,
     "cidr": cidr,
 }
 

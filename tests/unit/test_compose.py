@@ -94,7 +94,7 @@ def test_compose_publishes_the_port_of_a_service(service: str) -> None:
     protocol = "udp" if spoken(service) == "udp-time" else "tcp"
     port = PORTS[spoken(service)]
     number = port if service in DEFAULTS else 0
-    fixed = service in VARIANTS or service in ("httpbin", "relay")
+    fixed = service in VARIANTS or service in ("httpbin", "relay", "console")
     bind = "127.0.0.1" if fixed else "${WIRELAB_BIND:-127.0.0.1}"
     assert published == f"{bind}:${{{variable}:-{number}}}:{port}/{protocol}"
 
@@ -115,13 +115,14 @@ def test_only_the_relay_has_more_ports_than_one() -> None:
 def test_the_relay_may_lead_to_all_others() -> None:
     """To each service by a proxy, and to the variants if one is made for them."""
     told = DEFAULTS["relay"]["environment"]["WIRELAB_RELAY_UPSTREAMS"].split()
-    services = [f"{name}={name}:{PORTS[name]}" for name in DEFAULTS if name != "relay"]
+    services = [f"{name}={name}:{PORTS[name]}" for name in PROXIES]
     assert sorted(told) == sorted([*services, *VARIANTS])
 
 
-def test_the_clients_container_finds_servers_by_their_names() -> None:
+@pytest.mark.parametrize("client", ["clients", "console"])
+def test_clients_find_servers_by_their_names(client: str) -> None:
     """Nothing in compose.yaml says where one is: it is the host of its name."""
-    environment = COMPOSE["services"]["clients"]["environment"]
+    environment = COMPOSE["services"][client]["environment"]
     assert environment["WIRELAB_DISCOVERY"] == "dns"
     assert [name for name in environment if name.endswith("_ADDRESS")] == []
     for server in SERVERS:

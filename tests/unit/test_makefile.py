@@ -13,6 +13,7 @@ from lab import ROOT, SCRIPTS
 from lab.down import OWN_IMAGES
 
 NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:1"}
+MAKEFILE = (ROOT / "Makefile").read_text()
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
@@ -78,8 +79,11 @@ def test_what_needs_nothing_new_makes_do_with_the_environment_that_is_there(task
 
 @pytest.mark.parametrize(
     "task",
-    ["up", "up-local", "swarm", "test", "lint", "pictures", "bench", "wheel", "kit", "release"],
-)
+    [
+        "up", "up-local", "swarm", "test", "lint", "pictures", "bench", "browser", "wheel", "kit",
+        "release",
+    ],
+)  # fmt: skip
 def test_other_tasks_have_the_packages_of_the_lock_file(task: str) -> None:
     """Whatever .venv held before."""
     first = outcome(["make", "-n", task]).stdout.splitlines()[0]
@@ -116,8 +120,8 @@ def test_every_folder_of_tests_is_run() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
     folders = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/**/test_*.py")}
     folders.remove("tests/plugin/example")  # by those of tests/plugin
-    by_a_task = set(re.findall(r"pytest (tests/\w+) --", (ROOT / "Makefile").read_text()))
-    assert "tests/interop" in by_a_task
+    by_a_task = set(re.findall(r"pytest (tests/\w+)(?: --|$)", MAKEFILE, re.MULTILINE))
+    assert {"tests/interop", "tests/browser"} <= by_a_task
     by_name = set(
         re.findall(r"^make test TESTS=(\S+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     )

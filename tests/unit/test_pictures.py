@@ -62,7 +62,7 @@ def test_the_stack_shows_clients_volumes_and_secrets() -> None:
     assert "clients" in shown
     assert shown.count("volume kv") == 1
     assert shown.count("volume sockets") == 2
-    assert shown.count("secret authkey") == 3
+    assert shown.count("secret authkey") == 4
 
 
 def test_the_stack_is_the_same_whatever_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from lab.description import REFERENCE, Port, Service, services
 from tests.support.relay import ANY_PORTS
 
 ALL = services({}, "*")
-RELAYED = [service for service in PORTS if service != "relay"]
+RELAYED = [service for service in PORTS if service not in ("relay", "console")]
 
 
 def ports_of(server: str, **settings: str) -> dict[str, Port]:

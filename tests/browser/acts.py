@@ -1,0 +1,52 @@
+"""What a person does on the page, and what the browser knows of it."""
+
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3 (AA), and without its exception for large text
+
+
+def try_it(page: Page, service: str, **fields: str) -> Locator:
+    """Fill in the form of a service and send it; return what came of it."""
+    for name, value in fields.items():
+        field = page.locator(f"#{service}-{name}")
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
+    with page.expect_response(f"**/try/{service}*"):
+        page.locator(f"#try-{service}").get_by_role("button").click()
+    return page.locator(f"#try-{service}-result")
+
+
+def show_all(page: Page) -> None:
+    """Make the window as high as the page, so that all of it is seen at once."""
+    size = page.viewport_size
+    assert size is not None
+    height = int(page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+
+
+def findings(page: Page) -> list[str]:
+    """Return what axe finds, and each text with too little contrast."""
+    found = Axe().run(page).response["violations"]
+    by_axe = [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+    show_all(page)
+    low: dict[str, Any] = page.evaluate(f"({CONTRAST})({LEAST_CONTRAST})")
+    return [*by_axe, *(f"contrast {ratio}: {text}" for text, ratio in low.items())]
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return what makes the page scroll sideways, outermost elements first."""
+    found: list[str] = page.evaluate("""() => {
+        const width = document.documentElement.clientWidth;
+        if (document.documentElement.scrollWidth <= width) return [];
+        return [...document.body.querySelectorAll("*")]
+            .filter((each) => each.getBoundingClientRect().right > width + 1)
+            .map((each) => `${each.tagName} ${each.id} ${each.className}`).slice(0, 5);
+    }""")
+    return found
