@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
                 "start the same servers as processes of this machine, without containers"),
     ):  # fmt: skip
         each.add_argument(
-            "--profile", default="", help="more servers to start: `variants` has all variants"
+            "--profile",
+            default="",
+            help="more servers to start: `variants` has all variants, `cluster` kv on etcd",
         )
     command("down", lambda _: down.down(), "stop the lab; only the data of kv stays")
     command("distclean", lambda _: down.distclean(),

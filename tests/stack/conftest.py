@@ -11,8 +11,8 @@ from lab.description import services
 from lab.stack import Stack
 from lab.testing.service import Service
 
-SPEAKS = {service.name: service.speaks for service in services({}, "*")}
-VARIANTS = [service.name for service in services({}, "*") if service.profiles]
+SPEAKS = {service.name: service.speaks for service in services({}, "variants")}
+VARIANTS = [service.name for service in services({}, "variants") if service.profiles]
 
 Find = Callable[[str], Container]
 

@@ -18,7 +18,7 @@ echo "made $*"
 case "$*" in *"{failing}"*) exit 2 ;; esac
 """
 PARTS = [
-    "lint, unit and contract", "stack and plugin", "hostile", "other Pythons",
+    "lint, unit and contract", "stack and plugin", "cluster", "hostile", "other Pythons",
     "interop", "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
@@ -64,6 +64,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
     failing = [
         "lint",
         "tests/stack",
+        "tests/cluster",
         "tests/hostile",
         "test-pythons",
         "interop",
@@ -84,7 +85,7 @@ def test_whatever_it_runs_is_a_task_of_make() -> None:
     assert {line.partition(" ")[0] for line in lines if line} == {"part", "make"}
     folders = re.findall(r"tests/\w+", commands)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
-    assert sorted(folders) == sorted(settings["ini_options"]["testpaths"])
+    assert sorted(folders) == sorted([*settings["ini_options"]["testpaths"], "tests/cluster"])
 
 
 def test_the_workflow_and_the_hook_run_what_anybody_can_run() -> None:
