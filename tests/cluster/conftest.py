@@ -82,7 +82,9 @@ def published(container: Container) -> Address:
 
 def answers(container: Container) -> bool:
     """Whether a node of etcd serves requests."""
-    with suppress(OSError, LookupError):
-        with urlopen(f"http://{published(container)}/health", timeout=5) as response:
-            return bool(response.status == HTTPStatus.OK)
+    with (
+        suppress(OSError, LookupError),
+        urlopen(f"http://{published(container)}/health", timeout=5) as response,
+    ):
+        return bool(response.status == HTTPStatus.OK)
     return False
