@@ -1,6 +1,7 @@
 """Where each service is.
 
 `WIRELAB_<SERVICE>_ADDRESS` says so as `host:port`, with an IPv6 address in brackets: `[::1]:20000`.
+Of a service that has replicas it can name them all, with commas; the first is asked first.
 Otherwise a service listens on its port, in the table below: with `WIRELAB_DISCOVERY=dns` on the
 host of its name, as in the network of compose.yaml, and without on loopback. A variant is a name
 of its own, as `tcp-echo-forked`, on the port of its service.
@@ -63,6 +64,11 @@ def address(service: str, environ: Mapping[str, str] = os.environ) -> Address:
     return known(service, service, environ) or Address("127.0.0.1", PORTS[service])
 
 
+def replicas(service: str, environ: Mapping[str, str] = os.environ) -> list[Address]:
+    """Return where all replicas of `service` are; ValueError for a bad variable."""
+    return listed(variable(service), environ) or [address(service, environ)]
+
+
 def through_relay(service: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return where `service` is reached through the relay; ValueError for a bad variable."""
     name = variable(f"{RELAY}-{service}")
@@ -76,8 +82,8 @@ def known(server: str, service: str, environ: Mapping[str, str] = os.environ) ->
 
     Raises ValueError for a variable with another value than it can have.
     """
-    if value := environ.get(variable(server)):
-        return host_and_port(value, variable(server))
+    if found := listed(variable(server), environ):
+        return found[0]
     if discovered_by_dns(environ):
         return Address(server, PORTS[service])
     return None
@@ -96,6 +102,12 @@ def unix_socket(server: str, environ: Mapping[str, str] = os.environ) -> Path | 
     folder = environ.get("WIRELAB_SOCKETS")
     path = Path(folder) / f"{server}.sock" if folder else None
     return path if path and path.is_socket() else None
+
+
+def listed(name: str, environ: Mapping[str, str]) -> list[Address]:
+    """Return the addresses in the variable `name`, which has commas between them; none if unset."""
+    value = environ.get(name)
+    return [host_and_port(part, name) for part in value.split(",")] if value else []
 
 
 def host_and_port(value: str, name: str) -> Address:

@@ -3,14 +3,16 @@
 import http.client
 import os
 import xmlrpc.client
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
-from clients.addresses import Address
+from clients.addresses import Address, replicas
 from clients.checks import Check, WrongAnswer, expect
 from clients.http.errors import Incomplete, os_errors
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 SERVICE = "kv"
 NO_SUCH_KEY = 1
+UNAVAILABLE = 5  # nothing was written
+UNKNOWN = 6  # nobody knows whether it was
+READS = ("get", "exists", "keys")
 CUT_SHORT = (  # what Expat says at the end of a document that has not ended
     expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS],
     expat.errors.codes[expat.errors.XML_ERROR_UNCLOSED_TOKEN],
@@ -86,6 +91,60 @@ def proxy(address: Address, timeout: float = 5.0) -> xmlrpc.client.ServerProxy:
     return xmlrpc.client.ServerProxy(
         f"http://{address}", CarefulTransport(timeout), allow_none=True
     )
+
+
+class Replicas:
+    """Replicas of one store: calls go to one of them, and to the next one when that is safe.
+
+    It is if a call has certainly not been carried out, or if it only reads. What one replica has
+    not answered in time, another one may still have written.
+    """
+
+    def __init__(
+        self, stores: Sequence[tuple[CarefulTransport, str, xmlrpc.client.ServerProxy]]
+    ) -> None:
+        self._stores = deque(stores)
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        """Return a method of the store; it raises what those of `proxy` raise."""
+        return partial(self._call, method)
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        xmlrpc.client.dumps(arguments, method, allow_none=True)  # which says what has no form
+        problem: Exception | None = None
+        for _ in range(len(self._stores)):
+            transport, host, store = self._stores[0]
+            try:
+                connection = transport.make_connection(host)
+                if not connection.sock:
+                    connection.connect()
+            except OSError as error:
+                problem = error
+            else:
+                try:
+                    return getattr(store, method)(*arguments)
+                except xmlrpc.client.Fault as fault:
+                    if fault.faultCode != UNAVAILABLE:
+                        raise
+                    problem = fault
+                except OSError as error:
+                    if method not in READS:
+                        raise
+                    problem = error
+            self._stores.rotate(-1)
+        raise problem or ValueError("there are no replicas")
+
+
+@contextmanager
+def replicated(addresses: Sequence[Address], timeout: float = 5.0) -> Iterator[Any]:
+    """Lend the replicas of a store as if they were one, with the methods of `proxy`."""
+    with ExitStack() as opened:
+        stores = []
+        for address in addresses:
+            transport = CarefulTransport(timeout)
+            store = xmlrpc.client.ServerProxy(f"http://{address}", transport, allow_none=True)
+            stores.append((transport, str(address), opened.enter_context(store)))
+        yield Replicas(stores)
 
 
 def increment(store: xmlrpc.client.ServerProxy, name: str, attempts: int = 100) -> int:
@@ -241,8 +300,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 
 def command(options: "argparse.Namespace", address: Address) -> None:
-    """Carry out one action on the store and print what it returns."""
-    with proxy(address, options.timeout) as store:
+    """Carry out one action on the store, or on its replicas, and print what it returns."""
+    places = [address] if options.via else replicas(SERVICE)
+    with replicated(places, options.timeout) as store:
         try:
             print_result(store, options)
         except (OverflowError, TypeError) as error:

@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
                 "start the same servers as processes of this machine, without containers"),
     ):  # fmt: skip
         each.add_argument(
-            "--profile", default="", help="more servers to start: `variants` has all variants"
+            "--profile",
+            default="",
+            help="more servers to start: `variants` has all variants, `cluster` kv on etcd",
         )
         each.add_argument(
             "--mine", default="", metavar="SERVICE",

@@ -15,6 +15,7 @@ from clients.cli import report
 from clients.cli.exercise import Result
 from clients.cli.output import CannotWrite
 from lab import ROOT, LabError
+from lab.description import replicated
 from lab.stack import Stack
 
 
@@ -30,7 +31,8 @@ def run(stack: Stack, arguments: list[str]) -> int:
         return stack.run_clients(*arguments)
     if options.svg:
         return draw(stack, options.svg, via_relay=bool(options.via))
-    told = variables(stack.addresses(), stack.relayed())
+    servers = stack.addresses()
+    told = variables(servers, stack.relayed()) | replicated(servers)
     command = [sys.executable, "-m", "clients", *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, check=False).returncode
 

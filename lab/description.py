@@ -158,9 +158,32 @@ def through_relay(ports: Mapping[str, Address]) -> dict[str, Address]:
     }
 
 
-def built() -> list[str]:
-    """Return the names of the services that an image is built for; variants share theirs."""
-    return [name for name, block in _template()["services"].items() if "build" in block]
+def built(profile: str = "") -> list[str]:
+    """Return the services that an image is built for, those of `profile` too; some share one."""
+    return [
+        name
+        for name, block in _template()["services"].items()
+        if "build" in block and {*block.get("profiles", ("clients",))} & {"clients", profile}
+    ]
+
+
+def only_in_containers(profile: str) -> list[str]:
+    """Return what a profile has beside the lab's servers: it cannot run without an engine."""
+    blocks = _template()["services"].items()
+    return [name for name, block in blocks
+            if profile in block.get("profiles", ()) and "ports" not in block]  # fmt: skip
+
+
+def replicated(servers: Mapping[str, Address]) -> dict[str, str]:
+    """Return the variables that name all replicas of a service, of those that run.
+
+    `servers` says where each server is that runs.
+    """
+    found: dict[str, list[str]] = {}
+    for each in services({}, profile="cluster"):
+        if each.profiles and each.name in servers:
+            found.setdefault(variable(each.speaks), []).append(str(servers[each.name]))
+    return {name: ",".join(places) for name, places in found.items()}
 
 
 def clients_environment() -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""Where pip takes packages from on this machine: what the builds of the images are told of it."""
+"""Where pip and apt take packages from on this machine: what builds of images are told of it."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
-from lab import settings
+from lab import SCRIPTS, settings
 
 # The options of pip that say it (pip's user guide, "Configuration"). All others are for other uses
 # than ours, or name files that a build does not see.
@@ -28,6 +28,12 @@ def for_builds() -> dict[str, str]:
         "WIRELAB_PIP_CONF": _pip_conf(found),
         "WIRELAB_CA_BUNDLE": settings.ca_bundle() or (cert if Path(cert).is_file() else ""),
     }
+
+
+def apt_sources() -> str:
+    """Return where builds find Debian's packages: `WIRELAB_APT_SOURCES`, maybe empty."""
+    script = ["bash", str(SCRIPTS / "apt_sources.sh")]
+    return subprocess.run(script, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def _options() -> dict[str, str]:

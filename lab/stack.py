@@ -11,7 +11,7 @@ from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, interrupts, kit, package_index, reasons, settings
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project, reached
 from lab.console import step
-from lab.description import built, own, project, services, through_relay
+from lab.description import built, own, project, replicated, services, through_relay
 from lab.docker_output import build, containers, failed_step, without_states
 from lab.engine import docker
 from lab.remains import remains
@@ -74,8 +74,20 @@ class Stack(Project):
 
         They know the terminal that they write to by the same settings as programs here.
         """
-        known = [f"--env={name}={os.environ[name]}" for name in TERMINAL if name in os.environ]
-        return self.run("run", "--rm", *no_terminal(), *known, "clients", *arguments).returncode
+        known = {name: os.environ[name] for name in TERMINAL if name in os.environ}
+        options = [f"--env={name}={value}" for name, value in (known | self.replicas()).items()]
+        return self.run("run", "--rm", *no_terminal(), *options, "clients", *arguments).returncode
+
+    def replicas(self) -> dict[str, str]:
+        """Return the variables that tell clients in the network of replicas, where some run."""
+        running = self.running()
+        return replicated(
+            {
+                each.name: Address(each.name, each.port.target)
+                for each in services({}, profile="*")
+                if each.name in running
+            }
+        )
 
     def check_own(self) -> None:
         """Raise LabError if there is a lab of this name that was started from another folder."""
@@ -155,16 +167,21 @@ class Stack(Project):
         labels = dict(line.split(" ", 1) for line in found.splitlines())
         return sorted(name for name, digest in labels.items() if digest not in ("", key))
 
-    def build(self, *names: str) -> None:
+    def build(self, *names: str, profile: str = "") -> None:
         """Build the images, or some; raises LabError with what the build said when it fails.
 
-        Those of a kit are there, and are built only where a server or client has been changed.
+        Of those that only a profile needs, only those of `profile`. Those of a kit are there, and
+        are built only where a server or client has been changed.
         """
-        if not names and kit.is_unchanged() and not self.missing_images():
+        wanted = names or built(profile)
+        of_the_kit = not {*wanted} - {*built()} and kit.is_unchanged()
+        if not names and of_the_kit and not self.missing_images():
             return
         self.settings |= package_index.for_builds()
+        if {*wanted} - {*built()}:
+            self.settings["WIRELAB_APT_SOURCES"] = package_index.apt_sources()
         with step("building the images") as building:
-            done = self.follow(build(building.say, len(names or built())), "build", *names)
+            done = self.follow(build(building.say, len(wanted)), "build", *wanted)
             if done.returncode:
                 said = reasons.explained(failed_step(done.stdout))
                 raise LabError(f"docker compose build failed:\n{said}".rstrip())

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from clients.addresses import CONSOLE, RELAY, Address
 from lab import LabError, authkey, engine, interrupts, listing, ports, preflight, wire
 from lab.console import complain, console, say, step
-from lab.description import services
+from lab.description import only_in_containers, services
 from lab.local import Local
 from lab.stack import Stack
 from lab.workshop.place import Place
@@ -44,7 +44,7 @@ def up(profile: str, mine: Place | None = None) -> int:
     authkey.ensure(authkey.path())
     stack.settings["PYTHON_IMAGE"] = engine.base_image()
     was_running = stack.running()
-    stack.build()
+    stack.build(profile=profile)
     try:
         stack.remove_services(ports.in_the_way(wanted, bindings))
         stack.start(profile)
@@ -70,6 +70,11 @@ def up_local(profile: str, mine: Place | None = None) -> int:
     wanted = services(profile=profile)
     if mine:
         wanted = mine.among(wanted)
+    if names := only_in_containers(profile):
+        raise LabError(
+            f"PROFILE has value {profile!r}. Not for local processes: {', '.join(names)} run in"
+            " containers only"
+        )
     local = Local()
     say_stopped(local.stop_strays())
     if not local.running() and engine.answers() and Stack().running():

@@ -189,6 +189,13 @@ mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' "Label: $1" | sed -n 1p
 }
 
+# sources: the line of sources.list for a base that knows no mirror.
+sources() {
+    local archive
+    archive=$(mirror Debian)
+    [[ -z $archive ]] || echo "deb $archive trixie main"
+}
+
 # Proxies as apt reads them: its own settings, or else the environment, in lower case there.
 apt_proxies() {
     export http_proxy=${http_proxy-${HTTP_PROXY-}} https_proxy=${https_proxy-${HTTPS_PROXY-}}
@@ -200,12 +207,9 @@ apt_proxies() {
 # as the machine's own is nobody else's business, and build arguments are kept; those for proxies
 # are not, and without a value here they are in no list of processes either.
 build_image() {
-    local archive
     # A kit has the image, and no mirror.
     [[ ! -d $kit ]] || ! docker image inspect "$1" >/dev/null 2>&1 || return 0
-    archive=$(mirror Debian)
-    [[ -z $archive ]] || echo "deb $archive trixie main" >"$tmp/sources"
-    touch "$tmp/sources"
+    sources >"$tmp/sources"
     apt_proxies
     docker build --progress plain --tag "$1" --build-arg PYTHON_IMAGE="$2" --label wirelab.base="$2" \
         --build-arg http_proxy --build-arg https_proxy --build-arg no_proxy \

@@ -1,1 +1,1 @@
-"""Key-value store: XML-RPC in front, SQLite behind."""
+"""Key-value store: XML-RPC in front, SQLite or etcd behind."""

@@ -14,6 +14,7 @@ from services.kv.methods import Methods
 
 MULTICALL = "system.multicall"
 WRITES = ("set", "delete", "compare_and_set")
+DEPENDS_ON_VALUE = ("get", "exists", "delete", "compare_and_set")
 MAX_CALLS = 500  # of a multicall
 MAX_RESULTS = 1024 * 1024  # characters of its results, after which nothing is read any more
 
@@ -23,10 +24,14 @@ log = logging.getLogger("kv")
 
 
 class Call(NamedTuple):
-    """A call that was checked: `make` makes it, and returns the result as XML or raises Fault."""
+    """A call that was checked: `make` makes it, and returns the result as XML or raises Fault.
+
+    `reads` is the name whose value has to be known for that, if there is one.
+    """
 
     method: str
     make: Callable[[], str]
+    reads: tuple[str, ...] = ()
 
     def outcome(self) -> Outcome:
         """Make the call; its client is not told what went wrong in here."""
@@ -56,10 +61,16 @@ def parse(body: bytes, methods: Methods) -> Request:
             calls = Multicall(arguments, methods).calls
             writes = any(call.method in WRITES for call in calls)
             return Request(calls, respond_to_multicall, writes)
-        call = Call(method, methods.call(method, arguments))
+        call = checked(method, arguments, methods)
     except Fault as fault:
         return Request([refused(fault)], respond)
     return Request([call], respond, writes=method in WRITES, lists=method == "keys")
+
+
+def checked(method: str, arguments: Sequence[Any], methods: Methods) -> Call:
+    """Return a call; raises Fault for what the method does not take."""
+    make = methods.call(method, arguments)
+    return Call(method, make, (arguments[0],) if method in DEPENDS_ON_VALUE else ())
 
 
 def respond(outcomes: Sequence[Outcome]) -> bytes:
@@ -105,7 +116,8 @@ class Multicall:
                 raise Fault(
                     Kind.BAD_ARGUMENT, f"{MULTICALL} takes an array of up to {MAX_CALLS} calls"
                 )
-        self._size = 0  # of the results
+        # Of the results before each call; where the store has a call made again, so it is again.
+        self._sizes = [0] * (len(self.calls) + 1)
 
     def _call(self, call: object, methods: Methods) -> Call:
         match call:
@@ -113,22 +125,21 @@ class Multicall:
                 return refused(Fault(Kind.BAD_ARGUMENT, f"{MULTICALL} in {MULTICALL}"))
             case {"methodName": str(name), "params": list(arguments)}:
                 try:
-                    return Call(name, methods.call(name, arguments))
+                    return checked(name, arguments, methods)
                 except Fault as fault:
                     return refused(fault)
         what = "a call is a struct with methodName, a string, and params, an array"
         return refused(Fault(Kind.BAD_ARGUMENT, what))
 
     def _make(self, number: int, call: Call) -> str:
-        if number == 0:  # also where the store has all of them made again
-            self._size = 0
-        if self._size > MAX_RESULTS and call.method not in WRITES:
+        size = self._sizes[number + 1] = self._sizes[number]
+        if size > MAX_RESULTS and call.method not in WRITES:
             raise Fault(Kind.TOO_LARGE, f"the results have more than {MAX_RESULTS} characters")
         try:
             result = call.make()
         except Fault as fault:
-            if fault.faultCode == Kind.TOO_LARGE:
-                self._size = MAX_RESULTS + 1  # to find that out again and again takes long
+            if fault.faultCode == Kind.TOO_LARGE:  # to find that out again and again takes long
+                self._sizes[number + 1] = MAX_RESULTS + 1
             raise
-        self._size += len(result)
+        self._sizes[number + 1] = size + len(result)
         return result

@@ -14,6 +14,8 @@ class Kind(IntEnum):
     STORAGE_FAILED = 2
     NIL = 3
     TOO_LARGE = 4
+    UNAVAILABLE = 5
+    UNKNOWN = 6
     NOT_WELL_FORMED = -32700
     UNSUPPORTED_ENCODING = -32701
     NOT_XML_RPC = -32600
@@ -27,6 +29,8 @@ TEXT = {
     Kind.STORAGE_FAILED: "nothing was written",
     Kind.NIL: "the result has a nil, which the dialect of 1999 does not have",
     Kind.TOO_LARGE: "too large for one response",
+    Kind.UNAVAILABLE: "etcd is not available, and nothing was written",
+    Kind.UNKNOWN: "nobody knows whether this was written",
     Kind.NOT_WELL_FORMED: "not well-formed XML",
     Kind.UNSUPPORTED_ENCODING: "unsupported encoding",
     Kind.NOT_XML_RPC: "not a call in XML-RPC",
@@ -41,3 +45,4 @@ class Fault(xmlrpc.client.Fault):
 
     def __init__(self, kind: Kind, detail: str = "") -> None:
         super().__init__(int(kind), f"{TEXT[kind]}: {detail:.200}" if detail else TEXT[kind])
+        self.detail = detail

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from services.kv import xml_rpc
 from services.kv.faults import Fault, Kind
-from services.kv.store import Store
+from services.kv.storage import Storage
 
 PIECE = 64 * 1024  # bytes, made in less than a millisecond
 MAX_LISTING = 24 * 1024 * 1024  # bytes of a response
@@ -24,7 +24,7 @@ log = logging.getLogger("kv")
 class Listings(Generic[Client]):
     """The clients that wait for all names; the response to the first of them is being made."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Storage) -> None:
         self._store = store
         self._clients: deque[Client] = deque()
         self._pieces: Iterator[bytes] | None = None  # of the response that is being made
@@ -59,7 +59,7 @@ class Listings(Generic[Client]):
                 yield self._clients.popleft(), parts
 
 
-def pieces(store: Store) -> Iterator[bytes]:
+def pieces(store: Storage) -> Iterator[bytes]:
     """Yield a response with all names in pieces; raises Fault if it gets too large."""
     size = 0
     for piece in xml_rpc.strings_response(store.names_meanwhile(), PIECE):

@@ -7,7 +7,7 @@ from typing import Any
 from services.kv import xml_rpc
 from services.kv.faults import Fault, Kind
 from services.kv.introspection import SIGNATURES, Introspection
-from services.kv.store import Store
+from services.kv.storage import Storage
 
 Method = Callable[..., str]
 
@@ -21,7 +21,7 @@ MAX_NAMES = 64 * 1024  # characters, of all names in a multicall; for `keys` alo
 class Methods:
     """The methods of one dialect: with nil, or without it as the specification of 1999."""
 
-    def __init__(self, store: Store, nil: bool) -> None:
+    def __init__(self, store: Storage, nil: bool) -> None:
         self._store, self._nil = store, nil
         self._by_name: dict[str, Method] = {
             "get": self.get,

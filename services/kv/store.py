@@ -11,24 +11,20 @@ and for those in front of it.
 
 import math
 import sqlite3
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from services.kv.faults import Fault, Kind
+from services.kv.storage import MARKUP, GroupFailed
 
 BUSY_SECONDS = 5  # how long a write waits for another process that is writing
-MARKUP = 34  # characters around a name
 SCHEMA = "CREATE TABLE IF NOT EXISTS entries (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
 UPSERT = "INSERT INTO entries VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
-class GroupNotBegun(Fault):
-    """A group of writes could not begin, as another process is writing, for example."""
-
-
 class Store:
-    """Names and their values, both text, in a file.
+    """Names and their values, both text, in a file: a services.kv.storage.Storage.
 
     To be used from one thread; the file may be used by several processes. Raises Fault
     NO_SUCH_KEY, or STORAGE_FAILED where SQLite cannot write (a full disk, say).
@@ -52,6 +48,10 @@ class Store:
         self._reader = connect(path)
         self._lister = connect(path)
         self._failure = ""  # why the current group has failed
+
+    def ahead(self, _names: Sequence[str]) -> AbstractContextManager[None]:
+        """Do nothing: what is in the file is at hand."""
+        return nullcontext()
 
     def get(self, name: str) -> str:
         """Return the value of `name`."""
@@ -97,7 +97,7 @@ class Store:
         try:
             self._writer.execute("BEGIN IMMEDIATE")  # waits for other processes here, and not later
         except sqlite3.DatabaseError as error:
-            raise GroupNotBegun(Kind.STORAGE_FAILED, str(error)) from error
+            raise GroupFailed(Kind.STORAGE_FAILED, str(error)) from error
         try:
             try:
                 yield

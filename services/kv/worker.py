@@ -13,9 +13,8 @@ from collections import deque
 from services.http import browsers
 from services.http.request import HTTPError, Request
 from services.http.response import response_head
-from services.kv.app import PATHS, KeyValueServer, database_file
+from services.kv.app import PATHS, KeyValueServer, open_store
 from services.kv.listing import MAX_LISTING
-from services.kv.store import Store
 
 MAX_CALLS = 1024 * 1024  # bytes in one iteration: as Python objects they take several times that
 TYPES = ("text/xml", "application/xml")  # XML-RPC has the first one, and RFC 7303 made them equal
@@ -30,7 +29,7 @@ class Worker(browsers.Worker):
     def load_wsgi(self) -> None:
         """Open the store: here it takes the place of a WSGI application."""
         self._calls: deque[tuple[int, Request]] = deque()
-        self._server: KeyValueServer[Client] = KeyValueServer(Store(database_file()))
+        self._server: KeyValueServer[Client] = KeyValueServer(open_store())
 
     def admit(self, request: Request) -> None:
         """Raise HTTPError unless it is a POST of XML with a Content-Length, to a path of calls."""

@@ -251,8 +251,19 @@ def test_unknown_profile_is_named(lab: Lab, command: str) -> None:
         assert done.returncode == 1
         assert done.stderr == (
             f"wirelab: PROFILE has value {profile!r}. Not a profile of servers, which are:"
-            " variants\n"
+            " cluster, variants\n"
         )
+    assert pids(lab("ps").stdout) == {}
+
+
+def test_a_profile_that_needs_containers_says_so(lab: Lab) -> None:
+    """There is no etcd among the processes."""
+    done = lab("up-local", "--profile=cluster")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "wirelab: PROFILE has value 'cluster'. Not for local processes: etcd-1, etcd-2, etcd-3 run"
+        " in containers only\n"
+    )
     assert pids(lab("ps").stdout) == {}
 
 

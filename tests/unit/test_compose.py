@@ -9,7 +9,7 @@ import yaml
 
 import clients.cli.variants
 from clients.addresses import PORTS, Address, known
-from lab import ROOT
+from lab import ROOT, description
 from services.relay.server import PROXIES
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
@@ -21,6 +21,13 @@ VARIANTS: dict[str, Any] = {
     for name, block in COMPOSE["services"].items()
     if block.get("profiles") == ["variants"]
 }
+# Of the profile "cluster": the replicas of a service, and what they have in common.
+REPLICAS: dict[str, Any] = {
+    name: block
+    for name, block in COMPOSE["services"].items()
+    if block.get("profiles") == ["cluster"] and "ports" in block
+}
+NODES = ["etcd-1", "etcd-2", "etcd-3"]
 SERVERS = DEFAULTS | VARIANTS
 CLASS = COMPOSE["services"]["kv-class"]
 
@@ -116,7 +123,7 @@ def test_the_relay_may_lead_to_all_others() -> None:
     """To each service by a proxy, and to the variants if one is made for them."""
     told = DEFAULTS["relay"]["environment"]["WIRELAB_RELAY_UPSTREAMS"].split()
     services = [f"{name}={name}:{PORTS[name]}" for name in PROXIES]
-    assert sorted(told) == sorted([*services, *VARIANTS])
+    assert sorted(told) == sorted([*services, *VARIANTS, *REPLICAS])
 
 
 @pytest.mark.parametrize("client", ["clients", "console"])
@@ -139,8 +146,10 @@ def test_the_health_check_of_a_container_is_an_exchange_with_its_service(service
 
 
 def test_every_server_of_compose_is_known_to_the_clients() -> None:
-    """There is no other container than those, variants of them, and the clients' own."""
-    assert set(COMPOSE["services"]) == {*PORTS, *VARIANTS, "clients", "kv-class"}
+    """There is nothing else but variants and replicas, what these share, and the clients' own."""
+    assert set(COMPOSE["services"]) == {
+        *PORTS, *VARIANTS, *REPLICAS, *NODES, "clients", "kv-class",
+    }  # fmt: skip
     assert not any("profiles" in block for block in DEFAULTS.values())
 
 
@@ -207,3 +216,45 @@ def test_the_class_has_a_store_of_its_own() -> None:
         name for name, block in COMPOSE["services"].items() if "0.0.0.0" in str(block.get("ports"))
     ]
     assert everywhere == ["kv-class"]
+
+
+def test_a_replica_differs_from_its_service_in_what_it_stores_to() -> None:
+    """The same image and command; a network more, and no volume."""
+    assert list(REPLICAS) == ["kv-1", "kv-2", "kv-3"]
+    service = DEFAULTS["kv"]
+    for name, block in REPLICAS.items():
+        different = {key for key, value in block.items() if value != service.get(key)}
+        assert different == {"profiles", "ports", "environment", "volumes", "networks", "dns_opt",
+                             "mem_limit"}  # fmt: skip
+        variable = f"WIRELAB_{name.upper().replace('-', '_')}_PORT"
+        assert block["ports"] == [f"127.0.0.1:${{{variable}:-0}}:15000/tcp"]
+        assert block["volumes"] == []
+        environment = block["environment"]
+        assert environment["WIRELAB_KV_ETCD"] == ",".join(f"{node}:2379" for node in NODES)
+        hosts = environment["WIRELAB_HOSTS"].split(",")
+        assert hosts == [*REPLICAS, "relay", "${WIRELAB_HOSTS:-}"]
+
+
+def test_the_nodes_of_etcd_know_one_another() -> None:
+    """Each has its name and its volume; all else is the same, and no port is published."""
+    members = ",".join(f"{node}=http://{node}:2380" for node in NODES)
+    for node in NODES:
+        block = COMPOSE["services"][node]
+        environment = block["environment"]
+        assert environment["ETCD_NAME"] == node
+        assert environment["ETCD_INITIAL_CLUSTER"] == members
+        assert environment["ETCD_INITIAL_ADVERTISE_PEER_URLS"] == f"http://{node}:2380"
+        assert environment["ETCD_ADVERTISE_CLIENT_URLS"] == f"http://{node}:2379"
+        assert block["volumes"] == [f"{node}:/data"]
+        assert block["networks"] == ["etcd"]
+        assert "ports" not in block
+    assert COMPOSE["networks"]["etcd"]["internal"] is True
+
+
+def test_only_who_asks_for_the_profile_builds_its_image() -> None:
+    """The first `make up` takes no packages for it."""
+    assert "etcd-1" not in description.built()
+    assert {*description.built("cluster")} - {*description.built()} == {"etcd-1"}
+    assert {"kv", "clients"} <= {*description.built()}
+    assert description.only_in_containers("cluster") == NODES
+    assert description.only_in_containers("variants") == []

@@ -15,6 +15,7 @@ from services.kv.app import EXTENDED, SPECIFIED, KeyValueServer
 from services.kv.faults import Kind
 from services.kv.introspection import TYPES
 from services.kv.methods import ABSENT
+from services.kv.storage import Storage
 from services.kv.store import Store
 from tests.unit.test_kv_store import files_no_larger_than
 
@@ -64,7 +65,7 @@ def exchange(
             yield number, outcome(b"".join(parts))
 
 
-def together(store: Store, *calls: tuple[Any, ...], path: str = EXTENDED) -> dict[int, Any]:
+def together(store: Storage, *calls: tuple[Any, ...], path: str = EXTENDED) -> dict[int, Any]:
     """Make calls at the same time, each a method and its arguments; return outcomes by number."""
     bodies = [dumps(*call) for call in calls]
     return dict(exchange(KeyValueServer(store), *bodies, path=path))
