@@ -53,7 +53,7 @@ def test_a_box_counts_what_passes_and_draws_how_fast_the_answers_came(
     box = page.locator("#service-tcp-echo")
     expect(box).to_have_attribute("data-state", "healthy")
     expect(box.locator("svg")).to_be_visible()
-    quiet = box.inner_text()
+    quiet = str(box.inner_text())
     address = stack.relayed()["tcp-echo"]
 
     def busy() -> bool:
