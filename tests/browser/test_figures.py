@@ -118,8 +118,8 @@ def test_nothing_jumps(visit: Visit, control: Relay, server: FindService, figure
 def processor_time(stack: Stack, engine: docker.DockerClient) -> float:
     """Return the seconds of a core that the containers of a stack have taken."""
     found = engine.containers.list(filters={"label": f"com.docker.compose.project={stack.project}"})
-    used = (statistics_of(each)["cpu_stats"]["cpu_usage"]["total_usage"] for each in found)
-    return sum(map(float, used)) / 1e9
+    used = [int(statistics_of(each)["cpu_stats"]["cpu_usage"]["total_usage"]) for each in found]
+    return sum(used) / 1e9
 
 
 def statistics_of(container: Container) -> dict[str, Any]:
