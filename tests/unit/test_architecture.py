@@ -49,8 +49,8 @@ MAX_LINES = {  # lines of a driver; comments, docstrings and blank lines count
 }
 MAX_LINES_OF_A_SERVICE = 20  # lines of a driver that names a shared one, and the answer
 # Sockets that stand in no driver: options of listeners, asyncio's loop, gunicorn's workers, what
-# the drivers of a service share, the client of etcd, the relay. (Its api.py and server.py only wait,
-# by asyncio, and so do the console's files.)
+# the drivers of a service share, the client of etcd, the relay. (Its api.py and server.py only
+# wait, by asyncio, and so do the console's files.)
 SOCKETS = {
     "services/listeners.py": 250,
     "services/acknowledgments.py": 40,
