@@ -23,7 +23,7 @@ unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-13s %s\n' "$$task" "$$what"; done
 
-up: venv ## start the lab, setting up what is missing (PROFILE=variants: with all variants)
+up: venv ## start the lab, setting up what is missing (PROFILE=variants: with all; cluster: kv on etcd)
 	@$(LAB) up --profile=$(PROFILE)
 
 up-local: venv ## the same without containers: the servers as processes of this machine

@@ -9,7 +9,6 @@ client too, which does not repeat a write (client/v3/retry.go).
 Source: etcd 3.5, "gRPC gateway"; api/v3rpc/rpctypes/error.go has the messages.
 """
 
-import http.client
 import json
 import socket
 import time
@@ -18,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from threading import Thread
 from typing import Any
+
+import httptools
 
 from services import addresses
 from services.kv.faults import Fault, Kind
@@ -30,11 +31,13 @@ READ_SECONDS = 0.7  # that one node has to answer a read, before the next one is
 CONNECT_SECONDS = 0.3
 PAUSE = 0.05  # seconds between two rounds through all nodes
 
-HEADERS = {
-    "Content-Type": "application/json",
-    # A node that knows no leader refuses at once, and passes nothing on: v3rpc/interceptor.go.
-    "Grpc-Metadata-hasleader": "true",
-}
+OK = 200
+CHUNK = 256 * 1024
+# A node that knows no leader refuses at once, and passes nothing on: v3rpc/interceptor.go.
+HEAD = (
+    "POST %s HTTP/1.1\r\nHost: %s\r\nGrpc-Metadata-hasleader: true\r\n"
+    "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
 PASSED_ON_NOTHING = ("etcdserver: no leader", "etcdserver: too many requests")
 # Status codes of gRPC that say what is wrong with the request, or that there is no space for it:
 # INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, OUT_OF_RANGE.
@@ -91,6 +94,9 @@ class Etcd:
                 if not again:
                     self._nodes.rotate(-1)
                     raise Fault(Kind.UNKNOWN, problem) from None
+            except Fault:  # an answer, too
+                self._failing = False
+                raise
             else:
                 self._failing = False
                 return answer
@@ -108,7 +114,7 @@ class Node:
         self._host, self._port = host, port
         self._name = addresses.join(host, port)
         self._address: Future[str] | None = None
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: socket.socket | None = None
 
     def ask(self, path: str, body: bytes, seconds: float) -> Answer:
         """Return the answer to a request; raises NotSent, Lost, or Fault for one that is refused.
@@ -117,20 +123,21 @@ class Node:
         """
         deadline = time.monotonic() + seconds
         connection = self._connected(min(seconds, CONNECT_SECONDS))
-        connection.sock.settimeout(max(deadline - time.monotonic(), PAUSE))
+        connection.settimeout(max(deadline - time.monotonic(), PAUSE))
         try:
-            connection.request("POST", path, body, HEADERS)
+            connection.sendall((HEAD % (path, self._name, len(body))).encode() + body)
         except OSError as error:  # so the kernel has not taken all of it
             self.close()
             raise NotSent(f"{self._name}: {reason(error)}") from None
+        response = Response()
         try:
-            response = connection.getresponse()
-            text = response.read()
-            answer: Answer = json.loads(text)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            while not response.complete:
+                response.receive_data(connection.recv(CHUNK))
+            answer: Answer = json.loads(response.body)
+        except (OSError, httptools.HttpParserError, ValueError) as error:
             self.close()
             raise Lost(f"{self._name}: {reason(error)}") from None
-        if response.status == http.client.OK:
+        if response.status == OK:
             return answer
         message, code = str(answer.get("message")), answer.get("code")
         if message in PASSED_ON_NOTHING:
@@ -145,18 +152,18 @@ class Node:
             self._connection.close()
             self._connection = None
 
-    def _connected(self, seconds: float) -> http.client.HTTPConnection:
+    def _connected(self, seconds: float) -> socket.socket:
         """Return the connection, or another one if the node has closed it; raises NotSent."""
-        if self._connection and has_ended(self._connection.sock):
+        if self._connection and has_ended(self._connection):
             self.close()
         if not self._connection:
-            made = http.client.HTTPConnection(self._looked_up(seconds), self._port, seconds)
+            where = self._looked_up(seconds), self._port
             try:
-                made.connect()
+                self._connection = socket.create_connection(where, seconds)
             except OSError as error:
                 self._address = None  # a container has another one when it has been started again
                 raise NotSent(f"{self._name}: {reason(error)}") from None
-            self._connection = made
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._connection
 
     def _looked_up(self, seconds: float) -> str:
@@ -174,6 +181,34 @@ class Node:
         except OSError as error:
             self._address = None
             raise NotSent(f"{self._name}: {reason(error)}") from None
+
+
+class Response:
+    """A response of HTTP, as it comes: http.client takes longer for one than all of our code."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+        return int(self._parser.get_status_code())
+
+    def receive_data(self, data: bytes) -> None:
+        """Process what came; raises OSError at the end of the stream, HttpParserError."""
+        if not data:
+            raise ConnectionResetError(0, "the connection ended before the answer")
+        self._parser.feed_data(data)
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a part of the body: the parser calls this."""
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        """Note the end: the parser calls this."""
+        self.complete = True
 
 
 def look_up(host: str, found: "Future[str]") -> None:
@@ -203,4 +238,4 @@ def reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return "the answer is incomplete"
+    return "the answer is not one of etcd"

@@ -1,6 +1,5 @@
 """What the tests share: one node of etcd for the contract, and the stack of the profile."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
@@ -9,8 +8,10 @@ from urllib.request import urlopen
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from clients.addresses import Address
+from lab.compose import PROJECT_LABEL
 from lab.stack import Stack
 from lab.testing.lifetime import take_down
 from lab.testing.service import Service
@@ -38,10 +39,14 @@ def cluster(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:  # 
 
 
 @pytest.fixture(scope="module")
-def nodes(cluster: Stack, engine: docker.DockerClient) -> dict[str, Service]:
+def nodes(cluster: Stack, engine: docker.DockerClient) -> Iterator[dict[str, Service]]:
     """Start what the profile has, and return each part of it by its name; the rest is not run."""
     cluster.compose("up", "--detach", "--no-build", "--wait", *NODES, *KV)
-    return {name: Service(cluster, engine, name) for name in (*NODES, *KV)}
+    found = {name: Service(cluster, engine, name) for name in (*NODES, *KV)}
+    yield found
+    for each in found.values():  # after a fault its check may have failed, and `up` fails for that
+        if each.containers:
+            each.wait_healthy()
 
 
 @pytest.fixture(scope="session")
@@ -60,19 +65,26 @@ def node(engine: docker.DockerClient, image: str, folder: str) -> Iterator[Addre
          "--listen-client-urls=http://0.0.0.0:2379", "--advertise-client-urls=http://127.0.0.1:2379"],
         detach=True, init=True, tmpfs={"/tmp": "mode=1777"},  # noqa: S108
         ports={PORT: (LOOPBACK, 0)},
-        labels={"wirelab.test": f"etcd-{secrets.token_hex(4)}"},
+        labels={PROJECT_LABEL: ""},  # else it has that of its image, and is one of the stack
     )  # fmt: skip
     try:
-        until(lambda: container.reload() or container.ports.get(PORT), "the port is published")
-        address = Address(LOOPBACK, int(container.ports[PORT][0]["HostPort"]))
-        until(lambda: answers(address), "etcd answers")
-        yield address
+        until(lambda: answers(container), "etcd answers")
+        yield published(container)
     finally:
         container.remove(force=True, v=True)
 
 
-def answers(address: Address) -> bool:
+def published(container: Container) -> Address:
+    """Return where a node is published; raises LookupError if it is not yet."""
+    container.reload()
+    return Address(LOOPBACK, int((container.ports[PORT] or [])[0]["HostPort"]))
+
+
+def answers(container: Container) -> bool:
     """Whether a node of etcd serves requests."""
-    with suppress(OSError), urlopen(f"http://{address}/health", timeout=5) as response:  # noqa: S310
+    with (
+        suppress(OSError, LookupError),
+        urlopen(f"http://{published(container)}/health", timeout=5) as response,
+    ):
         return bool(response.status == HTTPStatus.OK)
     return False

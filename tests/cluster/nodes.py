@@ -19,12 +19,18 @@ import urllib.request as r
 url = "http://127.0.0.1:2379/v3/maintenance/status"
 print(r.urlopen(r.Request(url, b"{}"), timeout=2).read().decode())
 """
+HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:2379/health', timeout=2)"
 
 
 def status(node: Service) -> Any:
     """Return what a node of etcd says of itself; nothing if it does not answer."""
     done = node.exec("python", "-ISc", STATUS)
     return json.loads(done.output) if done.status == 0 else None
+
+
+def healthy(node: Service) -> bool:
+    """Whether a node of etcd can read what a majority has."""
+    return node.exec("python", "-ISc", HEALTH).status == 0
 
 
 def leader(nodes: Mapping[str, Service]) -> str:

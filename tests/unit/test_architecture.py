@@ -56,7 +56,7 @@ SOCKETS = {
     "services/event_loop.py": 60,
     "services/http/group.py": 60,
     "services/http/worker.py": 250,
-    "services/kv/etcd.py": 230,
+    "services/kv/etcd.py": 250,
     "services/relay/api.py": 300,
     "services/relay/direction.py": 110,
     "services/relay/resets.py": 40,

@@ -178,7 +178,7 @@ def test_a_connection_that_the_node_has_closed_is_replaced(good: Node) -> None:
         assert connection
         good.respond = well_and_closing
         client.write("txn", {"x": 2})
-        until(lambda: etcd.has_ended(connection.sock), "the end has arrived")
+        until(lambda: etcd.has_ended(connection), "the end has arrived")
         client.write("txn", {"x": 3})
     assert good.requests == [{"x": 1}, {"x": 2}, {"x": 3}]
 
