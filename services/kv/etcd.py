@@ -94,6 +94,9 @@ class Etcd:
                 if not again:
                     self._nodes.rotate(-1)
                     raise Fault(Kind.UNKNOWN, problem) from None
+            except Fault:  # an answer, too
+                self._failing = False
+                raise
             else:
                 self._failing = False
                 return answer
