@@ -21,7 +21,7 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 BESIDE = ["stack and plugin", "interop"]  # each ends after the part that it runs beside
 PARTS = [
     "lint, unit and contract", "stack and plugin", "hostile", "Swarm", "other Pythons", "interop",
-    "bench-test and a quick bench", "up, up again, down, distclean",
+    "workshop", "bench-test and a quick bench", "up, up again, down, distclean",
 ]  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def test_a_part_that_fails_is_the_last_and_named_with_its_status(
         "swarm-test",
         "test-pythons",
         "interop",
+        "tests/workshop",
         "bench QUICK",
         "ps",
     ]
