@@ -91,7 +91,8 @@ def images() -> Path:
     """Build all images of compose.yaml and the one with tcpdump; return them as one file."""
     stack = Stack()
     base = stack.settings["PYTHON_IMAGE"] = engine.base_image()
-    stack.build()
+    blocks = yaml.safe_load(stack.compose("config").stdout)["services"]
+    stack.build(*(name for name, block in blocks.items() if "build" in block))  # of all profiles
     names = sorted(
         {*stack.compose("config", "--images").stdout.split(), base, capture.tools_image()}
     )

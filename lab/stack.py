@@ -171,12 +171,12 @@ class Stack(Project):
         """Build the images, or some; raises LabError with what the build said when it fails.
 
         Of those that only a profile needs, only those of `profile`. Those of a kit are there, and
-        are built only where a server or client has been changed.
+        are built only where a server or client has been changed; those of profiles never, as they
+        have Debian packages and nothing of ours.
         """
-        wanted = names or built(profile)
-        of_the_kit = not {*wanted} - {*built()} and kit.is_unchanged()
-        if not names and of_the_kit and not self.missing_images():
+        if not names and kit.is_unchanged() and not self.missing_images():
             return
+        wanted = names or built("" if kit.FOLDER.is_dir() else profile)
         self.settings |= package_index.for_builds()
         if {*wanted} - {*built()}:
             self.settings["WIRELAB_APT_SOURCES"] = package_index.apt_sources()
