@@ -67,9 +67,7 @@ def stack_picture() -> str:
     """Return the picture of the stack as compose.yaml has it, whatever the settings here are."""
     servers = services(environ={})
     document = yaml.safe_load((ROOT / "compose.yaml").read_text())
-    name, client = next(
-        (name, block) for name, block in document["services"].items() if "ports" not in block
-    )
+    client = document["services"]["clients"]
     shared = {volume.partition(":")[0] for volume in client["volumes"]}
     tops = [TOP]
     for server in servers:
@@ -85,7 +83,7 @@ def stack_picture() -> str:
         box("network", NETWORK, 14, WIDTH - 14 - NETWORK, height - 28, 10),
         text("note", SERVERS, 36, f"network {document['name']}_default: a container each"),
         text("note middle", CLIENT + CLIENT_WIDTH / 2, 36, "runs once, on demand"),
-        *clients(name, client, tops[-1] - GAP - TOP),
+        *clients("clients", client, tops[-1] - GAP - TOP),
     ]
     for server, top in zip(servers, tops, strict=False):
         parts += server_row(server, top, shared)

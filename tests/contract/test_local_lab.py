@@ -76,7 +76,7 @@ def test_same_servers_run_where_there_is_no_engine(lab: Lab) -> None:
     assert done.returncode == 0, done.stderr
     assert "engine.sh: no Docker engine answers at tcp://127.0.0.1:1\n" in done.stderr
     assert "No engine: the same servers run as processes of this machine instead.\n" in done.stderr
-    total = len(exercise.checks())
+    total = len(exercise.every())
     assert f"\n{total} of {total} checks held" in done.stdout
     assert set(pids(lab("ps").stdout)) == set(NAMES)
     assert "\nmake wire: what one exchange with each service was on the wire\n" in done.stderr
@@ -192,8 +192,8 @@ def through_relay(listing: str) -> tuple[Address, dict[str, Address]]:
         name: [host_and_port(word, "ps") for word in words if re.fullmatch(r"[\d.]+:\d+", word)]
         for name, *words in rows
     }
-    (control,) = places.pop("relay")
-    return control, {name: relayed for name, (_, relayed) in places.items()}
+    (control,) = places["relay"]
+    return control, {name: places[name][1] for name in PROXIES}
 
 
 def test_exercise_names_a_server_that_is_down(lab: Lab) -> None:

@@ -67,7 +67,7 @@ def test_table_shows_every_service(stack: Stack) -> None:
     """Without a terminal the clients print a line a check, then the table and the summary."""
     done = stack.run("run", "--rm", "--no-TTY", "clients", capture=True)
     lines = done.stdout.splitlines()
-    total = len(exercise.checks())
+    total = len(exercise.every())
     assert [line.split()[0] for line in lines[:total]] == ["ok"] * total
     for service in exercise.SUBJECTS:
         assert any(line.startswith(f"│ {service} ") for line in lines)
