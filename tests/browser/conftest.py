@@ -91,8 +91,9 @@ def visit(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Ite
 
 
 def wrong(said: Any) -> bool:
-    """Whether the browser complains, of more than that a server is away."""
-    return said.type in ("error", "warning") and "net::ERR_" not in said.text
+    """Whether the browser complains, of more than that a server is away or a text has no icon."""
+    away = "net::ERR_" in said.text or said.location["url"].endswith("/favicon.ico")
+    return said.type in ("error", "warning") and not away
 
 
 def photograph(contexts: list[BrowserContext], test: str) -> None:
