@@ -97,7 +97,8 @@ def test_both_know_what_is_built_and_what_is_ephemeral(
     """Images, volumes, and what the clients are told."""
     document = compose_has({}, "*")
     blocks = document["services"]
-    assert sorted(description.built()) == sorted(name for name in blocks if "build" in blocks[name])
+    built = [name for name in blocks if "build" in blocks[name]]
+    assert sorted(description.built("cluster")) == sorted(built)
     assert description.clients_environment() == blocks["clients"]["environment"]
     (ephemeral,) = {frozenset(each.ephemeral) for each in description.services({})}
     assert ephemeral == {
