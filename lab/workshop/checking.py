@@ -121,6 +121,10 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
     )
     outcomes = report.show(run(of, wanted, everything=everything))
     hint_is_due = remember(of, outcomes) if theirs else False
+    if (
+        not wanted.file
+    ):  # their program or address, for which there are hints too
+        note_failing(of, outcomes)
     conclude(speaker, of, report, outcomes, theirs=theirs, hint_is_due=hint_is_due)
     if theirs and (joined := classroom.joined()):
         classroom.tell(speaker, *joined)
@@ -166,11 +170,25 @@ def remember(of: Lesson, outcomes: list[Outcome]) -> bool:
     progress = Progress(MINE)
     progress.current = of.number
     passed = [each.check for each in outcomes if each.state == "passed"]
-    failing = next((each.check for each in outcomes if each.state == "failed"), "")
+    failing = first_failed(outcomes)
     progress.checked(of.number, passed, len(outcomes), failing)
     due = bool(failing) and progress.failed(of.number, failing, own(of).read_bytes())
     progress.save()
     return due
+
+
+def note_failing(of: Lesson, outcomes: list[Outcome]) -> None:
+    """Write down which check `make hint` is about now, and nothing else."""
+    progress, failing = Progress(MINE), first_failed(outcomes)
+    if failing or of.number in progress.lessons:
+        progress.current = of.number
+        progress.of(of.number).failing = failing
+        progress.save()
+
+
+def first_failed(outcomes: list[Outcome]) -> str:
+    """Return the first check that has failed, or ""."""
+    return next((each.check for each in outcomes if each.state == "failed"), "")
 
 
 def hint(number: int | None) -> int:

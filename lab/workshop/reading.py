@@ -25,9 +25,13 @@ def show_lessons() -> int:
         page.put(speaker.console, title, 7, Text.assemble(f"{each.number:4} ", mark))
         speaker.text(each.goal[speaker.language], indent=7)
     speaker.line()
-    speaker.say(
-        "start", command=f"`make lesson N={1 if progress.current is None else progress.current}`"
-    )
+    began = 1 if progress.current is None else progress.current
+    left = [each.number for each in lessons() if not progress.of(each.number).done]
+    if left:
+        number = next((each for each in left if each >= began), left[0])
+        speaker.say("start", command=f"`make lesson N={number}`")
+    else:
+        speaker.say("all_done", "bold green", command="`make lesson N=...`")
     return 0
 
 

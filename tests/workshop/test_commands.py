@@ -15,7 +15,8 @@ import pytest
 
 from lab.workshop import run
 from lab.workshop.check import Check, Mine
-from lab.workshop.lesson import lesson
+from lab.workshop.lesson import lesson, lessons
+from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
 from tests.workshop.houses import environment, lab
@@ -165,6 +166,31 @@ def test_a_server_in_any_language(house: Path) -> None:
     done = lab(house, "check", "1", f"--run='{program}'")
     assert done.returncode == 0, done.stdout
     assert "1.2" in done.stdout
+
+
+def test_a_server_of_ones_own_has_hints_too(house: Path) -> None:
+    """Also where nothing of it is in mine/: until it passes."""
+    wrong = f'{sys.executable} "{ONE.start}"'
+    assert lab(house, "check", "1", f"--run={wrong}").returncode == 1
+    assert "Hint 1 of 3 for 1.2" in lab(house, "hint").stdout
+    right = f'{sys.executable} "{ONE.solution}"'
+    assert lab(house, "check", "1", f"--run={right}").returncode == 0
+    assert "Hint" not in lab(house, "hint", "1").stdout
+
+
+def test_the_list_goes_on_with_what_is_not_done(house: Path) -> None:
+    """The lesson that was begun, then the next, and none when there is none left."""
+    assert "make lesson N=1\n" in lab(house, "lessons").stdout
+    assert lab(house, "lesson", "3").returncode == 0
+    assert "make lesson N=3\n" in lab(house, "lessons").stdout
+    progress = Progress(house / "workshop" / "mine")
+    progress.of(3).done = True
+    progress.save()
+    assert "make lesson N=4\n" in lab(house, "lessons").stdout
+    for each in lessons():
+        progress.of(each.number).done = True
+    progress.save()
+    assert "All lessons are done." in lab(house, "lessons").stdout
 
 
 @pytest.mark.parametrize(
