@@ -23,7 +23,7 @@ from lab.stack import Stack
 from tests.support.engine import SERVICES, container_of, lab, new_stack
 from tests.support.pace import FAR, until
 
-WITH_KEY = ["object-echo", "rpc"]
+WITH_KEY = ["console", "object-echo", "rpc"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_new_key_recreates_those_that_have_it(
     key.unlink()
     key.write_text(secrets.token_urlsafe(48))
     key.chmod(0o444)
-    said = "object-echo and rpc run with an older key: `make up` gives them the new one"
+    said = "console, object-echo and rpc run with an older key: `make up` gives them the new one"
     assert said in lab(mine, "ps", folder=clone).stderr
     assert said in lab(mine, "doctor", folder=clone).stdout
     done = lab(mine, "up", folder=clone)

@@ -153,6 +153,8 @@ def test_the_fault_codes_are_fixed() -> None:
         "STORAGE_FAILED": 2,
         "NIL": 3,
         "TOO_LARGE": 4,
+        "UNAVAILABLE": 5,
+        "UNKNOWN": 6,
         "NOT_WELL_FORMED": -32700,
         "UNSUPPORTED_ENCODING": -32701,
         "NOT_XML_RPC": -32600,
