@@ -15,6 +15,7 @@ REASONS = {
     "kv": "its data is a file on one node",
     "httpbin": "it is not a server of the lab's, and there for clients to look at",
     "relay": "its toxics and its journal are in the memory of one process",
+    "console": "a page belongs to the process that it is from",
 }
 
 

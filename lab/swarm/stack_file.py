@@ -127,12 +127,13 @@ def stack_file(document: Block, deployment: Deployment) -> Block:
         if "ports" in block and not block.get("profiles")
     }
     secrets = {name for each in made.values() for name in each.get("secrets", ())}
+    mounted = {source(str(volume)) for each in made.values() for volume in each.get("volumes", ())}
     return escaped_file(
         {
             "version": VERSION,
             "services": made,
             "networks": {NETWORK: {"driver": "overlay"}},
-            "volumes": {name: {} for name in sorted(lasting(document))},
+            "volumes": {name: {} for name in sorted(lasting(document) & mounted)},
             # A secret cannot be changed: another key is another secret, and other containers. Those
             # of builds (ca_bundle may be empty, which is refused) are not wanted here.
             "secrets": {

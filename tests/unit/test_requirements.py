@@ -33,7 +33,7 @@ def test_images_get_packages_by_hash_only() -> None:
     for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "-r requirements.txt"):
         assert option in by_hash
     assert "apt-get" in signed
-    assert signed.endswith("install etcd-server \\")
+    assert " install etcd-server " in signed
     assert not any("unauthenticated" in line.lower() or "trusted" in line for line in commands)
     assert [line for line in commands if line.startswith("ADD ")] == []
 
