@@ -126,7 +126,8 @@ def shell(service: str) -> int:
     need_lab()
     if not service:
         clients = ("--entrypoint", "sh", "clients")
-        return with_clients().run("run", "--rm", *no_terminal(), *clients).returncode
+        run = ("run", "--rm", *no_terminal(), *clients)
+        return with_clients().run(*run, profile="clients").returncode
     if service not in Stack().running():
         raise not_running(service)
     return Stack().run("exec", *no_terminal(), service, "sh").returncode

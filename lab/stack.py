@@ -76,7 +76,9 @@ class Stack(Project):
         """
         known = {name: os.environ[name] for name in TERMINAL if name in os.environ}
         options = [f"--env={name}={value}" for name, value in (known | self.replicas()).items()]
-        return self.run("run", "--rm", *no_terminal(), *options, "clients", *arguments).returncode
+        # With other profiles it would make the volumes of servers that do not run.
+        run = ("run", "--rm", *no_terminal(), *options, "clients", *arguments)
+        return self.run(*run, profile="clients").returncode
 
     def replicas(self) -> dict[str, str]:
         """Return the variables that tell clients in the network of replicas, where some run."""
