@@ -286,7 +286,8 @@ def test_variants_run_with_their_profile(lab: Lab) -> None:
     after = pids(lab("ps").stdout)
     assert set(after) == set(ALL)
     assert [name for name in NAMES if after[name] != before[name]] == ["console"]
-    rows = [line.split() for line in done.stderr.splitlines() if " 127.0.0.1:" in line]
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Open ")]
+    rows = [line.split() for line in lines if "127.0.0.1:" in line]
     listening = {name: where for name, where, *_ in rows}
     assert set(listening) == set(ALL)
     compared = lab("demo", "--", "object-echo", "--all", "--json")

@@ -94,7 +94,8 @@ def test_up_with_the_profile_says_where_each_variant_listens(stack: Stack) -> No
     """Below the table of the clients, each by the name that it has in compose.yaml."""
     done = lab(stack, "up", "--profile=variants")
     assert done.returncode == 0, done.stderr
-    addresses = dict(line.split()[:2] for line in done.stderr.splitlines() if "127.0.0.1:" in line)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Open ")]
+    addresses = dict(line.split()[:2] for line in lines if "127.0.0.1:" in line)
     assert list(addresses) == list(SPEAKS)
     for name, where in stack.addresses().items():
         assert addresses[name].removeprefix("http://").removesuffix("/") == str(where)
