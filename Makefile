@@ -25,7 +25,7 @@ OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 # Meant for other Pythons than ours.
 unexport $(filter-out PYTHON_IMAGE,$(filter PYTHON%,$(.VARIABLES)))
 
-.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop browser screenshots bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
+.PHONY: help venv any-venv up up-local down swarm swarm-down swarm-test cluster-test kit-test ps logs demo wire network shell capture doctor engine test test-pythons soak reliability interop browser screenshots bench bench-test lint format lock audit pictures wheel kit release lessons lesson check hint solution reset catch-up class class-server workshop-ready clean distclean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r task what; do printf '  make %-14s %s\n' "$$task" "$$what"; done
@@ -48,6 +48,14 @@ swarm-down: any-venv ## remove it again, and the swarm if the lab has made it
 swarm-test: venv ## test the lab on two engines as two nodes, in network namespaces (as root)
 	@$(LAB) prepare
 	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
+
+cluster-test: venv ## test kv on a cluster of etcd, whose nodes are killed, paused and cut off
+	@$(LAB) prepare
+	@$(PYTHON) -m pytest tests/cluster
+
+kit-test: venv ## make a kit, and install it on a bare machine without a network (as root)
+	@$(LAB) prepare
+	@$(PYTHON) -m pytest tests/kit
 
 ps: any-venv ## list the servers, their state and where they listen
 	@$(LAB) ps

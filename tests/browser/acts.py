@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3 (AA), and without its exception for large text
@@ -20,6 +20,8 @@ def try_it(page: Page, service: str, **fields: str) -> Locator:
             field.fill(value)
     with page.expect_response(f"**/try/{service}*"):
         page.locator(f"#try-{service}").get_by_role("button").click()
+    # The response is there; that its HTML is in its place takes the page a moment longer.
+    expect(page.locator("form[aria-busy=true]")).to_have_count(0)
     return page.locator(f"#try-{service}-result")
 
 

@@ -1,4 +1,4 @@
 """kv on a cluster of etcd: the same contract, and what becomes of it when nodes fail.
 
-make test TESTS=tests/cluster
+make cluster-test
 """

@@ -23,17 +23,13 @@ TASKS = {
     "lint, unit and contract": "lint",
     "stack and plugin": "tests/stack",
     "hostile": "tests/hostile",
-    "browser": "browser",
     "workshop": "tests/workshop",
     "other Pythons": "test-pythons",
     "interop": "interop",
-    "cluster": "tests/cluster",
-    "Swarm": "swarm-test",
-    "kit": "release DRY",
     "bench-test and a quick bench": "bench QUICK",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "workshop", "interop", "Swarm"]
+BESIDE = ["stack and plugin", "interop"]
 PARTS = list(TASKS)
 
 
