@@ -121,9 +121,7 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
     )
     outcomes = report.show(run(of, wanted, everything=everything))
     hint_is_due = remember(of, outcomes) if theirs else False
-    if (
-        not wanted.file
-    ):  # their program or address, for which there are hints too
+    if not wanted.file:  # their program or address, for which there are hints too
         note_failing(of, outcomes)
     conclude(speaker, of, report, outcomes, theirs=theirs, hint_is_due=hint_is_due)
     if theirs and (joined := classroom.joined()):
