@@ -57,8 +57,11 @@ class Project:
         """Run `docker compose` on the services of a profile, and return the outcome.
 
         "*" is for all services: `down` would leave those of a profile otherwise, and the containers
-        of `run`. None leaves it to COMPOSE_PROFILES in the environment and in .env.
+        of `run`. None leaves it to COMPOSE_PROFILES in the environment and in .env, and so does
+        `run`: it knows the profile of its service, and would make the volumes of all others.
         """
+        if arguments[0] == "run":
+            profile = None
         profiles = {} if profile is None else {"COMPOSE_PROFILES": profile}
         environment = {**self.environment(), **profiles}
         folder = self.files[0].absolute().parent

@@ -55,8 +55,7 @@ def draw(stack: Stack, picture: Path, *, via_relay: bool) -> int:
 def exercised(stack: Stack, *, via_relay: bool = False) -> list[Result]:
     """Run the clients of a stack and return what came of each check."""
     via = ("--via", "relay") if via_relay else ()
-    run = ("run", "--rm", "--no-TTY", "clients", "--json", *via)
-    done = stack.run(*run, capture=True, profile="clients")
+    done = stack.run("run", "--rm", "--no-TTY", "clients", "--json", *via, capture=True)
     if not done.stdout:
         raise LabError(f"the clients did not run:\n{done.stderr.strip()}")
     return [

@@ -126,8 +126,7 @@ def shell(service: str) -> int:
     need_lab()
     if not service:
         clients = ("--entrypoint", "sh", "clients")
-        run = ("run", "--rm", *no_terminal(), *clients)
-        return with_clients().run(*run, profile="clients").returncode
+        return with_clients().run("run", "--rm", *no_terminal(), *clients).returncode
     if service not in Stack().running():
         raise not_running(service)
     return Stack().run("exec", *no_terminal(), service, "sh").returncode

@@ -76,9 +76,7 @@ class Stack(Project):
         """
         known = {name: os.environ[name] for name in TERMINAL if name in os.environ}
         options = [f"--env={name}={value}" for name, value in (known | self.replicas()).items()]
-        # With other profiles it would make the volumes of servers that do not run.
-        run = ("run", "--rm", *no_terminal(), *options, "clients", *arguments)
-        return self.run(*run, profile="clients").returncode
+        return self.run("run", "--rm", *no_terminal(), *options, "clients", *arguments).returncode
 
     def replicas(self) -> dict[str, str]:
         """Return the variables that tell clients in the network of replicas, where some run."""
