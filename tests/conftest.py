@@ -1,7 +1,6 @@
 """What all tests share."""
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lab.stack import Stack
 from lab.testing.lifetime import running
 from tests.support.engine import new_stack
 from tests.support.pace import slowness
+from tests.support.processes import heed_interrupts
 
 pytest_plugins = ["lab.testing.plugin", "tests.support.progress"]
 
@@ -57,14 +57,8 @@ def _no_settings() -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Have Ctrl-C mean in all processes what it means on a terminal.
-
-    A shell ignores it for what it runs in the background, and whatever is started there inherits
-    that: tests that interrupt a program would wait for it in vain.
-    """
-    for number in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+    """Have Ctrl-C mean in all processes what it means on a terminal."""
+    heed_interrupts()
 
 
 def pytest_report_header() -> str:

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.processes import heed_interrupts
+
 pytest_plugins = ["tests.support.progress"]
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C mean in all processes what it means on a terminal."""
+    heed_interrupts()
 
 
 @pytest.fixture(scope="session")

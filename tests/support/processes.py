@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -159,3 +160,14 @@ def refuses_to_start(command: Sequence[str], **environment: str) -> str:
     assert result.returncode not in (0, None), result.stdout
     assert len(result.stderr.splitlines()) == 1, result.stderr
     return result.stderr.rstrip("\n")
+
+
+def heed_interrupts() -> None:
+    """Have Ctrl-C mean in all processes what it means on a terminal.
+
+    A shell ignores it for what it runs in the background, and whatever is started there inherits
+    that: tests that interrupt a program would wait for it in vain.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
