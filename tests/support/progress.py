@@ -43,10 +43,11 @@ class Part:
 
     def remaining(self, known: Mapping[str, float]) -> float | None:
         """Return the seconds that the tests left took last time; None if few of them are known."""
-        found = [known[test] for test in self.left if test in known]
-        if 2 * len(found) < len(self.left):
+        left = list(self.left)  # at once: the tests go on in another thread
+        found = [known[test] for test in left if test in known]
+        if 2 * len(found) < len(left):
             return None
-        return sum(found) * len(self.left) / len(found) if found else 0.0
+        return sum(found) * len(left) / len(found) if found else 0.0
 
     def summary(self) -> str:
         """Return how many passed, failed and were skipped."""
@@ -191,8 +192,8 @@ class Progress:
         words = [f"{part.name}: {part.total - len(part.left):,} of {part.total:,}"]
         if failed := part.outcomes["failed"]:
             words.append(f"{failed} failed")
-        if underway:  # it has times of its own, and all has to fit into a line
-            return f"{', '.join(words)}: {underway[-1]}"
+        for step in underway[-1:]:  # it has times of its own, and all has to fit into a line
+            return f"{', '.join(words)}: {step}"
         words.append(durations.text(time.monotonic() - part.started))
         pace = self.spent / self.expected if self.expected > ENOUGH else 1.0
         remaining = [each.remaining(self.known) for each in self.parts.values() if each.left]
@@ -228,7 +229,7 @@ class Ticker:
                     self._shown = True
                     self._write(f"\r\x1b[K{line[: columns - 1]}")
                 continue
-            begun = underway[-1] if underway else None
+            begun = next(iter(underway[-1:]), None)  # it may end at any time
             if time.monotonic() - said >= INTERVAL or (begun and begun is not step):
                 said, step = time.monotonic(), begun
                 self._write(f"{line}\n")
