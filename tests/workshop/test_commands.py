@@ -16,6 +16,7 @@ import pytest
 from lab.workshop import run
 from lab.workshop.check import Check, Mine
 from lab.workshop.lesson import lesson, lessons
+from lab.workshop.mine import put_off
 from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
@@ -298,6 +299,15 @@ def test_a_terminal_that_is_closed_leaves_no_process(house: Path) -> None:
         process.send_signal(signal.SIGHUP)
         process.wait(FAR)
     until(lambda: not servers(house), "the server is gone")
+
+
+def test_a_signal_is_put_off_until_what_was_started_is_known() -> None:
+    """Otherwise the server that has just been started is nobody's, and stays."""
+    known = []
+    with pytest.raises(KeyboardInterrupt), put_off():  # noqa: PT012 - the order is what counts
+        os.kill(os.getpid(), signal.SIGINT)
+        known.append(os.getpid())
+    assert known
 
 
 def test_watching_checks_on_every_save(house: Path) -> None:
