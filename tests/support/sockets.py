@@ -5,11 +5,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from socketserver import BaseServer
+from threading import Thread
+from typing import TypeVar
 
 from clients.addresses import Address
 from tests.support.pace import FAR
 
 LOOPBACK = "127.0.0.1"
+S = TypeVar("S", bound=BaseServer)
 
 
 def connect(where: Address | str, seconds: float = FAR) -> socket.socket:
@@ -75,3 +79,16 @@ def bind(probe: socket.socket, port: int) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+@contextmanager
+def in_a_thread(server: S) -> Iterator[S]:
+    """Run a server of the standard library beside the test."""
+    with server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

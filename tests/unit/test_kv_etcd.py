@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from services.kv.etcd import Etcd
 from services.kv.faults import Fault, Kind
 from tests.support.pace import until, within
 from tests.support.processes import refuses_to_start
-from tests.support.sockets import closed_port
+from tests.support.sockets import closed_port, in_a_thread
 
 NO_LEADER = {"code": 14, "message": "etcdserver: no leader"}
 Respond = Callable[["Gateway"], None]
@@ -65,14 +64,8 @@ class Node(ThreadingHTTPServer):
 @contextmanager
 def node(respond: Respond) -> Iterator[Node]:
     """Run a node."""
-    with Node(respond) as made:
-        thread = Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield made
-        finally:
-            made.shutdown()
-            thread.join()
+    with in_a_thread(Node(respond)) as made:
+        yield made
 
 
 def well(gateway: Gateway) -> None:

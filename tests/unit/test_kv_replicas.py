@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
@@ -11,7 +10,7 @@ import pytest
 
 from clients import addresses, kv
 from clients.addresses import Address
-from tests.support.sockets import closed_port
+from tests.support.sockets import closed_port, in_a_thread
 
 
 class Store(SimpleXMLRPCServer):
@@ -47,15 +46,10 @@ class Handler(SimpleXMLRPCRequestHandler):
 @contextmanager
 def store(number: int) -> Iterator[Store]:
     """Run a store."""
-    with Store(number) as made:
-        made.handle_error = lambda *_: None  # type: ignore[method-assign]
-        thread = Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield made
-        finally:
-            made.shutdown()
-            thread.join()
+    made = Store(number)
+    made.handle_error = lambda *_: None  # type: ignore[method-assign]
+    with in_a_thread(made):
+        yield made
 
 
 @pytest.fixture
