@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from lab import ROOT, SCRIPTS, LabError
+from lab import ROOT, SCRIPTS, LabError, interrupts
 from lab.console import console
 from lab.engine import docker
 from lab.stack import Stack
@@ -189,7 +189,7 @@ class Packets:
 def tools_image() -> str:
     """Return the name of the image with tcpdump, built here where there is none."""
     script = str(SCRIPTS / "tools_image.sh")
-    done = subprocess.run(["bash", script], check=False, text=True, stdout=subprocess.PIPE)
+    done = interrupts.run(["bash", script], stdout=subprocess.PIPE)
     if done.returncode:
         raise LabError("there is no image with tcpdump")
     return done.stdout.strip()

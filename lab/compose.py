@@ -6,7 +6,6 @@ The lab's own is `lab.stack.Stack`; the tests of another project have one from `
 import json
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clients.addresses import Address
-from lab import LabError
+from lab import LabError, interrupts
 
 COMMANDS = ("build", "config", "down", "logs", "ps", "restart", "rm", "run", "up")
 PROJECT_LABEL = "com.docker.compose.project"
@@ -63,21 +62,14 @@ class Project:
         if arguments[0] == "run":
             profile = None
         profiles = {} if profile is None else {"COMPOSE_PROFILES": profile}
-        environment = {**self.environment(), **profiles}
-        folder = self.files[0].absolute().parent
-        done = self.execute(self.command(*arguments), folder, environment, capture=capture)
+        done = interrupts.run(
+            self.command(*arguments), capture=capture,
+            cwd=self.files[0].absolute().parent, env={**self.environment(), **profiles},
+        )  # fmt: skip
         if capture:
             # Before each line its `logs` clears it, also where there is no terminal.
             done.stdout = done.stdout.replace("\x1b[2K", "")
         return done
-
-    def execute(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, capture: bool
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end, and return the outcome, with what it wrote if that is asked."""
-        if capture:
-            return run_quietly(command, folder, environment)
-        return subprocess.run(command, cwd=folder, env=environment, check=False, text=True)
 
     def services(self) -> list[str]:
         """Return the names of all services of the files, those of profiles too."""
@@ -199,7 +191,8 @@ class Project:
         command = ["docker", "compose", "--project-name", self.project, "down", "--remove-orphans",
                    "--volumes", "--rmi", "local", "--timeout", "5"]  # fmt: skip
         # In a folder with a compose file, or in one below it, it would read that.
-        done = run_quietly(command, Path("/"), {**os.environ, "COMPOSE_FILE": ""})
+        environment = {**os.environ, "COMPOSE_FILE": ""}
+        done = interrupts.run(command, capture=True, cwd="/", env=environment)
         if done.returncode:
             raise LabError(f"docker compose down failed:\n{done.stderr.strip()}")
 
@@ -218,37 +211,10 @@ class Project:
 
 def docker(*arguments: str) -> str:
     """Run `docker` and return its output; raises LabError with what it said when it fails."""
-    done = subprocess.run(["docker", *arguments], check=False, text=True, capture_output=True)
+    done = interrupts.run(["docker", *arguments], capture=True)
     if done.returncode:
         raise LabError(f"docker {arguments[0]} failed:\n{done.stderr.strip()}")
     return done.stdout
-
-
-def run_quietly(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str]
-) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end and return what it wrote; it does not outlive an interrupted wait.
-
-    In a process group of its own a Ctrl-C reaches it through us only. `docker` runs Compose as a
-    child: were it killed alone, as subprocess.run() does, an `up` would go on while `down` runs.
-    """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        try:
-            output, errors = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.communicate()
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def is_ready(container: Mapping[str, Any]) -> bool:

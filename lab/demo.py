@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from clients.cli import main as command_line
 from clients.cli import report
 from clients.cli.exercise import Result
 from clients.cli.output import CannotWrite
-from lab import ROOT, LabError
+from lab import ROOT, LabError, interrupts
 from lab.description import replicated
 from lab.stack import Stack
 
@@ -34,7 +33,7 @@ def run(stack: Stack, arguments: list[str]) -> int:
     servers = stack.addresses()
     told = variables(servers, stack.relayed()) | replicated(servers)
     command = [sys.executable, "-m", "clients", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **told}, check=False).returncode
+    return interrupts.run(command, cwd=ROOT, env={**os.environ, **told}).returncode
 
 
 def values(options: Namespace) -> Iterator[Any]:

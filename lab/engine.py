@@ -100,16 +100,14 @@ def is_here() -> bool:
 
 def script(name: str, *arguments: str) -> int:
     """Run a shell script of scripts/ on this terminal; return its exit status."""
-    return subprocess.run(["bash", str(SCRIPTS / name), *arguments], check=False).returncode
+    return interrupts.run(["bash", str(SCRIPTS / name), *arguments]).returncode
 
 
 def base_image() -> str:
     """Return the name of the Python image to build from, made here where there is none."""
-    done = subprocess.run(
+    done = interrupts.run(
         ["bash", str(SCRIPTS / "base_image.sh")],
         env={**settings.read(ROOT / ".env"), **os.environ},
-        check=False,
-        text=True,
         stdout=subprocess.PIPE,
     )
     if done.returncode:

@@ -75,22 +75,18 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, also after a signal: it gets that too and has to clean up itself.
 
-    `options` are those of subprocess.Popen.
+    `options` are those of subprocess.Popen. What is captured has no part in the terminal.
     """
-    pipe = subprocess.PIPE if capture else None
-    if _came or _shielded:
-        # A session of its own: a terminal's Ctrl-C goes to all processes of the one it belongs to.
-        options["start_new_session"] = True
-    with subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, **options) as process:
+    if capture:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {**pipes, **options}
+    with _child(command, alone=capture, **options) as process:
         try:
             out, err = process.communicate(timeout=CLEAN_UP_SECONDS if _came else None)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _send(process, signal.SIGKILL)
             out, err = process.communicate()
             err = f"{err or ''}{command[0]} did not end within {CLEAN_UP_SECONDS:.0f} s\n"
-        except KeyboardInterrupt:
-            end(process)
-            raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
@@ -101,12 +97,10 @@ def follow(
 
     `stdout` of the outcome is all lines, those on stderr too.
     """
-    if _came or _shielded:
-        options["start_new_session"] = True
     lines = []
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, text=True, **streams, **options) as process:
-        limit = threading.Timer(CLEAN_UP_SECONDS, process.kill)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with _child(command, alone=True, **pipes, **options) as process:
+        limit = threading.Timer(CLEAN_UP_SECONDS, _send, (process, signal.SIGKILL))
         limit.daemon = True
         if _came:
             limit.start()
@@ -115,23 +109,43 @@ def follow(
                 lines.append(line)
                 read(line.rstrip("\n"))
             process.wait()
-        except KeyboardInterrupt:
-            end(process)
-            raise
         finally:
             limit.cancel()
     return subprocess.CompletedProcess(command, process.returncode, "".join(lines))
 
 
-def end(process: "subprocess.Popen[str]") -> None:
-    """Wait for a child that was interrupted; ask it to end, or make it, if it does not."""
-    if _came != [signal.SIGINT]:  # only Ctrl-C has reached it, from the terminal
-        process.terminate()
-    for ask in (process.terminate, process.kill):
+@contextmanager
+def _child(
+    command: Sequence[str], *, alone: bool, **options: Any
+) -> "Iterator[subprocess.Popen[str]]":
+    """Lend a child that does not outlive a wait for it that is interrupted.
+
+    One that is `alone` has a session of its own, which a terminal's Ctrl-C reaches through us only,
+    and is asked to end with its children: `docker` runs Compose as one, and were it ended alone, an
+    `up` would go on while `down` runs. Others are as much in the terminal as we are.
+    """
+    alone = alone or bool(_came or _shielded)
+    with subprocess.Popen(command, text=True, start_new_session=alone, **options) as process:
         try:
-            process.communicate(timeout=END_SECONDS)
-        except subprocess.TimeoutExpired:
-            ask()
+            yield process
+        except BaseException:
+            # A Ctrl-C, and nothing else, has reached all that is in the terminal.
+            if alone or _came != [signal.SIGINT]:
+                _send(process, signal.SIGTERM)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    process.communicate(timeout=END_SECONDS)
+                except subprocess.TimeoutExpired:
+                    _send(process, number)
+                else:
+                    break
+            raise
+
+
+def _send(process: "subprocess.Popen[str]", number: int) -> None:
+    """Send a signal to a child, and to its children if it leads a session."""
+    with suppress(ProcessLookupError):
+        if os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, number)
         else:
-            return
-    process.communicate()
+            process.send_signal(number)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +48,6 @@ class Stack(Project):
             return super().compose(*arguments, capture=capture)
         except LabError as error:
             raise LabError(reasons.explained(str(error))) from None
-
-    def execute(
-        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, capture: bool
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end, also after Ctrl-C: then it cleans up."""
-        return interrupts.run(command, capture=capture, cwd=folder, env=environment)
 
     def follow(
         self, read: Callable[[str], None], *arguments: str, profile: str | None = "*"

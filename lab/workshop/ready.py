@@ -7,7 +7,7 @@ there is no network.
 import subprocess
 import sys
 
-from lab import ROOT, authkey, engine
+from lab import ROOT, authkey, engine, interrupts
 from lab.cut_off import NOT_ALLOWED
 from lab.stack import Stack
 from lab.workshop.speaker import Speaker
@@ -39,7 +39,7 @@ def ready() -> int:
     else:
         speaker.say("ready_not_cut", "bold yellow", reason=allowed.stderr.strip())
     speaker.console.file.flush()
-    status = subprocess.run([*cut, *PROOF], cwd=ROOT, check=False).returncode
+    status = interrupts.run([*cut, *PROOF], cwd=ROOT).returncode
     speaker.line()
     if status:
         speaker.say("ready_missing", "bold red")

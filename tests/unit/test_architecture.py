@@ -229,7 +229,9 @@ def test_clients_share_no_more_than_the_protocol(module: str) -> None:
     assert [name for name in of_ours if not within(name, *WITHOUT_IO)] == []
 
 
-PLUGIN = modules("lab/testing") | {"lab/compose.py": ROOT / "lab/compose.py"}
+PLUGIN = modules("lab/testing") | {
+    name: ROOT / name for name in ("lab/compose.py", "lab/interrupts.py")
+}
 
 
 @pytest.mark.parametrize("module", PLUGIN)
@@ -238,7 +240,9 @@ def test_the_pytest_plugin_knows_nothing_of_the_lab(module: str) -> None:
 
     But for the part that is for stacks with the relay in them.
     """
-    ours = ("lab.LabError", "lab.compose", "lab.testing", "clients.addresses.Address")
+    ours = (
+        "lab.LabError", "lab.compose", "lab.interrupts", "lab.testing", "clients.addresses.Address",
+    )  # fmt: skip
     of_the_relay = ("clients.addresses.PORTS", "clients.relay", "services.wire")
     more = of_the_relay if module == "lab/testing/network.py" else ()
     allowed = (*STANDARD_LIBRARY, "docker", "pytest", *ours, *more)
