@@ -4,6 +4,12 @@ Everything works on whichever lab there is: containers where an engine answers, 
 servers as processes of this machine.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Nothing is there to clean up yet: Ctrl-C just ends this. Python's handler shows a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import os
 import sys
@@ -137,9 +143,11 @@ def mine_of(options: argparse.Namespace) -> Place | None:
 
 def main() -> int:
     """Carry out one command and return the exit status."""
-    interrupts.install()
-    options = parser().parse_args()
+    command = ""
     try:
+        interrupts.install()
+        options = parser().parse_args()
+        command = options.command
         status = carry_out(options)
         print(end="", flush=True)  # here, where an error of it is handled
     except LabError as error:
@@ -153,9 +161,10 @@ def main() -> int:
         complain(f"wirelab: {files.described(error)}")
         return 1
     except KeyboardInterrupt:
-        say(f"interrupted{running.left() if options.command in CHANGING else ''}")
-        interrupts.ignore()
+        say(f"interrupted{running.left() if command in CHANGING else ''}")
         return 130
+    finally:
+        interrupts.ignore()
     return status
 
 

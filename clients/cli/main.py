@@ -1,6 +1,7 @@
 """The parser of the command line, and what goes wrong put into words."""
 
 import argparse
+import signal
 import sys
 from itertools import pairwise, takewhile
 from multiprocessing import AuthenticationError
@@ -160,6 +161,8 @@ def run() -> None:
     output.set_up()
     try:
         try:
+            if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while this was imported
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.exit(main(sys.argv[1:]))
         except (ValueError, LookupError, OverflowError) as error:
             print(f"clients: {error}", file=sys.stderr)
