@@ -269,9 +269,13 @@ def command(options: "argparse.Namespace", address: Address) -> None:
             raise ValueError(f"the seed {options.seed} is for a profile: {known}")
     except RelayError as error:
         raise ValueError(error) from None
-    shown = [options.service] if options.service else sorted(proxies)
-    print(f"profile {profile['name']}, seed {profile['seed']}")
-    for name in shown:
+    if options.service:  # of which the network's profile says nothing
+        print("\n".join(described(proxies[options.service], profile["seed"])))
+        return
+    own = any(proxy["seed"] is not None for proxy in proxies.values())
+    others = ", where a service has none of its own" if own else ""
+    print(f"profile {profile['name']}, seed {profile['seed']}{others}")
+    for name in sorted(proxies):
         print("\n".join(described(proxies[name])))
 
 
@@ -281,10 +285,13 @@ def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:
         raise ValueError(f"no {what} {asked!r}; there are {', '.join(names)}")
 
 
-def described(proxy: Document) -> Iterator[str]:
-    """Yield lines on a proxy: where it listens and leads, and what its toxics do."""
+def described(proxy: Document, default_seed: int | None = None) -> Iterator[str]:
+    """Yield lines on a proxy: where it listens and leads, and what its toxics do.
+
+    Its seed is shown if it has one of its own or there is a default.
+    """
     state = "" if proxy["enabled"] else ", disabled"
-    seed = "" if proxy["seed"] is None else f", seed {proxy['seed']}"
+    seed = seed_shown(proxy, default_seed)
     protocol = proxy["protocol"].upper()
     yield f"{proxy['name']:12} {protocol} {proxy['listen']} → {proxy['upstream']}{state}{seed}"
     streams: dict[str, list[str]] = {}
@@ -292,6 +299,13 @@ def described(proxy: Document) -> Iterator[str]:
         values = ", ".join(f"{key} {value:g}" for key, value in toxic["attributes"].items())
         share = "" if toxic["toxicity"] == 1 else f", on {toxic['toxicity']:.0%} of connections"
         text = f"{toxic['type']} ({values})" if values else str(toxic["type"])
-        streams.setdefault(f"{text}{share}", []).append(WAYS[toxic["stream"]])
+        text += f"{share}{seed_shown(toxic)}"
+        streams.setdefault(text, []).append(WAYS[toxic["stream"]])
     for text, ways in streams.items():
         yield f"{'':12}   {' and '.join(ways)}: {text}"
+
+
+def seed_shown(of: Document, default: int | None = None) -> str:
+    """Return what is said of the seed of a proxy or toxic: nothing where it has none."""
+    seed = default if of["seed"] is None else of["seed"]
+    return "" if seed is None else f", seed {seed}"

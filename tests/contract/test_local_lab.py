@@ -119,7 +119,7 @@ def test_a_network_has_a_profile_until_it_is_clean(lab: Lab) -> None:
     assert again.returncode == 0
     assert "\nmake network PROFILE=clean: end what the relay does (cut)\n" in again.stderr
     one = lab("network", "--profile=clean", "--service=rest")
-    assert one.stdout.startswith("profile custom, seed 7\nrest ")
+    assert re.fullmatch(r"rest +TCP \S+ → \S+, seed 7\n", one.stdout)
     for arguments, error in (
         ("--profile=fast", "no profile 'fast'; there are clean, 3g, satellite, lossy, cut"),
         ("--service=reset", "no service 'reset'; there are tcp-echo, "),

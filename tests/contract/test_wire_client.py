@@ -145,6 +145,25 @@ def test_a_profile_for_one_service_leaves_the_others(clients: Clients, relay: Re
     assert relay.proxy("rest")["seed"] is None
 
 
+def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
+    clients: Clients, relay: Relay
+) -> None:
+    """Of one service its own, without that of the others above it."""
+    relay.set_profile("lossy", seed=7)
+    one = clients("relay", "lossy", "--seed", "8", "--service", "rest").stdout
+    toxics = "               to the server and to the client: packet_loss (loss_rate 0.1)\n"
+    assert re.fullmatch(rf"rest         TCP \S+ → \S+, seed 8\n{re.escape(toxics)}", one)
+    assert re.match(r"kv +TCP \S+ → \S+, seed 7\n", clients("relay", "--service", "kv").stdout)
+    first, *lines = clients("relay").stdout.splitlines(keepends=True)
+    assert first == "profile custom, seed 7, where a service has none of its own\n"
+    assert one in "".join(lines)
+    assert sum(", seed " in line for line in lines) == 1
+    relay.add_toxic("kv", "latency", seed=9, latency=5)
+    shown = clients("relay", "--service", "kv").stdout
+    assert "to the client: latency (latency 5, jitter 0), seed 9\n" in shown
+    assert clients("relay", "clean").stdout.startswith("profile clean, seed 7\n")
+
+
 def test_nothing_on_the_wire_is_said(clients: Clients) -> None:
     """And how that changes."""
     with relaying() as (_, server):
