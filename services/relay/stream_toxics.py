@@ -12,6 +12,7 @@ a slicer.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from typing import ClassVar
 
 from services.relay.toxics import MS, US, Attributes, Due, Effect, Piece
@@ -61,27 +62,38 @@ class Bandwidth(Effect):
 class PacketLoss(Effect):
     """Loses a `loss_rate` of the segments, each of which is then sent again, as TCP does.
 
-    The time until then doubles with each loss of the same segment (RFC 6298, 5.5).
+    The time until then doubles with each loss of the same segment (RFC 6298, 5.5). Once it has
+    arrived, what follows goes on, also the rest of its SEGMENT bytes where they come later.
     """
 
     attributes: ClassVar[Attributes] = {"loss_rate": 0.0}
+    segment = -1  # the latest one that was lost or not
+
+    def begin(self, now: float) -> None:  # noqa: ARG002
+        """Decide anew: the rate may be another one."""
+        self.segment = -1
 
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
-        """Delay the segments that are lost."""
+        """Delay the first bytes of each segment that is lost; what follows waits behind them."""
         if piece.kind != "data":
             yield now, piece
             return
         for part in piece.split(multiples(piece, SEGMENT)):
-            first = part.offset // SEGMENT * MAX_LOSSES
-            losses = 0
-            while losses < MAX_LOSSES and self.draw(first + losses) < self["loss_rate"]:
-                losses += 1
+            segment = part.offset // SEGMENT
+            losses = self.losses(segment) if segment != self.segment else 0
+            self.segment = segment
             if losses:
                 wait = RTO * (2**losses - 1)
                 what = f"lost, and sent again after {1000 * wait:.0f} ms"
-                yield now + wait, self.acted(part, what, self.draw(first))
+                yield now + wait, self.acted(part, what, self.draw(segment * MAX_LOSSES))
             else:
                 yield now, part
+
+    def losses(self, segment: int) -> int:
+        """Return how many times in a row a segment is lost."""
+        first = segment * MAX_LOSSES
+        draws = map(self.draw, range(first, first + MAX_LOSSES))
+        return sum(1 for _ in takewhile(lambda draw: draw < self["loss_rate"], draws))
 
 
 class Slicer(Effect):

@@ -9,7 +9,7 @@ import pytest
 from services.relay.chain import Chain
 from services.relay.datagram_toxics import DATAGRAM_TOXICS
 from services.relay.proxy import TOXICS
-from services.relay.stream_toxics import STREAM_TOXICS
+from services.relay.stream_toxics import MAX_LOSSES, RTO, SEGMENT, STREAM_TOXICS
 from services.relay.toxics import Effect, Piece, Toxic, draws
 from services.wire.record import Protocol
 
@@ -246,6 +246,36 @@ def test_a_loss_in_a_stream_is_a_delay_of_all_that_follows() -> None:
     waits = [what for _, _, what in line.faults()]
     assert set(waits) >= {"lost, and sent again after 200 ms", "lost, and sent again after 600 ms"}
     assert within_three_deviations(len(waits), 0.3, of=100)
+
+
+def test_a_lost_segment_delays_small_messages_once() -> None:
+    """What comes before it was sent again waits behind it, and what comes after that does not."""
+    line = tcp("packet_loss", loss_rate=1.0)
+    wait = RTO * (2**MAX_LOSSES - 1)
+    for byte in (b"a", b"b"):
+        line.send(byte)
+        line.wait(0.75 * wait)
+    for byte in (b"c", b"d"):
+        line.send(byte)
+        line.wait(wait)
+    assert [when for when, _ in line.out] == pytest.approx([wait, wait, 1.5 * wait, 2.5 * wait])
+    line.send(bytes(SEGMENT))  # of which all but four bytes belong to the same one
+    line.wait(10 * wait)
+    assert [len(piece.data) for _, piece in line.out[4:]] == [SEGMENT - 4, 4]
+    assert [when for when, _ in line.out[4:]] == pytest.approx([3.5 * wait, 4.5 * wait])
+    assert [offset for offset, _, _ in line.faults()] == [0, SEGMENT]
+
+
+def test_another_rate_is_one_for_the_rest_of_a_segment_too() -> None:
+    """Else nothing would be lost of small messages for a while."""
+    loss = toxic("tcp", "packet_loss", loss_rate=0.0)
+    line = Line("tcp", loss)
+    line.send(b"a")
+    loss.attributes["loss_rate"] = 1.0
+    line.chain.change(loss, line.now)
+    line.send(b"b")
+    line.wait(100)
+    assert [offset for offset, _, _ in line.faults()] == [1]
 
 
 def test_slices_have_the_size_that_they_should() -> None:
