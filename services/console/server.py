@@ -1,14 +1,11 @@
 """The console: `python -m services.console.server` serves the page that shows the lab."""
 
-import contextlib
 import logging
-
-import uvicorn
-from starlette.types import ASGIApp
 
 from services import event_loop, host_names, listeners, runtime
 from services.console import pages
 from services.console.security import Guard
+from services.uvicorn_server import Server
 
 NAMES = frozenset({"console"})  # in the header Host, beside loopback's and WIRELAB_HOSTS
 MAX_CONNECTIONS = 512  # beside the streams, of which there are 200
@@ -26,30 +23,13 @@ def serve(address: runtime.Address) -> None:
 async def console(address: runtime.Address, hosts: frozenset[str]) -> None:
     """Listen, and serve until the process ends."""
     try:
-        application = Guard(pages.application(), hosts)
+        server = Server(Guard(pages.application(), hosts), MAX_CONNECTIONS)
     except ValueError as error:  # a setting that says where a server is, and does not
         raise runtime.SettingError(str(error)) from None
     with listeners.tcp_listener(address, not_sent=NOT_SENT) as listener:
         listeners.limit_send_buffer(listener, NOT_SENT)
         log.info("listening on %s", listeners.text(listener.getsockname()))
-        await Server(configuration(application)).serve([listener])
-
-
-def configuration(application: ASGIApp) -> uvicorn.Config:
-    """Return how uvicorn is to serve; settings of its own have no say in it."""
-    return uvicorn.Config(
-        application, http="h11", ws="none", lifespan="off", loop="none", log_config=None,
-        access_log=False, log_level="warning", limit_concurrency=MAX_CONNECTIONS,
-        server_header=False,
-    )  # fmt: skip
-
-
-class Server(uvicorn.Server):
-    """A uvicorn without handlers for signals: services/runtime.py waits for them."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        """Do nothing."""
-        return contextlib.nullcontext()
+        await server.serve([listener])
 
 
 if __name__ == "__main__":

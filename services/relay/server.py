@@ -5,11 +5,7 @@ proxies, and uvicorn's protocol for those of the API.
 """
 
 import asyncio
-import contextlib
 import logging
-
-import uvicorn
-from starlette.types import ASGIApp
 
 from services import addresses, event_loop, host_names, listeners, runtime
 from services.relay import api, upstreams
@@ -17,6 +13,7 @@ from services.relay.documents import ApiError
 from services.relay.journal import Journal
 from services.relay.proxies import Proxies
 from services.relay.proxy import Shared
+from services.uvicorn_server import Server
 from services.wire.record import Protocol
 
 PROXIES: dict[str, tuple[int, Protocol]] = {  # each service's number + 20
@@ -32,6 +29,7 @@ UPSTREAMS = "localhost 127.0.0.1 ::1 " + " ".join(
     f"{name}=127.0.0.1:{port - 20}" for name, (port, _) in PROXIES.items()
 )
 NAMES = frozenset({"relay"})  # in the header Host, beside loopback's and WIRELAB_HOSTS
+MAX_CONNECTIONS = 256  # with the control
 
 log = logging.getLogger("relay")
 
@@ -55,9 +53,9 @@ async def relay(address: runtime.Address) -> None:
         proxies = Proxies(shared, (address[0], control.getsockname()[1]))
         for name, upstream in shared.upstreams.defaults.items():
             start(proxies, name, upstream)
-        application = api.application(proxies, hosts)
+        server = Server(api.application(proxies, hosts), MAX_CONNECTIONS)
         log.info("listening on %s", listeners.text(control.getsockname()))
-        await Server(configuration(application)).serve([control])
+        await server.serve([control])
 
 
 def start(proxies: Proxies, name: str, upstream: str) -> None:
@@ -74,22 +72,6 @@ def start(proxies: Proxies, name: str, upstream: str) -> None:
     except ApiError as error:
         raise runtime.SettingError(f"{variable} has value '{port}'. {error}") from None
     log.info("%s passes from %s to %s", name, proxy.listen, upstream)
-
-
-def configuration(application: ASGIApp) -> uvicorn.Config:
-    """Return how uvicorn is to serve; settings of its own have no say in it."""
-    return uvicorn.Config(
-        application, http="h11", ws="none", lifespan="off", loop="none", log_config=None,
-        access_log=False, log_level="warning", limit_concurrency=256, server_header=False,
-    )  # fmt: skip
-
-
-class Server(uvicorn.Server):
-    """A uvicorn without handlers for signals: services/runtime.py waits for them."""
-
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
-        """Do nothing."""
-        return contextlib.nullcontext()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ SHARED = (  # of services/
     "version", "workers", "connection", "memory", "progress", "safe_pickle", "udp_sockets", "wire",
 )  # fmt: skip
 SHARED_UNDER_GUNICORN = ("gunicorn_settings", "http")
+SHARED_UNDER_UVICORN = ("uvicorn_server",)
 # What is shared and touches no socket, so that the clients may import it too.
 WITHOUT_IO = (
     "services.addresses", "services.connection", "services.memory", "services.safe_pickle",
@@ -72,6 +73,7 @@ SOCKETS = {
     "services/tcp_echo/transports.py": 50,
     "services/tcp_echo/vanished.py": 100,
     "services/udp_sockets.py": 90,
+    "services/uvicorn_server.py": 80,
     "services/udp_time/mixin.py": 50,
 }
 
@@ -124,6 +126,7 @@ def test_a_service_imports_only_what_is_its_own(module: str) -> None:
     """The standard library, its declared packages, what all share, and its own folder."""
     folder = OF_SERVICES[module].parent.name
     shared = SHARED + (SHARED_UNDER_GUNICORN if "gunicorn" in declared(folder) else ())
+    shared += SHARED_UNDER_UVICORN if "uvicorn" in declared(folder) else ()
     clients = ("clients",) if folder == CLIENT else ()
     allowed = (*STANDARD_LIBRARY, *declared(folder), *of_services(*shared, folder), *clients)
     assert [name for name in imports(OF_SERVICES[module]) if not within(name, *allowed)] == []
@@ -131,12 +134,14 @@ def test_a_service_imports_only_what_is_its_own(module: str) -> None:
 
 @pytest.mark.parametrize("module", SHARED_CODE)
 def test_what_services_share_imports_no_service(module: str) -> None:
-    """The standard library, and one another; gunicorn and the parser of HTTP where it is read."""
+    """The standard library, and one another; web servers and the parser of HTTP where they are."""
     path = SHARED_CODE[module]
     under_gunicorn = path.parent.name == "http" or path.stem == "gunicorn_settings"
     more = ("gunicorn", "httptools", *of_services(*SHARED_UNDER_GUNICORN)) if under_gunicorn else ()
     if module == "services/wire/http.py":
         more = ("httptools",)
+    if path.stem in SHARED_UNDER_UVICORN:
+        more = ("h11", "starlette", "uvicorn")
     allowed = (*STANDARD_LIBRARY, *of_services(*SHARED), *more)
     assert [name for name in imports(path) if not within(name, *allowed)] == []
 
