@@ -41,6 +41,7 @@ class Recording:
     protocol: Protocol = "tcp"
     records: list[Record] = field(default_factory=list)
     notes: list[tuple[float, str]] = field(default_factory=list)
+    left: bool = False  # whether the client has closed: it sees nothing of what comes then
     lines: list[str] = field(default_factory=list)
     sent: dict[Stream, int] = field(default_factory=dict)  # bytes, or datagrams, by direction
     by: str = "client"  # or "relay", or "server"; or "rate": of all connections, to count them
@@ -185,7 +186,7 @@ class Client:
         if self.socket.fileno() < 0:
             return
         if not self._ended:
-            self._ended = True
+            self._ended = self.recording.left = True
             self._record("fin", "upstream")
         self.socket.close()
 

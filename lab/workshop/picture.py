@@ -12,6 +12,7 @@ from lab.workshop.language import say
 
 MAX_ARROWS = 12
 MAX_BAR = 48  # columns
+LEFT = "The client closed (FIN). What the server did then, it has not seen."
 
 
 def modules() -> tuple[Any, ...] | None:
@@ -52,22 +53,10 @@ def conversation(recording: Recording, drawing: tuple[Any, ...]) -> Any:
     """Return the diagram of one connection, with the notes at their times."""
     conversations, diagram, _, _ = drawing
     (told,) = conversations.conversations(recording.records)
-    shown = diagram.diagram(told, MAX_ARROWS)
-    began = recording.records[0].arrived
-    rows = list(shown.rows)
-    for when, text in recording.notes:
-        time = 1000 * (when - began)
-        rows.insert(place(rows, time), diagram.Row(time, text=text))
-    return replace(shown, between=f"{told.client} ↔ {told.server}", rows=tuple(rows))
-
-
-def place(rows: Sequence[Any], time: float) -> int:
-    """Return where a note belongs: by its time, and beside a pause on the side that is nearer."""
-    at = next((at for at, row in enumerate(rows) if (row.time or 0) > time), len(rows))
-    if 2 <= at < len(rows) and rows[at - 1].time is None:
-        before, after = time - (rows[at - 2].time or 0), rows[at].time - time
-        return at - 1 if before < after else at
-    return at
+    shown = diagram.diagram(told, MAX_ARROWS, notes=recording.notes)
+    ended = {each.stream for each in recording.records if each.kind in ("fin", "reset")}
+    ending = LEFT if recording.left and "downstream" not in ended else shown.ending
+    return replace(shown, between=f"{told.client} ↔ {told.server}", ending=ending)
 
 
 def rate(recording: Recording, drawing: tuple[Any, ...]) -> Any:

@@ -67,10 +67,14 @@ class Diagram:
     legend: tuple[tuple[str, str], ...]  # of the symbols that are in it
 
 
-def diagram(conversation: Conversation, most: int = MAX_ARROWS, since: int = 0) -> Diagram:
+def diagram(
+    conversation: Conversation, most: int = MAX_ARROWS, since: int = 0,
+    notes: Sequence[tuple[float, str]] = (),
+) -> Diagram:  # fmt: skip
     """Return the diagram of a conversation, of at most `most` arrows: the first and the latest.
 
-    With `since`, of what has come after so many events: the latest of it.
+    With `since`, of what has come after so many events: the latest of it. `notes` are texts for
+    rows of their own, each with its time, which is one as records have it.
     """
     events = conversation.events
     started = finite(min((each.departed for each in events), default=conversation.started))
@@ -85,6 +89,11 @@ def diagram(conversation: Conversation, most: int = MAX_ARROWS, since: int = 0) 
     if left_out:
         rows.append(Row(None, text=f"… {counted(left_out, 'event')} left out …"))
     rows += drawn(last, started)
+    for when, text in notes:
+        time = 1000 * (finite(when) - started)
+        at = next((at for at, row in enumerate(rows) if (row.time or 0) > time), len(rows))
+        rows.insert(at, Row(time, text=line(text, MAX_TEXT)))
+    rows = with_pauses(rows)
     pieces = conversation.proxy, str(conversation.connection), conversation.protocol.upper()
     proxy, number, protocol = (line(each, 40) for each in pieces)
     client, server = line(conversation.client, 60), line(conversation.server, 60)
@@ -122,7 +131,7 @@ def halves(
 
 
 def drawn(events: Sequence[Event], started: float) -> list[Row]:
-    """Return the rows of some events, in the order of time, with the pauses between them."""
+    """Return the rows of some events, in the order of time."""
     moments: list[tuple[float, int, Row]] = []
     overtaken = {"upstream": math.inf, "downstream": math.inf}  # when a later one has arrived
     for number, event in reversed(list(enumerate(events))):
@@ -140,14 +149,20 @@ def drawn(events: Sequence[Event], started: float) -> list[Row]:
         if arrow.slow:
             time = max(time, 1000 * (arrived - started))
             moments.append((time, number, Row(time, arrives=arrow)))
-    rows: list[Row] = []
+    moments.sort(key=lambda each: (each[0], each[1], bool(each[2].arrives)))
+    return [row for _, _, row in moments]
+
+
+def with_pauses(rows: Sequence[Row]) -> list[Row]:
+    """Return rows, with one for each pause between them."""
+    found: list[Row] = []
     before = None
-    for time, _, row in sorted(moments, key=lambda each: (each[0], each[1], bool(each[2].arrives))):
-        if before is not None and time - before >= 1000 * PAUSE:
-            rows.append(Row(None, text=f"{time - before:,.0f} ms"))
-        rows.append(row)
-        before = time
-    return rows
+    for row in rows:
+        if before is not None and row.time is not None and row.time - before >= 1000 * PAUSE:
+            found.append(Row(None, text=f"{row.time - before:,.0f} ms"))
+        found.append(row)
+        before = row.time
+    return found
 
 
 def arrow_of(event: Event, slow: bool) -> Arrow:

@@ -225,6 +225,18 @@ def test_a_slow_message_is_slanted_and_crossed() -> None:
     ]
 
 
+def test_a_note_has_its_place_and_divides_a_pause() -> None:
+    """So each part of the pause is as long as is said, and together they are the whole of it."""
+    records = tcp("tcp-echo", (1.0, UP, b"a"), (1001.0, DOWN, b"a"))
+    (found,) = conversations(records)
+    sent = records[1].arrived
+    notes = [(sent + 0.05, "near"), (sent + 0.3, "within"), (sent + 2.0, "later")]
+    rows = [row.text or "an arrow" for row in diagram(found, notes=notes).rows[1:]]
+    assert rows == [
+        "an arrow", "near", "250 ms", "within", "700 ms", "an arrow", "1,000 ms", "later"
+    ]  # fmt: skip
+
+
 def test_what_is_left_out_is_said() -> None:
     """The first and the latest arrows are shown."""
     pieces = [(float(at), UP, b"%d" % at) for at in range(50)]
