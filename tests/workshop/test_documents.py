@@ -15,7 +15,7 @@ import pytest
 
 from lab import ROOT
 from lab.__main__ import parser
-from lab.workshop.lesson import lesson
+from lab.workshop.lesson import lesson, lessons
 from tests.support.pace import until
 from tests.support.processes import running
 from tests.support.relay import ANY_PORTS
@@ -32,6 +32,23 @@ def blocks(page: str) -> list[list[str]]:
     text = (ROOT / "workshop" / page).read_text(encoding="utf-8")
     found = [re.sub(r"\s+#.*", "", block).splitlines() for block in BLOCK.findall(text)]
     return [[line for line in block if line] for block in found]
+
+
+def test_a_lesson_takes_as_long_as_is_said() -> None:
+    """Its section and the plans have the minutes of `make lessons`, and the README their range."""
+    minutes = {each.number: each.minutes for each in lessons()}
+    teaching, readme = (
+        (ROOT / "workshop" / page).read_text(encoding="utf-8")
+        for page in ("TEACHING.md", "README.md")
+    )
+    sections = re.findall(r"^## Lesson (\d+):.*\n\n.*\* (\d+) minutes", teaching, re.MULTILINE)
+    assert {int(number): int(taken) for number, taken in sections} == minutes
+    planned = re.findall(r"\b(\d+): (\d+)\b", teaching.split("| plan |")[1].split("\n\n")[0])
+    assert {int(number): int(taken) for number, taken in planned} == {
+        number: taken for number, taken in minutes.items() if number
+    }
+    assert f"Lesson 0 takes {minutes.pop(0)} minutes, and each other one" in readme
+    assert f"each other one {min(minutes.values())} to {max(minutes.values())}:" in readme
 
 
 def mentioned() -> list[str]:
