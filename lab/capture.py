@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
-from lab import ROOT, SCRIPTS, LabError, interrupts
+from lab import ROOT, LabError
 from lab.console import console
-from lab.engine import docker
+from lab.engine import docker, tool_image
 from lab.stack import Stack
 
 FOLDER = ROOT / "captures"
@@ -68,7 +68,7 @@ def tcpdump(container: str, seconds: float) -> Iterator["Source"]:
         "--user", "0:0", "--cap-drop", "ALL", "--cap-add", "NET_RAW", "--read-only",
         "--security-opt", "no-new-privileges", "--memory", "128m", "--pids-limit", "16",
         # For a host that goes down meanwhile: then this ends it.
-        tools_image(), "timeout", "--signal", "INT", f"{seconds + GRACE:g}", *TCPDUMP,
+        tool_image("tools"), "timeout", "--signal", "INT", f"{seconds + GRACE:g}", *TCPDUMP,
     ]  # fmt: skip
     # A session of its own: Ctrl-C is for this process, which then ends tcpdump in good order.
     with subprocess.Popen(
@@ -184,12 +184,3 @@ class Packets:
             self._next = 16 + size
             self.count += 1
         self._rest = data
-
-
-def tools_image() -> str:
-    """Return the name of the image with tcpdump, built here where there is none."""
-    script = str(SCRIPTS / "tools_image.sh")
-    done = interrupts.run(["bash", script], stdout=subprocess.PIPE)
-    if done.returncode:
-        raise LabError("there is no image with tcpdump")
-    return done.stdout.strip()

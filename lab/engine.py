@@ -105,11 +105,23 @@ def script(name: str, *arguments: str) -> int:
 
 def base_image() -> str:
     """Return the name of the Python image to build from, made here where there is none."""
+    if name := printed_by("base_image.sh"):
+        return name
+    raise LabError("there is no Python image to build from")
+
+
+def tool_image(what: str) -> str:
+    """Return the name of the image with some tools (tool_image.sh), built here if there is none."""
+    if name := printed_by("tool_image.sh", what):
+        return name
+    raise LabError(f"there is no image with the tools of {what!r}")
+
+
+def printed_by(name: str, *arguments: str) -> str:
+    """Run a shell script of scripts/ and return what it prints, or nothing if it fails."""
     done = interrupts.run(
-        ["bash", str(SCRIPTS / "base_image.sh")],
+        ["bash", str(SCRIPTS / name), *arguments],
         env={**settings.read(ROOT / ".env"), **os.environ},
         stdout=subprocess.PIPE,
     )
-    if done.returncode:
-        raise LabError("there is no Python image to build from")
-    return done.stdout.strip()
+    return "" if done.returncode else str(done.stdout.strip())

@@ -32,7 +32,7 @@ from typing import BinaryIO
 import yaml
 from packaging.markers import Marker
 
-from lab import ROOT, SCRIPTS, LabError, capture, engine, interrupts, kit
+from lab import ROOT, SCRIPTS, LabError, engine, interrupts, kit
 from lab.console import say, step
 from lab.stack import Stack
 from services.version import VERSION
@@ -94,7 +94,7 @@ def images() -> Path:
     blocks = yaml.safe_load(stack.compose("config").stdout)["services"]
     stack.build(*(name for name, block in blocks.items() if "build" in block))  # of all profiles
     names = sorted(
-        {*stack.compose("config", "--images").stdout.split(), base, capture.tools_image()}
+        {*stack.compose("config", "--images").stdout.split(), base, engine.tool_image("tools")}
     )
     ids = engine.docker("image", "inspect", "--format", "{{.Id}}", *names)
     file = PARTS / f"images-{digest([*names, *ids.split()])}.tar.xz"

@@ -5,7 +5,6 @@ installed on the machine. Chromium's own port is on loopback too, for as long as
 """
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import docker
 from playwright.sync_api import Browser, sync_playwright
 
-from lab import SCRIPTS
 from lab.console import step
+from lab.engine import tool_image
 from tests.support.pace import until
 
 LISTENING = re.compile(r"DevTools listening on (ws://127\.0\.0\.1:\d+/\S+)")
@@ -24,9 +23,7 @@ LISTENING = re.compile(r"DevTools listening on (ws://127\.0\.0\.1:\d+/\S+)")
 def running(engine: docker.DockerClient, downloads: Path) -> Iterator[Browser]:
     """Run a browser, which keeps what it downloads in a folder; lend it to Playwright."""
     with step("building the image of the browser"):
-        image = subprocess.run(
-            [str(SCRIPTS / "browser_image.sh")], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.strip()
+        image = tool_image("browser")
     downloads.chmod(0o777)  # the browser is nobody
     container = engine.containers.run(
         image,

@@ -3,14 +3,13 @@
 import inspect
 import resource
 import secrets
-import subprocess
 from collections.abc import Iterator
 
 import docker
 import pytest
 
-from lab import SCRIPTS
 from lab.console import step
+from lab.engine import tool_image
 from tests.hostile.reliability import Row, document
 from tests.support.drivers import Driver
 
@@ -77,10 +76,7 @@ def soak(request: pytest.FixtureRequest) -> float:
 def tools_image(engine: docker.DockerClient) -> str:  # noqa: ARG001 - skipped where there is none
     """Build the image with strace, iptables and tcpdump, and return its name."""
     with step("building the image of the tools"):
-        built = subprocess.run(
-            ["bash", str(SCRIPTS / "tools_image.sh")], stdout=subprocess.PIPE, text=True, check=True
-        )
-    return built.stdout.strip()
+        return tool_image("tools")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

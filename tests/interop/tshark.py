@@ -10,7 +10,8 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from lab import ROOT, SCRIPTS
+from lab import ROOT
+from lab.engine import tool_image
 from services.connection import frames
 from services.connection.protocol import Answer, Limits, Protocol
 from services.wire.record import Record, Stream
@@ -67,11 +68,8 @@ class Tshark:
 @contextmanager
 def running(engine: docker.DockerClient) -> Iterator[Tshark]:
     """Run a container that tshark is started in; it has no network, and nobody's rights."""
-    image = subprocess.run(
-        [str(SCRIPTS / "tshark_image.sh")], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
     container = engine.containers.run(
-        image,
+        tool_image("tshark"),
         ["sleep", "infinity"],
         detach=True,
         init=True,

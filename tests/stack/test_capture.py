@@ -16,6 +16,7 @@ import pytest
 from docker.models.containers import Container
 
 from lab import ROOT, LabError, capture
+from lab.engine import tool_image
 from lab.stack import Stack
 from tests.support.engine import container_of, lab, run_in
 from tests.support.pace import FAR
@@ -24,7 +25,7 @@ from tests.support.pace import FAR
 @pytest.fixture(scope="module", autouse=True)
 def _image(engine: docker.DockerClient) -> None:  # noqa: ARG001 - skipped where there is none
     """Build the image first, so that no test waits for that."""
-    capture.tools_image()
+    tool_image("tools")
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_distclean_knows_every_image_that_a_script_makes() -> None:
     made = [
         name
         for script in SCRIPTS.glob("*.sh")
-        for name in re.findall(r"^\w+=(wirelab-\S+)$", script.read_text(), re.MULTILINE)
+        for name in re.findall(r"\b\w+=(wirelab-\S+:trixie)", script.read_text())
     ]
     assert sorted(made) == sorted(OWN_IMAGES)
 
