@@ -100,37 +100,36 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
             f"PROFILE has value {profile!r}. Not a profile of servers, which are:"
             f" {', '.join(sorted(known))}"
         )
-    labels = {
-        name: (volume or {}).get("labels", {}) for name, volume in document["volumes"].items()
+    volumes = document["volumes"].items()
+    ephemeral = {
+        name for name, volume in volumes if "wirelab.ephemeral" in (volume or {}).get("labels", {})
     }
-    ephemeral = {name for name in labels if "wirelab.ephemeral" in labels[name]}
-    known_servers = [
-        Service(
-            name=name,
-            speaks=block["healthcheck"]["test"][-1],
-            profiles=block.get("profiles", []),
-            command=[str(word) for word in block["command"]],
-            environment={key: str(value) for key, value in block.get("environment", {}).items()},
-            ports=tuple(
-                _port(name, block["healthcheck"]["test"][-1], template, environ)
-                for template in _template()["services"][name]["ports"]
-            ),
-            volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
-            ephemeral=ephemeral,
-        )
-        for name, block in servers.items()
-    ]
-    for one, other in combinations([port for each in known_servers for port in each.ports], 2):
+    found = [_server(name, block, ephemeral, environ) for name, block in servers.items()]
+    for one, other in combinations([port for each in found for port in each.ports], 2):
         if one.same(other):
             raise LabError(
                 f"{one.setting} and {other.setting} both have value {one.published}: each needs a"
                 " port of its own"
             )
-    return [
-        service
-        for service in known_servers
-        if not service.profiles or profile in ("*", *service.profiles)
-    ]
+    return [each for each in found if not each.profiles or profile in ("*", *each.profiles)]
+
+
+def _server(
+    name: str, block: Mapping[str, Any], ephemeral: set[str], environ: Mapping[str, str]
+) -> Service:
+    """Return what compose.yaml says of a server; LabError for a port that is none."""
+    speaks = block["healthcheck"]["test"][-1]
+    templates = _template()["services"][name]["ports"]
+    return Service(
+        name=name,
+        speaks=speaks,
+        profiles=block.get("profiles", []),
+        command=[str(word) for word in block["command"]],
+        environment={key: str(value) for key, value in block.get("environment", {}).items()},
+        ports=tuple(_port(name, speaks, template, environ) for template in templates),
+        volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
+        ephemeral=ephemeral,
+    )
 
 
 def filled(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

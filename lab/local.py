@@ -10,7 +10,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 import psutil
 
-from clients import health
 from clients.addresses import DISCOVERY, Address, variables
 from lab import ROOT, LabError, authkey, files, interrupts, processes
 from lab.description import Service, clients_environment, own, project, through_relay
@@ -171,7 +169,10 @@ class Local:
                 if port.speaks in proxies
             }
             self._save()
-            wait_healthy(service, address)
+            try:
+                processes.wait_healthy(service.speaks, address, HEALTHY_SECONDS)
+            except LabError as error:
+                raise LabError(f"{service.name} does not get healthy: {error}") from None
 
     def _stop_changed(self, services: list[Service]) -> None:
         """Stop the servers that are made of something else than is wanted now."""
@@ -285,12 +286,3 @@ def is_stray(process: psutil.Process, lab: str) -> bool:
     except (psutil.Error, OSError):  # it has just ended, or is another user's
         return False
     return folder == ROOT or not folder.is_dir()
-
-
-def wait_healthy(service: Service, address: Address) -> None:
-    """Wait until a server answers its health check; raises LabError when it does not."""
-    deadline = time.monotonic() + HEALTHY_SECONDS
-    while problem := health.problem(service.speaks, address):
-        if time.monotonic() > deadline:
-            raise LabError(f"{service.name} does not get healthy: {problem}")
-        time.sleep(0.1)

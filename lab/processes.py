@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from clients import health
 from clients.addresses import Address
 from lab import ROOT, LabError
 from services import addresses
@@ -57,6 +58,18 @@ def listening(
                 f"process {process.pid} does not listen:\n{log.read_text(errors='replace')}"
             )
         time.sleep(0.02)
+
+
+def wait_healthy(service: str, address: Address, seconds: float) -> None:
+    """Wait until a server answers the health check of a service.
+
+    Raises LabError with what is wrong when it does not within so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while problem := health.problem(service, address):
+        if time.monotonic() > deadline:
+            raise LabError(problem)
+        time.sleep(0.05)
 
 
 def stop(pids: Sequence[int], seconds: float = 5.0) -> None:

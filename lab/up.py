@@ -1,6 +1,7 @@
 """The lab from nothing to running: `up`, `up-local`, and what the tests need before they start."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from clients.addresses import CONSOLE, RELAY, Address
 from lab import LabError, authkey, engine, interrupts, listing, ports, preflight, wire
@@ -43,13 +44,21 @@ def up(profile: str, mine: Place | None = None) -> int:
     preflight.require(preflight.checks(wanted, bindings, containers=True))
     authkey.ensure(authkey.path())
     stack.settings["PYTHON_IMAGE"] = engine.base_image()
-    was_running = stack.running()
     stack.build(profile=profile)
-    try:
+    with undone_if_it_fails(stack):
         stack.remove_services(ports.in_the_way(wanted, bindings))
         stack.start(profile)
         if mine:
             mine.check_listening(stack.logs(mine.service))
+    return introduce(stack, mine)
+
+
+@contextmanager
+def undone_if_it_fails(stack: Stack) -> Iterator[None]:
+    """Start a stack in the body; if that fails, stop it again, unless some of it ran before."""
+    was_running = stack.running()
+    try:
+        yield
     except BaseException:
         if not was_running:
             with interrupts.finishing():
@@ -58,11 +67,6 @@ def up(profile: str, mine: Place | None = None) -> int:
                 except LabError as error:  # beside the first one, which is raised
                     complain(str(error))
         raise
-    status = stack.run_clients()
-    show_addresses(stack.reachable(), mine)
-    status = wire.fill(stack.addresses()[RELAY], stack.relayed()) or status
-    show_console(stack.addresses())
-    return status
 
 
 def up_local(profile: str, mine: Place | None = None) -> int:
@@ -83,10 +87,15 @@ def up_local(profile: str, mine: Place | None = None) -> int:
     authkey.ensure(authkey.path())
     with step("starting the servers") as starting:
         local.up(wanted, starting.say)
-    status = local.run_clients()
-    show_addresses(local.reachable(), mine)
-    status = wire.fill(local.addresses()[RELAY], local.relayed()) or status
-    show_console(local.addresses())
+    return introduce(local, mine)
+
+
+def introduce(lab: Stack | Local, mine: Place | None) -> int:
+    """Run the clients of a lab that has started, and say where everything listens."""
+    status = lab.run_clients()
+    show_addresses(lab.reachable(), mine)
+    status = wire.fill(lab.addresses()[RELAY], lab.relayed()) or status
+    console.print(f"Open http://{lab.addresses()[CONSOLE]}/ to see the lab, live.")
     return status
 
 
@@ -105,8 +114,3 @@ def show_addresses(ports: Mapping[str, Address], mine: Place | None) -> None:
     console.print(
         "make demo: the clients again   make logs: what the servers say   make down: stop"
     )
-
-
-def show_console(addresses: Mapping[str, Address]) -> None:
-    """Print where the page is that shows all of it."""
-    console.print(f"Open http://{addresses[CONSOLE]}/ to see the lab, live.")

@@ -63,62 +63,88 @@ def lesson(number: int, workshop: Path = WORKSHOP) -> Lesson:
 
 def load(folder: Path) -> Lesson:
     """Return the lesson of a folder; LabError names the file, the key and the value at fault."""
-    file = folder / "lesson.toml"
     if not (numbered := FOLDER.fullmatch(folder.name)):
         raise LabError(f"{folder}: Not a lesson's folder, such as 01-one-socket")
-    try:
-        said = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LabError(f"{file}: {error}") from None
-
-    def take(key: str, valid: Callable[[Any], bool], wanted: str, default: Any = None) -> Any:
-        value = said.pop(key, default)
-        if value is None:
-            raise LabError(f"{file}: {key} is missing")
-        if not valid(value):
-            raise LabError(f"{file}: {key} has value {value!r}. Not {wanted}")
-        return value
-
-    def text(key: str, default: str | None = None) -> str:
-        return str(take(key, lambda value: isinstance(value, str), "a text", default))
-
-    def number(key: str, least: int) -> int:
-        wanted = f"a number from {least} up"
-        return int(take(key, lambda value: type(value) is int and value >= least, wanted))
-
-    def choice(key: str, choices: tuple[str, ...], default: str) -> str:
-        return str(take(key, lambda value: value in choices, " or ".join(choices), default))
-
-    def translated(key: str) -> dict[str, str]:
-        wanted = f"a table of {', '.join(LANGUAGES)}"
-        return dict(take(key, lambda value: is_texts(value) and {*value} == {*LANGUAGES}, wanted))
-
-    def path(name: str) -> Path:
-        found = (ROOT if "/" in name else folder) / name
-        if not found.is_file():
-            raise LabError(f"{file}: there is no file {found}")
-        return found
-
+    keys = Keys(folder / "lesson.toml")
     loaded = Lesson(
         number=int(numbered[1]),
         folder=folder,
-        title=translated("title"),
-        goal=translated("goal"),
-        service=text("service"),
-        role=choice("role", ROLES, "server"),
-        edit=str(take("edit", is_file_name, "the name of a file, such as one_socket.py")),
-        lines=number("lines", 0),
-        minutes=number("minutes", 1),
-        needs=choice("needs", NEEDS, "process"),
-        recipe=text("recipe"),
-        solution=path(text("solution", "solution.py")),
-        also=tuple(map(path, take("also", lambda value: isinstance(value, list), "a list", []))),
-        environment=dict(take("environment", is_texts, "a table of texts", {})),
-        picture=text("picture", ""),
+        title=keys.translated("title"),
+        goal=keys.translated("goal"),
+        service=keys.text("service"),
+        role=keys.choice("role", ROLES, "server"),
+        edit=str(keys.take("edit", is_file_name, "the name of a file, such as one_socket.py")),
+        lines=keys.number("lines", 0),
+        minutes=keys.number("minutes", 1),
+        needs=keys.choice("needs", NEEDS, "process"),
+        recipe=keys.text("recipe"),
+        solution=keys.path(keys.text("solution", "solution.py")),
+        also=tuple(map(keys.path, keys.take("also", is_list, "a list", []))),
+        environment=dict(keys.take("environment", is_texts, "a table of texts", {})),
+        picture=keys.text("picture", ""),
     )
-    if said:
-        raise LabError(f"{file}: no such key: {', '.join(said)}")
+    keys.check_none_left()
     return loaded
+
+
+class Keys:
+    """The keys of a lesson.toml, each of which is taken once.
+
+    All raise LabError, which names the file, the key and the value at fault.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            self._left = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise LabError(f"{file}: {error}") from None
+
+    def take(self, key: str, valid: Callable[[Any], bool], wanted: str, default: Any = None) -> Any:
+        """Take a value that is valid, as `wanted` says; without a default it has to be there."""
+        value = self._left.pop(key, default)
+        if value is None:
+            raise LabError(f"{self._file}: {key} is missing")
+        if not valid(value):
+            raise LabError(f"{self._file}: {key} has value {value!r}. Not {wanted}")
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Take a text."""
+        return str(self.take(key, lambda value: isinstance(value, str), "a text", default))
+
+    def number(self, key: str, least: int) -> int:
+        """Take a whole number."""
+        wanted = f"a number from {least} up"
+        return int(self.take(key, lambda value: type(value) is int and value >= least, wanted))
+
+    def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
+        """Take one of these texts."""
+        return str(self.take(key, lambda value: value in choices, " or ".join(choices), default))
+
+    def translated(self, key: str) -> dict[str, str]:
+        """Take a text in each language."""
+        wanted = f"a table of {', '.join(LANGUAGES)}"
+        return dict(
+            self.take(key, lambda value: is_texts(value) and {*value} == {*LANGUAGES}, wanted)
+        )
+
+    def path(self, name: str) -> Path:
+        """Return the file of a name in the lesson's folder, or of a path from the root."""
+        found = (ROOT if "/" in name else self._file.parent) / name
+        if not found.is_file():
+            raise LabError(f"{self._file}: there is no file {found}")
+        return found
+
+    def check_none_left(self) -> None:
+        """Raise LabError if there are keys that nobody has taken."""
+        if self._left:
+            raise LabError(f"{self._file}: no such key: {', '.join(self._left)}")
+
+
+def is_list(value: object) -> bool:
+    """Whether it is a list."""
+    return isinstance(value, list)
 
 
 def is_texts(value: object) -> bool:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import psutil
 
-from clients import health
 from clients.addresses import Address
 from lab import ROOT, LabError, processes
 from lab.workshop.client import Client, Failed, Recording
@@ -211,18 +210,11 @@ class Mine:
         try:
             address = processes.listening(process, log)
             if command[0] == "gunicorn":  # which says so before it has a worker
-                self._until_served(Path(command[-1]).parent.name.replace("_", "-"), address)
+                service = Path(command[-1]).parent.name.replace("_", "-")
+                processes.wait_healthy(service, address, START_PATIENCE * self.patience)
             yield address
         finally:
             kill(process)
-
-    def _until_served(self, service: str, address: Address) -> None:
-        """Wait until a server answers its health check; LabError if it does not."""
-        deadline = time.monotonic() + START_PATIENCE * self.patience
-        while problem := health.problem(service, address):
-            if time.monotonic() > deadline:
-                raise LabError(problem)
-            time.sleep(0.02)
 
     def measured(self, **figures: object) -> None:
         """Give figures to the sentences about this check, whether it passes or fails then."""
