@@ -1,7 +1,8 @@
 # Every task, and `make` alone lists them. Settings (COMPOSE_PROJECT_NAME, WIRELAB_BIND,
 # WIRELAB_<SERVICE>_PORT, PYTHON_IMAGE, ...) come from the command line, the environment or .env.
 PYTHON := .venv/bin/python
-LAB := $(PYTHON) -m lab
+# A Ctrl-C while Python itself starts is to wait for the lab, which ends without a traceback.
+LAB = $(shell env --block-signal=INT echo env --block-signal=INT 2>/dev/null) $(PYTHON) -m lab
 PROFILE ?=
 SCALE ?=
 PUBLISH ?=

@@ -6,9 +6,12 @@ servers as processes of this machine.
 
 import signal
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Nothing is there to clean up yet: Ctrl-C just ends this. Python's handler shows a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":
+    # Nothing is there to clean up yet: Ctrl-C just ends this, where Python's own handler would show
+    # a traceback. make has it wait while Python itself starts.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Ctrl-C while a program is still being imported: it ends without a word."""
+"""Ctrl-C while a program still starts: it ends without a word."""
 
 import signal
 import subprocess
@@ -49,6 +49,32 @@ def test_an_early_ctrl_c_says_nothing(program: tuple[str, ...], module: str, sta
         cwd=ROOT, capture_output=True, text=True, timeout=FAR, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+@pytest.mark.parametrize("program", [LAB, CLIENTS], ids=lambda program: program[0])
+def test_a_ctrl_c_may_wait_until_python_has_started(program: tuple[str, ...]) -> None:
+    """As it does under make: blocked until then, it ends the program as if it had come later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            ["sh", "-c", 'kill -INT $$; exec "$@"', "sh", sys.executable, "-m", *program],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    out, err = process.communicate(timeout=FAR)
+    assert (process.returncode, out, err) == (BY_CTRL_C, "", "")
+
+
+def test_make_has_it_wait() -> None:
+    """Where `env` can do that, which is GNU's."""
+    block = ["env", "--block-signal=INT"]
+    done = subprocess.run([*block, "true"], capture_output=True, check=False)
+    shown = subprocess.run(
+        ["make", "-n", "-o", "any-venv", "ps"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    words = [*([] if done.returncode else block), ".venv/bin/python", "-m", "lab", "ps"]
+    assert shown.stdout.split() == words
 
 
 def test_an_ignored_ctrl_c_stays_ignored() -> None:
