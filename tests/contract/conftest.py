@@ -1,11 +1,18 @@
 """What the contract tests of several servers share: a key for one run, and servers to talk to."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from clients.addresses import Address
+from clients.http import with_requests, with_urllib
+from lab import processes
 from lab.testing.network import RECORDS
+from tests.support.clones import Clone
+from tests.support.console import Console, Lab, lab
 from tests.support.drivers import DRIVERS, RELAYS, Driver, serving
 from tests.support.processes import Server
 from tests.support.relay import relaying
@@ -68,3 +75,48 @@ def server(driver: Driver) -> Iterator[Server]:
 def address(server: Server) -> Address:
     """Return where the server is."""
     return server.address
+
+
+@pytest.fixture
+def base(server: Server) -> str:
+    """Return the base URL of the server."""
+    return f"http://{server.address}"
+
+
+@pytest.fixture(
+    params=[pytest.param(with_urllib, id="urllib"), pytest.param(with_requests, id="requests")]
+)
+def library(request: pytest.FixtureRequest) -> ModuleType:
+    """Return one of the two modules of HTTP recipes."""
+    module: ModuleType = request.param
+    return module
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Replace time.sleep() by a list of how long it was asked to sleep."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
+
+
+@pytest.fixture(scope="module")
+def running(key_file: Path) -> Iterator[Lab]:
+    """Run a whole lab with its console, for the tests of a file that stop nothing in it."""
+    with lab(str(key_file)) as found:
+        yield found
+
+
+@pytest.fixture
+def console(running: Lab) -> Iterator[Console]:
+    """Lend that console; afterwards the network is clean."""
+    yield running.console
+    running.relay.reset()
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Clone]:
+    """Return a clone; end all servers that were started from it."""
+    made = Clone(tmp_path / "clone")
+    yield made
+    processes.stop([process.pid for process in made.servers()])

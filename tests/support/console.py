@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from clients.addresses import PORTS, Address, variables
 from clients.relay import Relay
 from tests.support.drivers import DRIVERS, serving
-from tests.support.pace import FAR
+from tests.support.pace import FAR, until
 from tests.support.processes import Server, running
 from tests.support.relay import RelayUnderTest, relaying
 
@@ -105,6 +105,18 @@ def changed(events: Iterator[tuple[str, str]], element: str, text: str) -> str:
         if kind == "element" and element_id(html) == element and text in html:
             return html
     raise AssertionError(f"the stream has ended before {element} had {text!r}")
+
+
+def until_shown(console: Console, element: str, text: str) -> Answer:
+    """Load the page until there is a text in an element, and return it."""
+    found: list[Answer] = []
+
+    def is_shown() -> bool:
+        found[:] = [console.ask("/")]
+        return text in found[0].elements[element]
+
+    until(is_shown, f"{element} has {text!r}")
+    return found[0]
 
 
 def element_id(html: str) -> str:
