@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 tests=(
     tests/unit/test_{accepting,connection_evented,connection_protocol,connection_sessions}.py
     tests/unit/test_{connections,event_loop,frames,handshake,http_protocol,listeners}.py
-    tests/unit/test_{pickle_grammar,plain_types,rpc_calls,runtime,safe_pickle,workers}.py
+    tests/unit/test_{pickle_grammar,plain_types,rpc_calls,runtime,workers}.py
+    tests/unit/test_safe_pickle{,_keys,_steps}.py
     tests/contract/test_transcripts.py
 )
 
