@@ -1,14 +1,10 @@
 """What a person does on the page, and what the browser knows of it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
-
-from lab.testing.service import Service
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3 (AA), and without its exception for large text
@@ -27,30 +23,6 @@ def try_it(page: Page, service: str, **fields: str) -> Locator:
     # The response is there; that its HTML is in its place takes the page a moment longer.
     expect(page.locator("form[aria-busy=true]")).to_have_count(0)
     return page.locator(f"#try-{service}-result")
-
-
-def filter_by(page: Page, service: str) -> None:
-    """Have the conversations of one service shown."""
-    page.locator("#filter").get_by_role("link", name=service, exact=True).click()
-    expect(page.locator("#filter [aria-current=true]")).to_have_text(service)
-
-
-def show_bytes(page: Page, service: str) -> None:
-    """Open the first conversation of a service, and its bytes."""
-    page.locator("#conversations a", has_text=service).first.click()
-    expect(page.locator("#conversation svg.wire")).to_be_visible()
-    page.locator("#conversation a[href*='/wire/bytes']").click()
-    expect(page.locator("#bytes")).to_contain_text("0000")
-
-
-@contextmanager
-def seen_to_fail(box: Locator, server: Service) -> Iterator[None]:
-    """Kill a server while its box is looked at, which shows that, and then that it is back."""
-    expect(box).to_have_attribute("data-state", "healthy")
-    with server.killed(wait=False):
-        expect(box).to_have_attribute("data-state", "failed")
-        yield
-    expect(box).to_have_attribute("data-state", "healthy")
 
 
 def show_all(page: Page) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from clients.relay import Relay
-from tests.browser.acts import findings, show_bytes, too_wide, try_it
+from tests.browser.acts import findings, too_wide, try_it
 from tests.browser.conftest import NARROW, WIDE, Visit
 
 
@@ -20,7 +20,9 @@ def busy(page: Page) -> None:
     try_it(page, "kv", action="keys")
     page.locator("#profile-lossy").click()
     expect(page.locator("#active")).to_contain_text("lossy")
-    show_bytes(page, "rpc")
+    page.locator("#conversations a", has_text="rpc").first.click()
+    page.locator("#conversation a[href*='/wire/bytes']").click()
+    expect(page.locator("#bytes")).to_contain_text("0000")
     page.evaluate("document.querySelectorAll('details').forEach((it) => { it.open = true; })")
 
 

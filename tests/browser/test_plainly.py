@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from clients.relay import Relay
 from lab.testing.service import FindService
-from tests.browser.acts import filter_by, seen_to_fail, show_bytes, try_it
+from tests.browser.acts import try_it
 from tests.browser.conftest import Visit
 
 
@@ -19,7 +19,10 @@ def test_without_javascript_the_page_has_the_state_and_its_forms_work(
     expect(page.locator("#link")).to_have_attribute("data-state", "off")
     expect(page.locator("#service-kv")).not_to_be_empty()
     expect(try_it(page, "rpc", function="add", arguments="20, 3")).to_contain_text("23")
-    show_bytes(page, "rpc")
+    page.locator("#conversations a", has_text="rpc").first.click()
+    expect(page.locator("#conversation svg.wire")).to_be_visible()
+    page.locator("#conversation a[href*='/wire/bytes']").click()
+    expect(page.locator("#bytes")).to_contain_text("0000")
     page.locator("#profile-lossy").click()
     expect(page.locator("#active")).to_contain_text("lossy")
     assert control.profile()["name"] == "lossy"
@@ -28,7 +31,8 @@ def test_without_javascript_the_page_has_the_state_and_its_forms_work(
     expect(page.locator("#switch-rest-latency")).to_have_attribute("aria-checked", "true")
     page.locator("#active").get_by_role("button").click()
     expect(page.locator("#active")).not_to_contain_text("lossy")
-    filter_by(page, "kv")
+    page.locator("#filter").get_by_role("link", name="kv", exact=True).click()
+    expect(page.locator("#filter [aria-current=true]")).to_have_text("kv")
 
 
 @pytest.mark.parametrize(("language", "other"), [("zh-CN", "en"), ("en-GB", "zh")])
@@ -46,7 +50,8 @@ def test_the_browser_chooses_the_language_and_a_link_another(
     result = try_it(page, "rpc", function="add", arguments="1, 2")
     expect(result).to_contain_text("3")
     expect(root).to_have_attribute("lang", other)
-    filter_by(page, "rpc")
+    page.locator("#filter").get_by_role("link", name="rpc", exact=True).click()
+    expect(page.locator("#filter [aria-current=true]")).to_have_text("rpc")
     expect(root).to_have_attribute("lang", other)
 
 
@@ -57,11 +62,14 @@ def test_all_that_comes_later_is_in_the_language_too(
     """So is what the live region says: of Chinese, no page says `failed`."""
     page = visit(language=language)
     box = page.locator("#service-tcp-echo")
-    with seen_to_fail(box, server("tcp-echo")):
+    expect(box).to_have_attribute("data-state", "healthy")
+    with server("tcp-echo").killed(wait=False):
+        expect(box).to_have_attribute("data-state", "failed")
         for said in (box, page.locator("#announcement")):
             expect(said).not_to_be_empty()
             chinese = any("\u4e00" <= each <= "\u9fff" for each in said.inner_text())
             assert chinese == (language == "zh"), said.inner_text()
+    expect(box).to_have_attribute("data-state", "healthy")
 
 
 def test_presentation_mode_is_larger_and_stays(visit: Visit) -> None:
@@ -73,7 +81,8 @@ def test_presentation_mode_is_larger_and_stays(visit: Visit) -> None:
     expect(page).to_have_url(re.compile("present=1"))
     assert page.evaluate(size) >= 1.25 * normal
     page.reload()
-    filter_by(page, "kv")
+    page.locator("#filter").get_by_role("link", name="kv", exact=True).click()
+    expect(page.locator("#filter [aria-current=true]")).to_have_text("kv")
     try_it(page, "kv", action="keys")
     assert page.evaluate(size) >= 1.25 * normal
     page.locator("#present").click()

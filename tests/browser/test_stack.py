@@ -9,7 +9,6 @@ from clients import tcp_echo
 from lab.description import services
 from lab.stack import Stack
 from lab.testing.service import FindService
-from tests.browser.acts import seen_to_fail
 from tests.browser.conftest import Visit
 from tests.support.pace import FAR, until, within
 
@@ -26,11 +25,13 @@ def test_a_server_that_is_killed_is_seen_and_so_is_its_return(
     box, said = page.locator(f"#service-{name}"), page.locator("#announcement")
     expect(box).to_have_attribute("data-state", "healthy")
     healthy = box.inner_text()
-    began = time.monotonic()
-    with seen_to_fail(box, server(name)):
+    with server(name).killed(wait=False):
+        began = time.monotonic()
+        expect(box).to_have_attribute("data-state", "failed")
         assert within(time.monotonic() - began, NOTICED)
         assert box.inner_text() != healthy
         expect(said).to_contain_text(name)
+    expect(box).to_have_attribute("data-state", "healthy")
     expect(said).not_to_contain_text(name)
 
 

@@ -12,7 +12,7 @@ from clients.relay import Relay
 from lab.stack import Stack
 from services.wire import pcapng
 from services.wire.diagram import CROSS
-from tests.browser.acts import filter_by, try_it
+from tests.browser.acts import try_it
 from tests.browser.conftest import Visit
 from tests.support.pace import FAR, until
 
@@ -43,7 +43,8 @@ def test_the_filter_shows_one_service_and_goes_on_doing_so(visit: Visit, stack: 
     relayed = stack.relayed()
     rest.hello(relayed["rest"], "first", FAR)
     expect(page.locator("#conversations")).to_contain_text("first")
-    filter_by(page, "tcp-echo")
+    page.locator("#filter").get_by_role("link", name="tcp-echo", exact=True).click()
+    expect(page.locator("#filter [aria-current=true]")).to_have_text("tcp-echo")
     expect(page.locator("#conversations")).not_to_contain_text("first")
     rest.hello(relayed["rest"], "second", FAR)
     tcp_echo.exchange(relayed["tcp-echo"], b"of the service that is shown\n", FAR)
