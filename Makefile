@@ -12,6 +12,7 @@ SECONDS ?= 30
 MINUTES ?= 10
 SEED ?=
 N ?=
+WORKERS ?=
 WATCH ?=
 AT ?=
 RUN ?=
@@ -85,9 +86,9 @@ doctor: ## say what is there and what is missing
 engine: ## set up Docker Engine, Compose and buildx where they are missing
 	@bash scripts/engine.sh up
 
-test: venv ## run the tests; those of the containers need an engine (TESTS=tests/unit: some)
+test: venv ## run the tests; those of the containers need an engine (TESTS=tests/unit WORKERS=4)
 	@$(LAB) prepare
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) -m pytest $(if $(WORKERS),--numprocesses=$(WORKERS) --dist=worksteal) $(TESTS)
 
 test-pythons: venv ## run the tests that depend on Python on other versions of this machine
 	@bash scripts/test_pythons.sh

@@ -532,9 +532,9 @@ def test_its_ports_are_free_at_once(server: Server) -> None:
     """A relay that is started again listens where the first one did, and is clean."""
     with processes.running(COMMAND, **ANY_PORTS) as first:
         relay = RelayUnderTest(first.address, FAR)
-        relay.set_profile("cut")
         places = {name: proxy["listen"] for name, proxy in relay.proxies().items()}
         with connect(relay.listening("tcp-echo")):
+            relay.set_profile("cut")
             assert first.stop() == 0
     ports = {
         f"WIRELAB_RELAY_{name.upper().replace('-', '_')}_PORT": place.rpartition(":")[2]

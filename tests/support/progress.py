@@ -3,14 +3,15 @@
 On a terminal it is a line that changes each second, in place of pytest's dots; elsewhere it is a
 line at the beginning and the end of each part, and one every half a minute. A test that fails is
 named at once. With -v, -s or --pdb pytest's own output stays, and with -q nothing is added to it.
-The estimates come from the durations of the last runs on this machine.
+The estimates come from the durations of the last runs on this machine. Where pytest-xdist has
+workers, tests and parts are under way beside each other.
 """
 
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,10 +75,11 @@ class Progress:
         plain = config.getoption("capture") == "no" or config.getoption("usepdb")
         self.replaces = verbosity == 0 and not plain
         self.terminal = self.replaces and reporter.isatty() and os.environ.get("TERM") != "dumb"
+        self.workers: int = config.getoption("numprocesses", None) or 1
         self.parts: dict[str, Part] = {}
-        self.current: Part | None = None
+        self.begun: list[Part] = []  # and not ended
         self.test = ""
-        self.outcome = "passed"
+        self.outcomes: dict[str, str] = {}  # of tests under way
         self.took: dict[str, float] = {}
         self.file = config.rootpath / FILE
         self.known = load(self.file)
@@ -89,9 +91,19 @@ class Progress:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note what is to be run."""
-        for item in session.items:
-            name = part_of(item.nodeid)
-            self.parts.setdefault(name, Part(name)).add(item.nodeid)
+        self.plan(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)  # of pytest-xdist: all workers have found the same
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Note what the workers are to run."""
+        if not self.parts:
+            self.plan(ids)
+
+    def plan(self, tests: Iterable[str]) -> None:
+        """Sort the tests into their parts."""
+        for test in tests:
+            name = part_of(test)
+            self.parts.setdefault(name, Part(name)).add(test)
 
     def pytest_runtestloop(self) -> None:
         """Begin to show where the tests are."""
@@ -101,39 +113,45 @@ class Progress:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Begin with a test, and maybe with its part."""
         part = self.parts[part_of(nodeid)]
-        if part is not self.current:
-            self.end()
-            self.current = part
-            part.started = time.monotonic() - part.seconds
+        if not part.started:
+            part.started = time.monotonic()
+            self.begun.append(part)
             remaining = part.remaining(self.known)
-            long = "for how long is not known yet" if remaining is None else about(remaining)
+            long = (
+                "for how long is not known yet" if remaining is None
+                else about(remaining / self.workers)
+            )  # fmt: skip
             self.say(f"{part.name}: {part.total:,} {'tests' if part.total > 1 else 'test'}, {long}")
         self.test = nodeid
-        self.outcome = "passed"
+        self.outcomes[nodeid] = "passed"
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what has come of a test, and name it if it failed."""
-        self.took[report.nodeid] = self.took.get(report.nodeid, 0.0) + report.duration
+        test = report.nodeid
+        self.took[test] = self.took.get(test, 0.0) + report.duration
         if report.failed:
-            self.outcome = "failed"
+            self.outcomes[test] = "failed"
             if self.replaces:
                 crash = getattr(report.longrepr, "reprcrash", None)
                 lines = str(getattr(crash, "message", report.longrepr)).splitlines()
-                self.say(f"FAILED {report.nodeid} - {lines[0] if lines else report.when}", red=True)
-        elif report.skipped and self.outcome == "passed":
-            self.outcome = "skipped"
+                self.say(f"FAILED {test} - {lines[0] if lines else report.when}", red=True)
+        elif report.skipped and self.outcomes[test] == "passed":
+            self.outcomes[test] = "skipped"
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Count a test that has ended."""
+        """Count a test that has ended, and maybe end its part."""
         part = self.parts[part_of(nodeid)]
         part.left.discard(nodeid)
-        part.outcomes[self.outcome] += 1
-        if self.outcome != "passed":
+        outcome = self.outcomes.pop(nodeid)
+        part.outcomes[outcome] += 1
+        if outcome != "passed":
             self.took.pop(nodeid, None)
         elif nodeid in self.known:
             self.expected += self.known[nodeid]
             self.spent += self.took[nodeid]
+        if not part.left:
+            self.end(part)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(
@@ -151,7 +169,8 @@ class Progress:
     def pytest_sessionfinish(self) -> None:
         """Leave the terminal as it was, also after Ctrl-C, and note how long the tests took."""
         self.stop()
-        self.end()
+        for part in list(self.begun):
+            self.end(part)
         save(self.file, self.took)
 
     def pytest_terminal_summary(self) -> None:
@@ -161,12 +180,11 @@ class Progress:
             for line in table(begun):
                 self.reporter.write_line(line)
 
-    def end(self) -> None:
-        """Say what has come of the part that was under way."""
-        if part := self.current:
-            self.current = None
-            part.seconds = time.monotonic() - part.started
-            self.say(f"{part.name}: {part.summary()} in {durations.text(part.seconds)}")
+    def end(self, part: Part) -> None:
+        """Say what has come of a part."""
+        self.begun.remove(part)
+        part.seconds = time.monotonic() - part.started
+        self.say(f"{part.name}: {part.summary()} in {durations.text(part.seconds)}")
 
     def say(self, line: str, **markup: bool) -> None:
         """Print a line, in between pytest's own."""
@@ -186,7 +204,7 @@ class Progress:
 
     def line(self) -> str:
         """Return where the tests are."""
-        part = self.current
+        part = next(iter(self.begun), None)  # it may end at any time
         if not part:
             return ""
         words = [f"{part.name}: {part.total - len(part.left):,} of {part.total:,}"]
@@ -196,6 +214,7 @@ class Progress:
             return f"{', '.join(words)}: {step}"
         words.append(durations.text(time.monotonic() - part.started))
         pace = self.spent / self.expected if self.expected > ENOUGH else 1.0
+        pace /= self.workers
         remaining = [each.remaining(self.known) for each in self.parts.values() if each.left]
         if (own := part.remaining(self.known)) is not None:
             words.append(f"{about(pace * own)} left")

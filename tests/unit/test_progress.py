@@ -74,7 +74,7 @@ def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def lines(output: str) -> list[str]:
     """Return what was printed after the collection, with all durations the same."""
-    _, _, rest = output.partition(" items\n")
+    rest = re.split(r" items\]?\n", output, maxsplit=1)[-1]
     return re.sub(r"\d+ s\b|\d+\.\d+s", "1 s", rest).splitlines()
 
 
@@ -102,6 +102,23 @@ def test_the_second_run_knows_how_long_it_takes(folder: Path) -> None:
     run(folder)
     assert "unit: 2 tests, about 1 s" in lines(run(folder).stdout)
     assert "contract: 3 tests, for how long is not known yet" in lines(run(folder).stdout)
+
+
+def test_workers_are_counted_together(folder: Path) -> None:
+    """Those of pytest-xdist run several tests and parts at a time; the lines are the same."""
+    done = run(folder, "-n", "2")
+    assert done.returncode == 1, done.stderr
+    said = lines(done.stdout)
+    for line in (
+        "unit: 2 tests, for how long is not known yet",
+        "unit: 2 passed in 1 s",
+        "contract: 3 tests, for how long is not known yet",
+        "FAILED tests/contract/test_two.py::test_c - AssertionError: one is not two",
+        "contract: 1 passed, 1 failed, 1 skipped in 1 s",
+        "unit              2        0        0  1 s",
+        "contract          1        1        1  1 s",
+    ):
+        assert said.count(line) == 1, done.stdout
 
 
 @pytest.mark.parametrize(
