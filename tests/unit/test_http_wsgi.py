@@ -1,6 +1,6 @@
 """WSGI applications in threads, without a socket."""
 
-from threading import Lock
+from threading import Condition
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
@@ -84,14 +84,15 @@ def test_a_thread_learns_that_its_client_has_gone() -> None:
     protocol = Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)
     calls: list[tuple[object, ...]] = []
     worker: Any = Worker.__new__(Worker)
-    worker._lock, worker._calls, worker._sessions = Lock(), [object()], {7: protocol}
+    worker._lock, worker._calls, worker._woken = Condition(), [], True
+    worker._sessions = {7: protocol}
     worker.respond = lambda *arguments, **options: calls.append((*arguments, options))
     Worker.send(worker, 7, b"one", last=False, close=False)
     protocol.close("gone")
     with pytest.raises(BrokenPipeError):
         Worker.send(worker, 7, b"two", last=False, close=False)
     Worker.send(worker, 7, last=True, close=True)
-    for call in worker._calls[1:]:
+    for call in worker._calls:
         call()
     assert calls == [
         (7, b"one", {"last": False, "close": False}),
