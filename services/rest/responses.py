@@ -81,5 +81,6 @@ def answer(
     finally:
         if hasattr(blocks, "close"):
             blocks.close()
-        for file in chain.from_iterable(environ.get("files", {}).values()):
-            file.close()
+        if files := environ.get("files"):
+            for file in chain.from_iterable(files.values()):
+                file.close()
