@@ -112,9 +112,8 @@ def start_logging() -> None:
     logging.basicConfig(handlers=[handler], level=level)
     # By default logging finds out for each line what this format does not have: the caller, the
     # thread, the process (Logging HOWTO, "Optimization"). That takes as long as all the rest.
-    for fact in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
-        setattr(logging, fact, False)
-    logging._srcfile = None
+    for fact in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
+        setattr(logging, fact, None)
 
 
 class Formatter(logging.Formatter):

@@ -40,9 +40,7 @@ class Worker(worker.Worker):
         self._calls: list[Callable[[], None]] = []  # that the threads want this one to make
         self._woken = False  # to make them
         self._server: Address = self.sockets[0].sock.getsockname()[:2]
-        self._pools = [
-            Pool(threads, self._answer, self._wake) for threads in (self.cfg.threads, 1)
-        ]
+        self._pools = [Pool(threads, self._answer, self._wake) for threads in (self.cfg.threads, 1)]
         self._requests: list[list[Item]] = [[], []]  # of this iteration, for either pool
         super().run()
         for pool in self._pools:  # nobody waits for an application that does not end
