@@ -74,7 +74,8 @@ class Incoming:
             return (data[HEADER.size :],)  # by far the most frequent case: one complete message
         if self._to_drop:
             return self._drop(data)
-        if len(self._parts[-1]) < SMALL:
+        size = len(self._parts[-1])
+        if size < HEADER.size or size + len(data) < SMALL:
             self._parts[-1] += data  # many small parts would take many times their own memory
         else:
             self._parts.append(data)
@@ -86,7 +87,8 @@ class Incoming:
         exact = self.size == self.needed == whole > HEADER.size
         self.clear()
         if exact:  # one message and nothing else: it is copied once, without its header
-            return (b"".join((first[HEADER.size :], *others)),)
+            beginning = [first[HEADER.size :]] if len(first) > HEADER.size else []
+            return (b"".join([*beginning, *others]),)  # not at all, if its header came alone
         return self._cut(b"".join((first, *others)))
 
     def clear(self) -> None:

@@ -16,7 +16,7 @@ from multiprocessing import AuthenticationError
 
 from services.connection import frames, handshake
 
-CHUNK = 256 * 1024  # bytes to receive at once
+CHUNK = 288 * 1024  # bytes to receive at once: 256 KiB, and what is around them in a message
 PART = 64 * 1024  # bytes to send at once, where a driver is told only when all of them are taken
 SMALL = 16 * 1024  # bytes of a message, for which no room has to be reserved
 MIN_BUFFERED = 8 * 1024 * 1024  # bytes, where the largest message is a small one

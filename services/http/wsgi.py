@@ -1,6 +1,8 @@
 """The worker for WSGI applications (PEP 3333): it runs them in a few threads.
 
 A thread gets complete requests, and leaves the sending to the worker: it never waits for a client.
+Both sides hand over as much as there is at once: the worker the requests of an iteration, and a
+thread its small responses, when it has nothing else to do.
 """
 
 import os
@@ -9,8 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from queue import SimpleQueue
-from threading import Condition, Thread
+from threading import Condition
 from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIEnvironment
 from wsgiref.util import FileWrapper
@@ -22,9 +23,12 @@ from services.http import worker
 from services.http.protocol import SMALL
 from services.http.request import Request
 from services.http.response import NoRoom, Response
+from services.http.threads import Pool
 from services.runtime import Address
 
-Queue = SimpleQueue[tuple[int, Request] | None]  # None: the worker stops
+MAX_HELD = 64  # responses: then they are sent, whatever else the thread has to do
+
+Item = tuple[int, Request]  # and the descriptor of its connection
 
 
 class Worker(worker.Worker):
@@ -32,39 +36,43 @@ class Worker(worker.Worker):
 
     def run(self) -> None:
         """Serve with as many threads as the setting `threads` says, and one for large bodies."""
-        small, large = self._queues = Queue(), Queue()
         self._lock = Condition()
         self._calls: list[Callable[[], None]] = []  # that the threads want this one to make
+        self._woken = False  # to make them
         self._server: Address = self.sockets[0].sock.getsockname()[:2]
-        queues = [*self.cfg.threads * [small], large]
-        # Daemons: nobody waits for an application that does not end.
-        threads = [Thread(target=self._work, args=[queue], daemon=True) for queue in queues]
-        for thread in threads:
-            thread.start()
+        self._pools = [Pool(threads, self._answer, self._wake) for threads in (self.cfg.threads, 1)]
+        self._requests: list[list[Item]] = [[], []]  # of this iteration, for either pool
         super().run()
-        for queue in queues:
-            queue.put(None)
-        end = time.monotonic() + 0.25  # seconds
-        for thread in threads:
-            thread.join(max(0, end - time.monotonic()))
+        for pool in self._pools:  # nobody waits for an application that does not end
+            pool.close(0.125)
 
     def handle(self, descriptor: int, request: Request) -> None:
-        """Pass a request to the threads."""
-        self._queues[len(request.body) > SMALL].put((descriptor, request))
+        """Pass a request to the threads, at the end of the iteration."""
+        self._requests[len(request.body) > SMALL].append((descriptor, request))
 
     def work(self) -> None:
-        """Do what the threads want done: mostly, send to clients."""
+        """Do what the threads want done, mostly send to clients, and pass new requests to them."""
+        calls: list[Callable[[], None]] = []
         with self._lock:
-            calls, self._calls = self._calls, []
+            if self._woken:
+                calls, self._calls, self._woken = self._calls, [], False
             self._lock.notify_all()  # there may be room now
         for call in calls:
             call()
+        for pool, requests in zip(self._pools, self._requests, strict=True):
+            if requests:
+                pool.put(requests)
+                requests.clear()
 
     def send(self, descriptor: int, *parts: bytes, last: bool, close: bool) -> None:
-        """Have the worker send parts of a response; called in a thread, which does not wait."""
+        """Have the worker send parts of a response; called in a thread, which does not wait.
+
+        A small response is kept until the thread has nothing else to do.
+        """
         if self._sessions[descriptor].closed and not last:
             raise BrokenPipeError("the client has closed the connection")
-        self._later(partial(self.respond, descriptor, *parts, last=last, close=close))
+        call = partial(self.respond, descriptor, *parts, last=last, close=close)
+        self._later(call, at_once=not last or sum(map(len, parts)) > SMALL)
 
     def _has_room(self, descriptor: int, request: Request, size: int) -> bool:
         """Whether a response of `size` bytes may begin; called in a thread."""
@@ -92,33 +100,39 @@ class Worker(worker.Worker):
         self._sessions[descriptor].expect(size)
         self._sessions.count(descriptor)
 
-    def _later(self, call: Callable[[], None]) -> None:
+    def _later(self, call: Callable[[], None], at_once: bool = True) -> None:
         with self._lock:
             self._calls.append(call)
-            if len(self._calls) == 1:
+            if at_once or len(self._calls) == MAX_HELD:
+                self._wake()
+
+    def _wake(self) -> None:
+        """Have the worker make the calls that there are."""
+        with self._lock:
+            if self._calls and not self._woken:
+                self._woken = True
                 os.write(self.PIPE[1], b"w")
 
-    def _work(self, queue: Queue) -> None:
-        while item := queue.get():
-            descriptor, request = item
-            start = time.monotonic()
-            peer = self._sessions[descriptor].peer
-            has_room = partial(self._has_room, descriptor, request)
-            response = Response(request, partial(self.send, descriptor), has_room)
-            try:
-                response.run(self.wsgi, make_environ(request, peer, self._server))
-            except NoRoom as error:
-                self._later(partial(self.postpone, descriptor, *error.args))
-                continue
-            except BaseException as error:
-                if not isinstance(error, BrokenPipeError):
-                    self.log.exception("%s %s", request.method, request.target)
-                response.fail()
-            target = request.target.replace('"', r"\"")
-            worker.log.info(
-                '%s "%s %s %s" %.3s %d bytes %d ms', peer[0], request.method, target,
-                request.version, response.status, response.sent, 1000 * (time.monotonic() - start),
-            )  # fmt: skip
+    def _answer(self, item: Item) -> None:
+        descriptor, request = item
+        start = time.monotonic()
+        peer = self._sessions[descriptor].peer
+        has_room = partial(self._has_room, descriptor, request)
+        response = Response(request, partial(self.send, descriptor), has_room)
+        try:
+            response.run(self.wsgi, make_environ(request, peer, self._server))
+        except NoRoom as error:
+            self._later(partial(self.postpone, descriptor, *error.args))
+            return
+        except BaseException as error:
+            if not isinstance(error, BrokenPipeError):
+                self.log.exception("%s %s", request.method, request.target)
+            response.fail()
+        target = request.target.replace('"', r"\"")
+        worker.log.info(
+            '%s "%s %s %s" %.3s %d bytes %d ms', peer[0], request.method, target,
+            request.version, response.status, response.sent, 1000 * (time.monotonic() - start),
+        )  # fmt: skip
 
 
 def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvironment:

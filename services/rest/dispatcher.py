@@ -76,14 +76,16 @@ class PathDispatcher:
         method = environ["REQUEST_METHOD"]
         if (method, environ.get("PATH_INFO")) == ("OPTIONS", "*"):  # RFC 9110, 9.3.7
             return Options({each for handlers in self.pathmap.values() for each in handlers})
-        found = self.find(raw_path(environ))
-        for handlers, segments in found:
+        methods: set[str] = set()
+        for handlers, segments in self.find(raw_path(environ)):
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
                 params, environ["files"] = parameters(environ, self.max_body)
                 environ["params"] = params | segments
                 return handlers[name]
-        methods = {each for handlers, _ in found for each in handlers}
+            methods.update(handlers)
+        if not methods:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
         if method == "OPTIONS":
             return Options(methods)
         raise Problem(
@@ -92,25 +94,21 @@ class PathDispatcher:
             headers=[("Allow", allowed(methods))],
         )
 
-    def find(self, path: str) -> list[tuple[dict[str, WSGIApplication], Params]]:
-        """Return what matches a path: handlers by their methods, and the parameters in the path."""
+    def find(self, path: str) -> Iterator[tuple[dict[str, WSGIApplication], Params]]:
+        """Yield what matches a path: handlers by their methods, and the parameters in the path."""
         if fault := unencoded(IN_PATH, path):
             raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
-        try:
-            segments = tuple([unquote(segment, errors="strict") for segment in path.split("/")])
-        except UnicodeDecodeError:
-            raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        literal = self.literal.get(segments)
-        found: list[tuple[dict[str, WSGIApplication], Params]]
-        found = [(self.pathmap[literal], {})] if literal else []
-        found += [
-            (self.pathmap[template], params)
-            for template, expected in self.templates
-            if (params := match(expected, segments)) is not None
-        ]
-        if not found:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
-        return found
+        segments = tuple(path.split("/"))
+        if "%" in path:
+            try:
+                segments = tuple([unquote(segment, errors="strict") for segment in segments])
+            except UnicodeDecodeError:
+                raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
+        if literal := self.literal.get(segments):
+            yield self.pathmap[literal], {}
+        for template, expected in self.templates:
+            if (params := match(expected, segments)) is not None:
+                yield self.pathmap[template], params
 
 
 def segments_of(template: str) -> Segments:

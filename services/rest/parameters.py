@@ -47,7 +47,7 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
         media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
         match media_type:
             case "application/x-www-form-urlencoded":
-                fields = urlencoded(body)
+                fields = urlencoded(decoded(body))
             case "multipart/form-data":
                 fields, files = multipart(body, options.get("boundary", ""))
             case _:
@@ -55,11 +55,10 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                     f"A body of type {media_type!r} is not supported, only a form.",
                 )
-    query = environ.get("QUERY_STRING", "")
-    if fault := unencoded(IN_QUERY, query):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"In the query, {fault}.")
-    if query:
-        fields = fields + urlencoded(query.encode("ascii"))
+    if query := environ.get("QUERY_STRING", ""):
+        if fault := unencoded(IN_QUERY, query):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"In the query, {fault}.")
+        fields = fields + urlencoded(query)
     return collected(fields), files
 
 
@@ -109,12 +108,15 @@ def receive(environ: WSGIEnvironment, size: int) -> bytes:
     return body
 
 
-def urlencoded(data: bytes) -> Fields:
+def urlencoded(text: str) -> Fields:
     """Return the fields of a query or of a form; the value of `name` is as empty as of `name=`."""
-    if data.count(b"&") >= MAX_FIELDS:
+    if text.count("&") >= MAX_FIELDS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"There may be at most {MAX_FIELDS} parameters.")
+    if "%" not in text and "+" not in text:  # what parse_qsl() does takes four times as long
+        pairs = [field.partition("=") for field in text.split("&") if field]
+        return [(name, value) for name, _, value in pairs]
     try:
-        return parse_qsl(data.decode("utf-8"), keep_blank_values=True, errors="strict")
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise Problem(HTTPStatus.BAD_REQUEST, "A parameter is not UTF-8.") from None
 
@@ -126,7 +128,7 @@ def multipart(body: bytes, boundary: str) -> tuple[Fields, Files]:
     for part in parts(body, boundary):
         part.filename = filename(part)
         if part.filename is None:
-            fields.append((part.name, text(part.raw)))
+            fields.append((part.name, decoded(part.raw)))
         elif part.filename or part.size:
             files.setdefault(part.name, []).append(part)
         # Otherwise no file was selected for an input of files (WHATWG HTML, 4.10.21.4).
@@ -172,8 +174,11 @@ def filename(part: MultipartPart) -> str | None:
     raise Problem(HTTPStatus.BAD_REQUEST, detail)
 
 
-def text(data: bytes) -> str:
-    """Decode a text field, whatever charset its part may name (RFC 7578, 5.1.2)."""
+def decoded(data: bytes) -> str:
+    """Return a form or a text field as text, whatever charset its part may name.
+
+    Clients should send UTF-8 (RFC 7578, 5.1.2; URL Standard, 5).
+    """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -182,6 +187,9 @@ def text(data: bytes) -> str:
 
 def collected(fields: Fields) -> Params:
     """Return name -> value, with a list of the values of a name that is repeated."""
+    single: Params = dict(fields)
+    if len(single) == len(fields):
+        return single
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name, []).append(value)

@@ -21,8 +21,10 @@ def raw_path(environ: WSGIEnvironment) -> str:
     Otherwise, or if something in between has changed PATH_INFO, that is what counts: then an
     encoded slash cannot be told from another.
     """
-    path_info = environ.get("PATH_INFO", "")
-    target = environ.get("RAW_URI", "").partition("?")[0]
+    path_info: str = environ.get("PATH_INFO", "")
+    target: str = environ.get("RAW_URI", "").partition("?")[0]
+    if target == path_info and target.startswith("/") and "%" not in target:
+        return target  # most paths are the same in both
     path = _AUTHORITY.sub("", target)  # of the absolute form (RFC 9112, 3.2.2)
     if path_info in (unquote(target, "latin-1"), unquote(path, "latin-1")):
         return path or "/"

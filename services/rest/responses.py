@@ -34,7 +34,8 @@ class DeferredStart:
         if self.sent and exc_info and exc_info[1]:
             raise exc_info[1]
         # A line break would begin another header, or a body, which an attacker has written.
-        if _CONTROL.search("".join([status, *chain.from_iterable(headers)])):
+        text = "".join([status, *chain.from_iterable(headers)])
+        if not text.isprintable() and _CONTROL.search(text):  # the first is quick
             raise ValueError("a control character in a response header")
         self.deferred = status, headers
         return self.written.append
@@ -80,5 +81,6 @@ def answer(
     finally:
         if hasattr(blocks, "close"):
             blocks.close()
-        for file in chain.from_iterable(environ.get("files", {}).values()):
-            file.close()
+        if files := environ.get("files"):
+            for file in chain.from_iterable(files.values()):
+                file.close()

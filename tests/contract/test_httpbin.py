@@ -19,7 +19,7 @@ from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR, until, within
 from tests.support.processes import Server
 from tests.support.scripted import OK, scripted
-from tests.support.sockets import connect, reset, rest_of
+from tests.support.sockets import connect, reset, rest_of, unanswered
 
 (HTTPBIN,) = DRIVERS["httpbin"]
 TIMEOUT = FAR  # seconds; only tests of something else than timeouts have it
@@ -93,6 +93,18 @@ def test_silent_clients_hold_no_thread() -> None:
             client.sendall(b"GET /get HTTP/1.1\r\nHos")
 
         httpbin.health(server.address, 5.0)  # of the 10 that half a request may take
+
+
+def test_slow_answers_keep_nobody_waiting() -> None:
+    """As long as they leave one of the eight threads."""
+    with serving(HTTPBIN) as server, ExitStack() as clients:
+        httpbin.health(server.address, TIMEOUT)
+        slow = [clients.enter_context(connect(server.address)) for _ in range(7)]
+        for client in slow:
+            client.sendall(b"GET /delay/10 HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(3):
+            httpbin.health(server.address, 5.0)
+        assert unanswered(*slow)
 
 
 def exchange(server: Server, sent: bytes) -> HTTPResponse:

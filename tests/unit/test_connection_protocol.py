@@ -6,6 +6,7 @@ from itertools import chain
 
 import pytest
 
+from services import safe_pickle
 from services.connection import frames
 from services.connection.frames import MAX_AT_ONCE
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
@@ -53,6 +54,15 @@ def test_it_does_not_matter_where_the_stream_is_cut() -> None:
         welcome, answer, *replies = messages(sent)
         assert (welcome, len(answer), replies) == (WELCOME, 16, [b"HELLO", b"WORLD"])
         assert protocol.closed is None
+
+
+def test_an_object_of_256_kib_is_received_at_once() -> None:
+    """With the few bytes that a pickle has around it, and after its header came alone."""
+    protocol = authenticated()
+    message = safe_pickle.dumps(bytes(256 * 1024))
+    protocol.receive_data(frames.HEADER.pack(len(message)))
+    protocol.reserve()
+    assert protocol.receive_size == len(message)
 
 
 def test_one_byte_at_a_time_is_enough() -> None:

@@ -53,6 +53,16 @@ def test_it_does_not_matter_in_which_parts_a_message_comes() -> None:
         assert incoming.size == 0
 
 
+def test_a_large_message_is_not_copied_if_its_header_came_alone() -> None:
+    """The standard library's clients send it so, from 16 KiB on."""
+    incoming = Incoming(LIMIT)
+    message = bytes(LIMIT)
+    assert LIMIT > SMALL
+    assert list(incoming.messages(encode(message)[:4])) == []
+    (found,) = incoming.messages(message)
+    assert found is message
+
+
 def test_what_looks_like_a_message_in_the_middle_of_one_is_a_part_of_it() -> None:
     """Also where it has just the bytes of a whole one."""
     inner = encode(b"inner")

@@ -1,15 +1,19 @@
 """WSGI applications in threads, without a socket."""
 
-from threading import Lock
+import os
+import select
+from collections.abc import Iterator
+from threading import Condition
+from types import SimpleNamespace
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 from wsgiref.validate import validator
 
 import pytest
 
-from services.http.protocol import Protocol
+from services.http.protocol import SMALL, Protocol
 from services.http.request import parse_head
-from services.http.wsgi import Worker, make_environ
+from services.http.wsgi import MAX_HELD, Worker, make_environ
 from tests.unit.test_http_protocol import IDLE_TIMEOUT, REQUEST_TIMEOUT
 from tests.unit.test_http_response import GET, Sent, response_to
 
@@ -79,21 +83,84 @@ def test_an_application_is_told_what_was_asked() -> None:
     assert others == {"SERVER_SOFTWARE"}
 
 
-def test_a_thread_learns_that_its_client_has_gone() -> None:
+@pytest.fixture
+def worker() -> Iterator[Any]:
+    """Return a worker with one client, 7, and without threads; `passed` is what they would get.
+
+    `responses` is what it sends.
+    """
+    made: Any = Worker.__new__(Worker)
+    made.PIPE = os.pipe()
+    made._lock, made._calls, made._woken = Condition(), [], False
+    made._sessions = {7: Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)}
+    made.passed, made.responses = [[], []], []
+    made._pools = [SimpleNamespace(put=lambda new, to=to: to.append([*new])) for to in made.passed]
+    made._requests = [[], []]
+    made.respond = lambda *arguments, **options: made.responses.append((*arguments, options))
+    yield made
+    for descriptor in made.PIPE:
+        os.close(descriptor)
+
+
+def woken(worker: Any) -> bool:
+    """Whether a thread has woken up the worker."""
+    return bool(select.select([worker.PIPE[0]], [], [], 0)[0])
+
+
+def test_a_thread_learns_that_its_client_has_gone(worker: Any) -> None:
     """When it sends more; that the response is complete the worker has to know in any case."""
-    protocol = Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)
-    calls: list[tuple[object, ...]] = []
-    worker: Any = Worker.__new__(Worker)
-    worker._lock, worker._calls, worker._sessions = Lock(), [object()], {7: protocol}
-    worker.respond = lambda *arguments, **options: calls.append((*arguments, options))
-    Worker.send(worker, 7, b"one", last=False, close=False)
-    protocol.close("gone")
+    worker.send(7, b"one", last=False, close=False)
+    worker._sessions[7].close("gone")
     with pytest.raises(BrokenPipeError):
-        Worker.send(worker, 7, b"two", last=False, close=False)
-    Worker.send(worker, 7, last=True, close=True)
-    for call in worker._calls[1:]:
-        call()
-    assert calls == [
+        worker.send(7, b"two", last=False, close=False)
+    worker.send(7, last=True, close=True)
+    worker.work()
+    assert worker.responses == [
         (7, b"one", {"last": False, "close": False}),
         (7, {"last": True, "close": True}),
     ]
+
+
+def test_small_responses_are_sent_together(worker: Any) -> None:
+    """Once the thread has nothing else to do; an iteration before that does not send the first."""
+    for _ in range(2):
+        worker.send(7, bytes(SMALL), last=True, close=False)
+    worker.work()
+    assert (woken(worker), worker.responses) == (False, [])
+    worker._wake()
+    worker._wake()
+    assert os.read(worker.PIPE[0], 10) == b"w"
+    worker.work()
+    assert len(worker.responses) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "last", "count"),
+    [
+        pytest.param(SMALL + 1, True, 1, id="large"),
+        pytest.param(1, False, 1, id="incomplete"),
+        pytest.param(1, True, MAX_HELD, id="many"),
+    ],
+)
+def test_other_responses_do_not_wait(worker: Any, size: int, last: bool, count: int) -> None:
+    """Neither for memory nor for what the application does in between."""
+    for number in range(count):
+        assert not woken(worker)
+        worker.send(7, bytes(size), last=last, close=False)
+        assert len(worker._calls) == number + 1
+    assert woken(worker)
+
+
+def test_the_requests_of_an_iteration_are_passed_on_together(worker: Any) -> None:
+    """Those with large bodies to their own thread; those that come when others are answered too."""
+    small, large = parse_head(GET + b"\r\n"), parse_head(GET + b"\r\n")
+    large.body += bytes(SMALL + 1)
+    worker.respond = lambda *_, **__: worker.handle(9, small)
+    worker.send(7, last=True, close=False)
+    worker._wake()
+    for number, request in enumerate((small, large, small)):
+        worker.handle(number, request)
+    assert worker.passed == [[], []]
+    worker.work()
+    worker.work()
+    assert worker.passed == [[[(0, small), (2, small), (9, small)]], [[(1, large)]]]

@@ -250,6 +250,8 @@ def test_a_path_that_is_only_known_decoded_counts_as_it_is(
     path = "/x/100% Zoë".encode().decode("latin-1")
     assert json.loads(call(dispatcher, "GET", path, **raw).body) == {"name": "100% Zoë"}
     assert call(dispatcher, "GET", "/x/a/b", **raw).status == "404 Not Found"
+    literally = call(dispatcher, "GET", "/x/%41", **{**raw, "RAW_URI": "/x/%41"})
+    assert json.loads(literally.body) == {"name": "%41"}
 
 
 def test_a_name_may_look_like_its_template(dispatcher: PathDispatcher) -> None:

@@ -59,6 +59,7 @@ def part(name: str, value: bytes, *headers: str) -> bytes:
         ("a=1&b=2&a=3", {"a": ["1", "3"], "b": "2"}),
         ("name=Zo%C3%AB+%26+%E4%BD%A0", {"name": "Zoë & 你"}),
         ("name=100%&b=%zz&c=%4", {"name": "100%", "b": "%zz", "c": "%4"}),
+        ("name=a+b", {"name": "a b"}),
         ("a=b=c&=d", {"a": "b=c", "": "d"}),
         ("&&", {}),
     ],

@@ -1,6 +1,7 @@
 """Settings from the environment, and the order in which a server starts and stops."""
 
 import errno
+import logging
 import os
 import signal
 import socket
@@ -96,6 +97,15 @@ def test_a_bad_log_level_names_those_there_are(monkeypatch: pytest.MonkeyPatch) 
         SettingError, match=r"^WIRELAB_LOG has value 'loud'\. Not one of 'info', 'debug'"
     ):
         runtime.start_logging()
+
+
+def test_a_line_of_the_log_has_the_time_that_logging_itself_would_give_it() -> None:
+    """Whether an earlier line was of the same second or not."""
+    form = "%(asctime)s %(message)s"
+    for created in (1.0, 1.25, 1.999, 2.0, 1_700_000_000.5):
+        record = logging.makeLogRecord({"created": created, "msecs": 1000 * (created % 1)})
+        expected = logging.Formatter(form).format(record)
+        assert runtime.Formatter(form).format(record) == expected
 
 
 SERVE = """
