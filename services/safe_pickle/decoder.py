@@ -64,7 +64,7 @@ from services.safe_pickle.plain_types import PlainType, find
 
 MAX_OPCODES = 1_000_000
 MAX_CONTAINERS = 100_000
-STEP = 5000  # units of work, each of which takes about half a microsecond
+STEP = 2500  # units of work, each of which takes about half a microsecond
 SLICE = 1000  # items that are put into a dict or set at once; an even number
 COPIED = 1000  # bytes that are copied in the time that one opcode takes
 LIST = (list,)
@@ -125,6 +125,7 @@ class Decoder:
         """
         data, at, stack, marks, memo = self.data, self.at, self.stack, self.marks, self.memo
         containers, named = self.containers, self.calls is not None
+        short = self.texts_are_short
         items: Sequence[Any] = ()  # those that the opcode puts into a container
         work = 0  # units, in addition to one for each opcode
         if budget > self.opcodes_left:
@@ -186,7 +187,7 @@ class Decoder:
                             raise UnpicklingError(
                                 f"the pickle has more than {MAX_CONTAINERS} open marks"
                             )
-                    elif opcode == SETITEMS and self.texts_are_short and fill(marks[-1][-1], stack):
+                    elif opcode == SETITEMS and short and fill(marks[-1][-1], stack):
                         items, stack = stack, marks.pop()
                         work += len(items)
                     elif opcode == EMPTY_LIST:
@@ -217,7 +218,7 @@ class Decoder:
                                 f"{NAMES[opcode]} of {size} bytes runs past the end of the pickle"
                             )
                         if convert is text and size > SHORT:
-                            self.texts_are_short = False
+                            self.texts_are_short = short = False
                         if convert is integer and size > MAX_INTEGER:
                             self._calls().large_integer()
                         stack.append(convert(data[at : at + size]))
