@@ -64,7 +64,7 @@ from services.safe_pickle.plain_types import PlainType, find
 
 MAX_OPCODES = 1_000_000
 MAX_CONTAINERS = 100_000
-STEP = 2500  # units of work, each of which takes about half a microsecond
+STEP = 5000  # units of work, for which it takes about a millisecond
 SLICE = 1000  # items that are put into a dict or set at once; an even number
 COPIED = 1000  # bytes that are copied in the time that one opcode takes
 LIST = (list,)
