@@ -3,6 +3,24 @@
 This lets a server decode a large message in steps and serve other clients in between. Between two
 steps the whole state of the machine is in the Decoder: after `step(1)`, print `stack` and `memo`
 to see what one opcode has done.
+
+How fast it is. A list of 1,000 records of six items is 22,000 opcodes, and takes 4.2 ms of the
+processor, where `pickle.loads`, which does the same in C, takes 0.45 (Python 3.11 on x86-64). An
+opcode takes 0.06 to 0.2 µs, and most of that is the interpreter's part in the loop of `step`. So
+what counts is how many lines of Python each opcode passes. This is what was tried, with how many
+times as fast the records were decoded in the same run:
+
+- `fill`, and opcodes of records early in the loop: 1.4, and in it `str.join` as the check that all
+  keys are texts, and `repeat` instead of `range`, which makes an integer for each opcode.
+- An iterator over the bytes instead of `data[at]`: 1.1, but a small message takes 1.15 times as
+  long, since each text and number has to ask it for its position. Not done.
+- A text with the MEMOIZE behind it at once: 1.06. Not done: opcodes are counted, one by one.
+- Texts as slices of the whole message in latin-1: 1.0. Without the garbage collector: 1.05.
+- A function for each opcode, in a table. Not done: to call one that does nothing takes 0.03 µs,
+  as long as four comparisons, and its position and stack could not be local variables.
+- `pickle.loads`, once a regular expression has found nothing but harmless opcodes and lengths that
+  are right. It was not tried: two programs would have to agree, for each message that an attacker
+  can think of, on where an opcode begins. And it cannot stop in the middle.
 """
 
 import struct
