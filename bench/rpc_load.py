@@ -2,8 +2,9 @@
 
     python -m bench.rpc_load ours 127.0.0.1 17000 --call add --clients 16 --seconds 3
 
-A call is `add`, or an echo of a number of bytes, or `connect`: that is a new connection with an
-echo of one byte, which shows what the first call costs after the handshake.
+A call is `add`, or an echo of a number of bytes, or `records`: two lists, of a thousand records and
+of none, which the server can only put together when it has decoded both. Or it is `connect`: a new
+connection with an echo of one byte, which shows what the first call costs after the handshake.
 
 Every client is a process: in one interpreter they would wait for each other. All are connected
 and warmed up before the clock starts. In a closed loop each calls again as soon as it is
@@ -41,6 +42,7 @@ from clients.cli.options import parsed
 WARM_UP_SECONDS = 0.2
 GRACE_SECONDS = 5.0  # for the calls under way when the time is up
 HOLD_SECONDS = 3.0
+RECORDS = 1000
 FASTEST = 50_000  # calls per second of one client; none makes as many
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
 
@@ -81,6 +83,7 @@ class Load:
         self.options = options
         self.connect: Connect = importlib.import_module(f"{rpc.__name__}.{options.client}").connect
         self.data = os.urandom(int(options.call)) if options.call.isdecimal() else b"x"
+        self.records = rpc.records(RECORDS)
         rate = options.rate / options.clients if options.rate else FASTEST
         self.notes = [Notes(math.ceil(rate * options.seconds)) for _ in range(options.clients)]
         self.ready, self.done, self.go = fork.Semaphore(0), fork.Semaphore(0), fork.Event()
@@ -135,14 +138,16 @@ class Load:
         if self.options.call == "connect":
 
             def connect_and_echo() -> bool:
-                with self.connect(address) as (_, echo):
+                with self.connect(address) as (_, echo, _):
                     return echo(self.data) == self.data
 
             yield connect_and_echo
             return
-        with self.connect(address) as (add, echo):
+        with self.connect(address) as (add, echo, join):
             if self.options.call == "add":
                 yield lambda: add(2, 3) == 5
+            elif self.options.call == "records":
+                yield lambda: join(self.records, []) == self.records
             else:
                 yield lambda: echo(self.data) == self.data
 
@@ -238,7 +243,7 @@ def awaited(clients: Sequence[BaseProcess], semaphore: Semaphore, deadline: floa
 
 def known_call(text: str) -> str:
     """Return `text`, if it is a call that there is."""
-    if text not in ("add", "connect") and not text.isdecimal():
+    if text not in ("add", "connect", "records") and not text.isdecimal():
         raise ValueError
     return text
 
@@ -251,7 +256,9 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument(
-        "--call", type=parsed("add, connect or a number of bytes", known_call), default="add"
+        "--call",
+        type=parsed("add, connect, records or a number of bytes", known_call),
+        default="add",
     )
     parser.add_argument("--clients", type=int, default=1, metavar="N")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S")

@@ -16,6 +16,7 @@ Metric = Literal["rate", "p50", "p99", "added", "cpu", "balance", "never_served"
 
 BARE = "a bare WSGI function"
 RECIPE = "the printed recipe"
+SERPENT = "Pyro5, serpent"
 GRANIAN = "ours under granian"
 DIRECTLY = "directly"
 MIB = 1024 * 1024
@@ -66,8 +67,8 @@ class Workload:
     """What is sent to a service, over how many connections.
 
     `request` is a size in bytes (tcp, udp), a file of requests (http) or a call (rpc): `add`,
-    `connect`, or the bytes of an echo. `prepare` is called before with where the server is. In
-    `bursts` all connections send at the same time, once all are answered.
+    `connect`, `records`, or the bytes of an echo. `prepare` is called before with where the server
+    is. In `bursts` all connections send at the same time, once all are answered.
     """
 
     service: str
@@ -318,7 +319,7 @@ def stock_client(name: str) -> str:
 
 
 def rpc() -> list[Workload]:
-    """RPC: a call that is nothing but overhead, and one that is nothing but data."""
+    """RPC: a call that is nothing but overhead, one of bytes, and one of a thousand records."""
     packages = (
         ("RPyC", "rpyc_server"),
         ("Pyro5", "pyro5_server"),
@@ -354,6 +355,12 @@ def rpc() -> list[Workload]:
         (str(MIB), 16): large,
     }
     titles = {"add": "add(2, 3)", str(MIB): "echo of 1 MiB"}
+    # Pyro5 as it comes, too: there is a serializer that is written in Python, as our decoder is.
+    serpent = module(SERPENT, "bench.peers.rpc.pyro5_server", client="pyro5_serpent")
+    records = Workload(
+        "rpc", f"a list of 1,000 records, {count(1, 'client')}", "rpc", 1, "records",
+        (*targets, serpent), (Goal("rate", 1.5, (SERPENT,)), Goal("rate", 3, ("XML-RPC",))),
+    )  # fmt: skip
     return [
         Workload(
             "rpc", f"{titles[call]}, {count(clients, 'client')}", "rpc", clients, call, targets,
@@ -361,7 +368,7 @@ def rpc() -> list[Workload]:
         )
         for call in titles
         for clients in (1, 16)
-    ]  # fmt: skip
+    ] + [records]  # fmt: skip
 
 
 def relay() -> list[Workload]:

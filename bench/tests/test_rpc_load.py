@@ -13,6 +13,8 @@ from threading import Thread
 
 import psutil
 
+from bench.peers.rpc import records
+from bench.rpc_load import RECORDS
 from bench.tests.rpc import load, start
 from clients.addresses import Address
 from tests.support.pace import until
@@ -110,6 +112,17 @@ def test_a_wrong_answer_is_counted(key: bytes) -> None:
     with answering(lambda _: 6, key) as address:
         report = load("recipe", address, seconds=0.1)
     assert report["wrong"] == report["answered"] > 0
+
+
+def test_other_records_are_a_wrong_answer(key: bytes) -> None:
+    """One that is missing, or has another value."""
+    right = records(RECORDS)
+    assert len(right) == RECORDS
+    for answer, wrong in ((right, False), (right[1:], True), ([*right[1:], right[0]], True)):
+        with answering(lambda _, answer=answer: answer, key) as address:  # type: ignore[misc]
+            report = load("recipe", address, call="records", seconds=0.1)
+        assert report["wrong"] == (report["answered"] if wrong else 0)
+        assert report["answered"] > 0
 
 
 def test_an_error_ends_a_client_and_is_counted(key: bytes) -> None:

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 import pytest
 
 from bench import workloads
-from bench.peers.rpc import Functions
+from bench.peers.rpc import Functions, records
 from bench.tests.rpc import load
 from bench.workloads import Target
 from clients.addresses import Address
 from tests.support.processes import Server, running
 
-RPC, ECHO = workloads.rpc()[0].targets, workloads.object_echo()[0].targets
+RPC, ECHO = workloads.rpc()[-1].targets, workloads.object_echo()[0].targets
 
 
 @pytest.fixture(scope="module", params=RPC, ids=lambda target: target.name)
@@ -51,6 +51,16 @@ def test_a_peer_answers_as_ours_does(target: Target, server: Server) -> None:
         assert functions.add(2, 3) == 5
 
 
+def test_a_peer_puts_records_together(target: Target, server: Server) -> None:
+    """So it has decoded both lists; what comes back are lists and dicts, with the same values."""
+    some = records(50)
+    with connected(target, server.address) as functions:
+        joined = functions.join(some[:20], some[20:])
+        assert repr(joined) == repr(some)
+        assert {type(joined), *map(type, joined)} == {list, dict}
+        assert functions.join(some, []) == some
+
+
 @pytest.mark.parametrize("target", ECHO, ids=lambda target: target.name)
 def test_a_client_of_object_echo_gets_its_bytes_back(target: Target, key: bytes) -> None:
     """In one message or in pieces, with the first call of a connection and with later ones."""
@@ -64,7 +74,7 @@ def test_a_client_of_object_echo_gets_its_bytes_back(target: Target, key: bytes)
     assert [report[fault] for fault in ("never_served", "wrong", "errors")] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("call", ["add", "connect", "1048576"])
+@pytest.mark.parametrize("call", ["add", "connect", "records", "1048576"])
 def test_sixteen_clients_are_served_at_once(target: Target, server: Server, call: str) -> None:
     """None gets the answer of another."""
     report = load(target.client, server.address, call=call, clients=16, seconds=0.1)

@@ -1,6 +1,6 @@
 """multiprocessing.connection, asyncio streams: a coroutine for each connection, in one thread.
 
-It is interrupted only by `sleep(0)`, and an `await` that has to wait: a slow `answer` stalls all.
+It is interrupted only by `sleep(0)`, and an `await` that has to wait: a slow step stalls all.
 """
 
 import asyncio

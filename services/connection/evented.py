@@ -1,4 +1,4 @@
-"""multiprocessing.connection, event-driven: a slow `answer` stalls all clients of its process."""
+"""multiprocessing.connection, event-driven: a slow step of an answer stalls all clients."""
 
 import select
 from functools import partial
@@ -19,13 +19,13 @@ def serve(address: runtime.Address, answer: Answer) -> None:
             listener.setblocking(False)
             epoll.register(listener, select.EPOLLIN)
         while True:
-            events, now = epoll.poll(TICK), sessions.clock()  # what has arrived by now is in events
-            for descriptor, event in events:
+            events, polled = epoll.poll(0 if sessions.turns else TICK), sessions.clock()
+            for descriptor, event in events + sessions.turns:
                 if descriptor in listening:
                     accept(epoll, listening[descriptor], sessions)
                 else:
                     converse(epoll, sessions, descriptor, event)
-            if sessions.check_timeouts(now, acknowledgments.in_kernel):
+            if sessions.check_timeouts(polled, acknowledgments.in_kernel):
                 for descriptor in listening:  # one may be paused for lack of capacity
                     epoll.modify(descriptor, select.EPOLLIN)
             # Not sooner: a new connection must not get a descriptor that `events` still names.
@@ -64,7 +64,7 @@ def converse(epoll: select.epoll, sessions: Sessions[socket], descriptor: int, e
         if not isinstance(error, BlockingIOError):
             protocol.close(str(error))
     sessions.update(descriptor)
-    idle = 0 if protocol.needs else select.EPOLLIN  # while it waits, only its end is reported
-    wanted = select.EPOLLOUT if protocol.queued or protocol.data_to_send() else idle
+    ready = select.EPOLLOUT if protocol.queued or protocol.data_to_send() else select.EPOLLIN
+    wanted = 0 if protocol.needs else ready  # while it waits, only its end is reported
     if event != wanted:  # EPOLLOUT comes at once: other connections are served in between
         epoll.modify(client, wanted)

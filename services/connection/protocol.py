@@ -5,7 +5,9 @@
 A driver calls `receive_data` with what it has received, `receive_size` bytes at once, sends what
 `data_to_send` returns, and reports by `sent` how much of that the kernel took. It receives nothing
 while there is something to send, so a client that does not read its answers is not read from
-either; and nothing while a large message waits for room.
+either; and nothing while a large message waits for room, or for its turn.
+
+A large message is answered in steps, and the driver serves other connections between two of them.
 """
 
 import math
@@ -18,7 +20,7 @@ from services.connection import frames, handshake
 
 CHUNK = 288 * 1024  # bytes to receive at once: 256 KiB, and what is around them in a message
 PART = 64 * 1024  # bytes to send at once, where a driver is told only when all of them are taken
-SMALL = 16 * 1024  # bytes of a message, for which no room has to be reserved
+SMALL = 16 * 1024  # bytes of a message that needs no room to be reserved, and is answered at once
 MIN_BUFFERED = 8 * 1024 * 1024  # bytes, where the largest message is a small one
 
 Clock = Callable[[], float]
@@ -28,10 +30,11 @@ Clock = Callable[[], float]
 class Answer:
     """What a server answers: to a message, and where that fails or it is too large, to the error.
 
-    Either way the connection goes on; it is closed where `to_error` raises as well.
+    `to_message` yields the answer, and before it None wherever other clients may be served. Either
+    way the connection goes on; it is closed where `to_error` raises as well.
     """
 
-    to_message: Callable[[bytes], bytes]
+    to_message: Callable[[bytes], Iterator[bytes | None]]
     to_error: Callable[[Exception], bytes]
 
 
@@ -62,13 +65,15 @@ class Protocol:
     """The server's side of one connection, from its first challenge on.
 
     `answer` makes what is sent back. While messages are `queued`, received earlier and not answered
-    yet, the driver calls `resume` instead of receiving, once everything is sent. `closed` is None,
-    or says why the connection is over: what is left to send is still sent, and then its socket is
-    closed. `deadline` is a reading of `clock`, infinity for none.
+    yet, or not to the end, the driver calls `resume` instead of receiving, once everything is sent.
+    `closed` is None, or says why the connection is over: what is left to send is still sent, and
+    then its socket is closed. `deadline` is a reading of `clock`, infinity for none.
 
     A message of more than SMALL bytes waits until `reserve` is called, since all clients share the
     memory. Meanwhile `needs` says how many bytes it and its answer need, and nothing should be
-    received: the rest of the message stays in the kernel, or with the client.
+    received: the rest of the message stays in the kernel, or with the client. When it is complete,
+    it waits again, until `begin` is called, and is then answered in steps, one by each `resume`.
+    Until the last of them `needs` and `answering` are its size.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Protocol:
         self.buffered = 0  # bytes of messages and answers, or reserved for them
         self.moved = 0  # bytes received and sent
         self.needs = 0
+        self.answering = 0  # bytes of a large message that is complete and has no answer yet
+        self.turn = False  # whether it is answered now
         self.receive_size = SMALL  # little, before it is known that there is room
         self._reserved = 0
         self.deadline = clock() + limits.handshake_timeout
@@ -88,11 +95,13 @@ class Protocol:
         self._handshake = handshake.server(key)
         self._incoming = frames.Incoming(handshake.MAX_MESSAGE)
         self._outgoing: bytes | memoryview = frames.encode(next(self._handshake))
+        self._replies: list[bytes] = []
+        self._rest: Iterator[bytes | None] | None = None  # of the answers to what was received
 
     @property
     def queued(self) -> bool:
-        """Whether messages that were received earlier wait to be answered."""
-        return self._incoming.queued
+        """Whether messages that were received earlier can be answered, or one of them further."""
+        return self.turn or self._incoming.queued
 
     @property
     def over(self) -> bool:
@@ -108,7 +117,7 @@ class Protocol:
             self.closed = "closed by the client"
 
     def resume(self) -> None:
-        """Answer the next of the queued messages."""
+        """Answer the next of the queued messages, or go on with the large one."""
         self._take(b"")
 
     def reserve(self) -> None:
@@ -116,6 +125,10 @@ class Protocol:
         self._reserved, self.needs = self.needs, 0
         self.deadline = math.inf
         self._look_ahead()
+
+    def begin(self) -> None:
+        """Go on with a large message that is complete: it is its turn to be answered."""
+        self.turn = True
 
     def data_to_send(self) -> bytes | memoryview:
         """Return the bytes to send, and keep them until `sent` says that the kernel has them."""
@@ -138,38 +151,55 @@ class Protocol:
         """End the connection from our side, and drop all that is buffered for it."""
         self.closed = reason
         self._incoming.clear()
-        self._outgoing = b""
-        self.buffered = self.needs = self._reserved = 0
+        self._outgoing, self._rest = b"", None
+        self.turn = False
+        self.buffered = self.needs = self.answering = self._reserved = 0
 
     def _take(self, data: bytes) -> None:
         if self.closed:  # evicted: these bytes would be taken for the start of a message
             return
         self.buffered = 0  # no deadline while a message is answered, however long that takes
-        replies: list[bytes] = []
+        answers, self._rest = self._rest or self._answers(data), None
+        replies = self._replies
         try:
-            try:
-                for message in self._incoming.messages(data):
-                    if self.authenticated:
-                        self.deadline = math.inf
-                        try:
-                            reply = self._answer.to_message(message)
-                        except Exception as error:  # noqa: BLE001 - the client is told
-                            reply = self._answer.to_error(error)
-                        replies.append(frames.encode(reply))
-                    else:
-                        # Not a list: what was yielded is still sent where the next step raises.
-                        replies += map(frames.encode, self._shake_hands(message))
-            except frames.MessageTooLarge as error:
-                self.deadline = math.inf
-                replies.append(frames.encode(self._answer.to_error(error)))
+            for reply in answers:
+                if reply is not None:
+                    replies.append(frames.encode(reply))
+                elif self.answering:
+                    self._rest = answers
+                    self.buffered = max(self.answering, self._reserved) + sum(map(len, replies))
+                    return
         except Exception as error:  # noqa: BLE001 - one client's failure is not the others'
             self.closed = f"{type(error).__name__}: {error}"
         self._outgoing = b"".join(replies)
         self.buffered = self._incoming.size + len(self._outgoing)
         if self._reserved and (replies or self.closed):
             self._reserved, self.receive_size = 0, SMALL
+        replies.clear()
         if self._incoming.size and not self._outgoing and not self.closed:
             self._look_ahead()
+
+    def _answers(self, data: bytes) -> Iterator[bytes | None]:
+        """Yield the answer to each message that is complete, and None between the steps of one."""
+        try:
+            for message in self._incoming.messages(data):
+                if not self.authenticated:
+                    yield from self._shake_hands(message)
+                    continue
+                self.deadline = math.inf
+                if len(message) > SMALL:
+                    self.needs = self.answering = len(message)
+                    yield None  # until `begin` is called
+                try:
+                    yield from self._answer.to_message(message)
+                except Exception as error:  # noqa: BLE001 - the client is told
+                    yield self._answer.to_error(error)
+                if self.answering:
+                    self.needs = self.answering = 0
+                    self.turn = False
+        except frames.MessageTooLarge as error:
+            self.deadline = math.inf
+            yield self._answer.to_error(error)
 
     def _look_ahead(self) -> None:
         """Have a large message wait for room; once that is reserved, receive just this message."""

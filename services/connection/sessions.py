@@ -7,6 +7,8 @@ driver closes their sockets.
 A large message begins only while there is room for it and its answer. Otherwise it waits, in the
 kernel or with the client, until others are done. So whoever reads and writes gets everything,
 however many there are. Meanwhile only those are evicted who make no progress.
+When it is complete, it waits for its turn (`turns`), and is answered in steps: between two of them
+others are served.
 """
 
 import logging
@@ -19,6 +21,7 @@ from typing import Generic, TypeVar
 from services import runtime
 from services.connection.authkey import authkey
 from services.connection.protocol import SMALL, Answer, Clock, Limits, Protocol
+from services.connection.turns import Turns
 from services.memory import keep_freed_memory, share_freed_memory
 from services.progress import Progress
 
@@ -63,6 +66,7 @@ class Sessions(Generic[Client]):
     ) -> None:
         self.clock = clock
         self.buffered = 0  # bytes, for all connections together but those that wait for room
+        self.turns: list[tuple[int, int]] = []  # whose message to go on with: descriptor, no event
         self._answer = answer
         self._key = key
         self._limits = limits
@@ -72,6 +76,7 @@ class Sessions(Generic[Client]):
         self._large: dict[int, int] = {}  # the same of those with more than SMALL
         self._begun = 0  # bytes, the sum of these
         self._waiting: dict[int, None] = {}  # for room, in this order
+        self._turns = Turns()
         self._progress: Progress[tuple[int, Protocol]] = Progress(STALLED, ENOUGH)
         self._closed: set[int] = set()
         self._next_check = 0.0
@@ -94,8 +99,8 @@ class Sessions(Generic[Client]):
     ) -> Protocol:
         """Add a connection, and return its protocol.
 
-        `wake` is called when a message that has waited for room may go on, or the connection is
-        closed, even where its driver does not wait for that.
+        `wake` is called when a message that has waited for room, or for its turn, may go on, or the
+        connection is closed, even where its driver does not wait for that.
         """
         log.info("connection from %s", peer)
         protocol = Protocol(peer, self._key, self._answer, self._limits, self.clock)
@@ -123,17 +128,13 @@ class Sessions(Generic[Client]):
             protocol.buffered == self._counted[descriptor]
             and not protocol.needs
             and not protocol.closed
+            and descriptor not in self._turns.begun
         ):
             return
         with self._lock:
             if descriptor not in self._open:  # another thread was first
                 return
-            if protocol.needs and not self._waiting and self._has_room(protocol.needs):
-                protocol.reserve()
-            elif protocol.needs:
-                self._waiting.setdefault(descriptor)
-            else:
-                self._waiting.pop(descriptor, None)
+            self._wait(descriptor, protocol)
             self._count(descriptor, protocol.buffered)
             self._admit()
             if len(self._waiting) > MAX_WAITING:
@@ -164,10 +165,10 @@ class Sessions(Generic[Client]):
                     due = "a message" if protocol.authenticated else "the handshake"
                     waited = " to get room" if protocol.needs else ""
                     self._close(descriptor, f"{due} took too long{waited}")
-                elif protocol.deadline == math.inf and protocol.buffered:
+                elif protocol.deadline == math.inf and is_up_to_the_client(protocol):
                     protocol.deadline = now + self._limits.message_timeout
                     # Its thread may just have sent the last byte, and then cleared the deadline.
-                    if not protocol.buffered:
+                    if not is_up_to_the_client(protocol):
                         protocol.deadline = math.inf
             self._evict_stalled(now, in_kernel)
             self._admit()
@@ -180,8 +181,7 @@ class Sessions(Generic[Client]):
         with self._lock:
             closed, self._closed = self._closed, set()
             for descriptor in closed:
-                self._waiting.pop(descriptor, None)
-                self._count(descriptor, 0)
+                self._leave(descriptor)
                 del self._counted[descriptor], self._wake[descriptor]
             self._admit()
             removed = [self._open.pop(descriptor) for descriptor in closed]
@@ -199,12 +199,30 @@ class Sessions(Generic[Client]):
             self._large[descriptor] = buffered
             self._begun += buffered
 
+    def _wait(self, descriptor: int, protocol: Protocol) -> None:
+        """Note for what a connection waits, if it does: for room, or for its turn."""
+        if protocol.answering:
+            if not protocol.turn:
+                self._turns.wait(descriptor, protocol.answering)
+            return
+        self._turns.end(descriptor)
+        if not protocol.needs:
+            self._waiting.pop(descriptor, None)
+        elif not self._waiting and self._has_room(protocol.needs):
+            protocol.reserve()
+        else:
+            self._waiting.setdefault(descriptor)
+
     def _has_room(self, size: int) -> bool:
         # The largest message and its answer need all of the room; half of it is enough to begin.
         room = self._limits.max_buffered
         return self._begun + min(size, room // 2) <= room
 
     def _admit(self) -> None:
+        for descriptor in self._turns.begin():
+            self._open[descriptor][1].begin()
+            self._wake[descriptor]()
+        self.turns = [(descriptor, 0) for descriptor in self._turns.begun]
         while self._waiting:
             first = next(iter(self._waiting))
             _, protocol = self._open[first]
@@ -219,14 +237,23 @@ class Sessions(Generic[Client]):
         moved = {
             (descriptor, protocol): protocol.moved - in_kernel(descriptor)
             for descriptor in (self._large if self._waiting else ())
-            if (protocol := self._open[descriptor][1]).buffered  # none while it is being answered
+            if is_up_to_the_client(protocol := self._open[descriptor][1])
         }
         for descriptor, _ in self._progress.stalled(moved, now):
             self._close(descriptor, f"evicted: no progress in {STALLED:.0f} s, and others wait")
 
     def _close(self, descriptor: int, reason: str) -> None:
         self._open[descriptor][1].close(reason)
-        self._waiting.pop(descriptor, None)
-        self._count(descriptor, 0)
+        self._leave(descriptor)
         self._closed.add(descriptor)
         self._wake[descriptor]()
+
+    def _leave(self, descriptor: int) -> None:
+        self._waiting.pop(descriptor, None)
+        self._turns.end(descriptor)
+        self._count(descriptor, 0)
+
+
+def is_up_to_the_client(protocol: Protocol) -> bool:
+    """Whether something is buffered that waits for the client, and not for us to answer it."""
+    return bool(protocol.buffered) and not protocol.answering

@@ -1,6 +1,7 @@
 """What an object echo answers, whatever its concurrency model."""
 
 import logging
+from collections.abc import Iterator
 
 from services import safe_pickle
 from services.connection.protocol import Answer
@@ -8,13 +9,14 @@ from services.connection.protocol import Answer
 log = logging.getLogger("object-echo")
 
 
-def echo(message: bytes) -> bytes:
-    """Return a pickle of the object that `message` is a pickle of.
+def echo(message: bytes) -> Iterator[bytes | None]:
+    """Yield a pickle of the object that `message` is a pickle of, and before it None between steps.
 
     Raises UnpicklingError for one that is not plain data, and RecursionError for one that nests too
     deep to be written.
     """
-    return safe_pickle.dumps(safe_pickle.loads(message))
+    value = yield from safe_pickle.loads_in_steps(message)
+    yield safe_pickle.dumps(value)
 
 
 def refusal(error: Exception) -> bytes:

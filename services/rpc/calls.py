@@ -14,7 +14,7 @@ import builtins
 import logging
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,19 +27,23 @@ from services.safe_pickle.opcodes import BINBYTES, BINBYTES8
 log = logging.getLogger("rpc")
 
 
-def answer(message: bytes, loads: Callable[[bytes], Any] = safe_pickle.loads) -> bytes:
-    """Carry out the request in `message`, read by `loads`, and return the answer to send."""
+def answer(message: bytes) -> Iterator[bytes | None]:
+    """Carry out the request in `message`; yield the answer, and before it None between steps."""
     twice = False
     try:
-        request = loads(message)
+        request = yield from safe_pickle.loads_in_steps(message)
         if twice := isinstance(request, bytes):
-            request = loads(request)
-        result = call(request)
-        if twice:
-            return safe_pickle.dumps(safe_pickle.dumps(result))
-        return safe_pickle.dumps((True, result))
+            request = yield from safe_pickle.loads_in_steps(request)
+        yield result_answer(call(request), twice)
     except Exception as error:  # noqa: BLE001 - whatever a function raises is for its caller
-        return error_answer(error, twice)
+        yield error_answer(error, twice)
+
+
+def result_answer(result: object, twice: bool) -> bytes:
+    """Return the answer that has the caller return `result`; raises ValueError if it cannot be."""
+    if twice:
+        return safe_pickle.dumps(safe_pickle.dumps(result))
+    return safe_pickle.dumps((True, result))
 
 
 def error_answer(error: Exception, twice: bool) -> bytes:

@@ -39,8 +39,8 @@ Harmless opcodes can still do harm in large numbers, so everything is limited:
   Decimal that is added to an integer (`call_budget`).
 """
 
-from services.safe_pickle.decoder import Decoder, loads
+from services.safe_pickle.decoder import Decoder, loads, loads_in_steps
 from services.safe_pickle.encoder import dumps
 from services.safe_pickle.errors import UnpicklingError
 
-__all__ = ["Decoder", "UnpicklingError", "dumps", "loads"]
+__all__ = ["Decoder", "UnpicklingError", "dumps", "loads", "loads_in_steps"]

@@ -9,7 +9,6 @@ import pickle
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 # The beginning and the end.
 PROTO = 0x80  # comes first; a byte follows: the protocol
@@ -76,12 +75,9 @@ NAMES: dict[int, str] = {
 
 CONSTANTS = {NONE: None, NEWTRUE: True, NEWFALSE: False, EMPTY_TUPLE: ()}
 
-# How to read a number, and its size in bytes.
-NUMBERS: dict[int, tuple[Callable[[bytes, int], tuple[Any, ...]], int]] = {
-    BININT2: (struct.Struct("<H").unpack_from, 2),
-    BININT: (struct.Struct("<i").unpack_from, 4),
-    BINFLOAT: (struct.Struct(">d").unpack_from, 8),
-}
+# How to read a number at a position: each returns a tuple of it alone.
+float_at = struct.Struct(">d").unpack_from  # BINFLOAT
+integer_at = struct.Struct("<i").unpack_from  # BININT
 
 
 def integer(data: bytes) -> int:
@@ -108,7 +104,6 @@ SIZED: dict[int, tuple[struct.Struct, Callable[[bytes], object]]] = {
 }
 
 PUTS = {BINPUT: UINT1, LONG_BINPUT: UINT4}
-APPENDING = {APPEND, APPENDS}
 INSERTING: dict[int, tuple[type, ...]] = {
     SETITEM: (dict, OrderedDict),
     SETITEMS: (dict, OrderedDict),

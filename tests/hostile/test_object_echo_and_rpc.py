@@ -13,11 +13,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import psutil
 import pytest
 
 import clients.connections
+from bench.peers.rpc import records
 from clients.addresses import Address
 from clients.connections import exchange
 from services import safe_pickle
@@ -39,6 +41,9 @@ MAX_MEMORY = 128 * MIB
 IDLE = 0.1  # of a core, more than without the attack
 RECOVERY = 2.0  # seconds
 COLLISION = 0.5  # seconds
+WAIT = 0.025  # seconds that a client may wait for another one's megabyte of records
+PART = 1 / 3  # of the time that the records take, on a machine however slow
+ROUNDS = 15
 EVICTED = "evicted: no progress"  # in the log
 # The beginning of an answer to the server's challenge: bytes that fit are to follow, one by one.
 SLOW = Behavior(frames.HEADER.pack(40) + b"{sha256}", b"x")
@@ -240,6 +245,42 @@ def test_colliding_keys(driver: Driver, measured: Row, key: bytes) -> None:
     assert b"the keys of the pickle collide" in answers
     assert not served.outcome.failed
     assert within(spent, COLLISION)
+
+
+def converse(peer: socket.socket, message: bytes) -> None:
+    """Send a message and receive the answer, whatever it is."""
+    peer.sendall(message)
+    (size,) = frames.HEADER.unpack(receive(peer, frames.HEADER.size))
+    assert len(receive(peer, size)) == size
+
+
+@each_safe
+def test_records(driver: Driver, measured: Row, key: bytes) -> None:
+    """Nobody waits more than 25 ms for 1 MiB of records that another sends and gets back."""
+    message = frames.encode(safe_pickle.dumps(request(driver, records(14_000))))
+    assert MIB < len(message) < 1.1 * MIB
+    small = frames.encode(safe_pickle.dumps(request(driver, "next")))
+    longest, took = [], []
+    with serving(driver) as server, ExitStack() as stack:
+        sender, other = (authenticated(server, key, stack) for _ in range(2))
+        converse(other, small)
+        for _ in range(ROUNDS):
+            sending = threading.Thread(target=converse, args=(sender, message))
+            began = time.monotonic()
+            sending.start()
+            waits = []
+            while sending.is_alive():
+                asked = time.monotonic()
+                converse(other, small)
+                waits.append(time.monotonic() - asked)
+            took.append(time.monotonic() - began)
+            longest.append(max(waits))
+    # In each round the longest wait counts; of the rounds, which others may disturb, the median.
+    wait, whole = median(longest), median(took)
+    measured.limit(f"{1000 * WAIT:.0f} ms")
+    measured.safe(f"{1000 * wait:.0f} ms, of {1000 * whole:.0f} ms that the records take")
+    assert wait < PART * whole
+    assert within(wait, WAIT)
 
 
 def send(peer: socket.socket, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """The client's side of an object connection, without sockets, for tests of the server's."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from services.connection import frames
 from services.connection.handshake import CHALLENGE, WELCOME
@@ -10,9 +10,14 @@ from services.connection.protocol import Answer, Limits, Protocol
 KEY = b"k" * 32
 
 
-def answering(to_message: Callable[[bytes], bytes] = bytes.upper) -> Answer:
-    """Return what a server answers that tells its clients the text of an error."""
-    return Answer(to_message, lambda error: f"refused: {error}".encode())
+def answering(to_message: Callable[[bytes], bytes] = bytes.upper, steps: int = 1) -> Answer:
+    """Return what a server answers in so many steps; it tells its clients the text of an error."""
+
+    def in_steps(message: bytes) -> Iterator[bytes | None]:
+        yield from [None] * (steps - 1)
+        yield to_message(message)
+
+    return Answer(in_steps, lambda error: f"refused: {error}".encode())
 
 
 def drain(protocol: Protocol) -> bytes:

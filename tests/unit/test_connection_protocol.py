@@ -1,7 +1,7 @@
 """One authenticated connection without its socket."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import pytest
@@ -10,7 +10,7 @@ from services import safe_pickle
 from services.connection import frames
 from services.connection.frames import MAX_AT_ONCE
 from services.connection.handshake import CHALLENGE, FAILURE, WELCOME
-from services.connection.protocol import Answer, Limits, Protocol
+from services.connection.protocol import SMALL, Answer, Limits, Protocol
 from tests.support.connections import (
     KEY,
     answering,
@@ -147,6 +147,8 @@ def test_a_message_of_an_authenticated_client_may_be_larger() -> None:
     """Up to 16 MiB."""
     protocol = authenticated(lambda message: b"%d" % len(message))
     protocol.receive_data(frames.encode(bytes(LIMITS.max_message)))
+    protocol.begin()
+    protocol.resume()
     assert messages(drain(protocol)) == [b"%d" % LIMITS.max_message]
 
 
@@ -179,12 +181,102 @@ def test_a_failure_that_cannot_be_told_closes_it() -> None:
     def fail(_: object) -> bytes:
         raise ValueError("no")
 
-    protocol = authenticate(Protocol("peer", KEY, Answer(fail, fail), LIMITS))
+    answer = Answer(answering(fail).to_message, fail)
+    protocol = authenticate(Protocol("peer", KEY, answer, LIMITS))
     protocol.receive_data(frames.encode(b"x"))
     assert (protocol.over, protocol.closed) == (True, "ValueError: no")
-    protocol = authenticate(Protocol("peer", KEY, Answer(bytes.upper, fail), LIMITS))
+    protocol = authenticate(Protocol("peer", KEY, answer, LIMITS))
     protocol.receive_data(frames.encode(bytes(LIMITS.max_message + 1)))
     assert (protocol.over, protocol.closed) == (True, "ValueError: no")
+
+
+LARGE = b"x" * (SMALL + 1)
+
+
+def in_steps(steps: int, answer: Callable[[bytes], bytes] = bytes.upper) -> Protocol:
+    """Return the protocol of a client that has sent a large message, which is answered in steps."""
+    protocol = authenticate(Protocol("peer", KEY, answering(answer, steps), LIMITS))
+    protocol.receive_data(frames.encode(LARGE))
+    return protocol
+
+
+def test_a_large_message_is_answered_in_steps_when_it_is_its_turn() -> None:
+    """A step for each call, so that the driver can serve others in between."""
+    protocol = in_steps(5)
+    for turn in (False, True):
+        assert (protocol.queued, protocol.needs, protocol.answering) == (turn, *[len(LARGE)] * 2)
+        assert protocol.buffered == len(LARGE)
+        protocol.begin()
+    for _ in range(4):
+        protocol.resume()
+        assert (protocol.queued, protocol.data_to_send()) == (True, b"")
+        assert protocol.buffered == len(LARGE)
+    protocol.resume()
+    assert (protocol.queued, protocol.needs, protocol.answering) == (False, 0, 0)
+    assert messages(drain(protocol)) == [LARGE.upper()]
+    protocol.receive_data(frames.encode(b"the next"))
+    assert messages(drain(protocol)) == [b"THE NEXT"]
+
+
+def test_a_small_message_is_answered_at_once() -> None:
+    """However many steps that has."""
+    protocol = authenticate(Protocol("peer", KEY, answering(steps=100), LIMITS))
+    for size in (1, SMALL):
+        protocol.receive_data(frames.encode(bytes(size)))
+        assert messages(drain(protocol)) == [bytes(size)]
+
+
+def test_a_large_message_is_answered_in_its_place_among_the_others() -> None:
+    """Those before and behind it are answered with it; each large one has a turn of its own."""
+    protocol = authenticate(Protocol("peer", KEY, answering(steps=2), LIMITS))
+    protocol.receive_data(b"".join(map(frames.encode, (b"a", LARGE, b"b", LARGE, b"c"))))
+    turns = 0
+    while not protocol.data_to_send():
+        assert protocol.needs
+        turns += not protocol.turn
+        protocol.begin()
+        protocol.resume()
+    assert turns == 2
+    assert messages(drain(protocol)) == [b"A", LARGE.upper(), b"B", LARGE.upper(), b"C"]
+
+
+def test_a_failure_in_a_later_step_is_an_answer_too() -> None:
+    """And the connection goes on."""
+
+    def fail(_: bytes) -> bytes:
+        raise ValueError("no")
+
+    protocol = in_steps(2, fail)
+    protocol.begin()
+    protocol.resume()
+    protocol.resume()
+    assert messages(drain(protocol)) == [b"refused: no"]
+    assert (protocol.queued, protocol.needs, protocol.closed) == (False, 0, None)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_what_is_half_answered_is_given_up_with_the_connection(turn: bool) -> None:
+    """And with it the memory that it has taken."""
+    running: list[bytes] = []
+
+    def answer(message: bytes) -> Iterator[bytes | None]:
+        running.append(message)
+        try:
+            yield None
+        finally:
+            running.clear()
+
+    protocol = authenticate(Protocol("peer", KEY, Answer(answer, answering().to_error), LIMITS))
+    protocol.receive_data(frames.encode(LARGE))
+    if turn:
+        protocol.begin()
+        protocol.resume()
+        assert running
+    protocol.close("evicted")
+    assert (protocol.queued, protocol.needs, protocol.answering) == (False, 0, 0)
+    assert protocol.buffered == len(running) == 0
+    protocol.resume()
+    assert protocol.over
 
 
 TOO_LARGE = LIMITS.max_message + 1

@@ -243,9 +243,17 @@ def announced(sessions: Sessions[int], descriptor: int, size: int) -> Protocol:
 
 
 def receive(sessions: Sessions[int], descriptor: int, size: int) -> None:
-    """Receive the next bytes of a message."""
+    """Receive the next bytes of a message, and answer it if it is complete."""
     sessions[descriptor][1].receive_data(bytes(size))
     sessions.update(descriptor)
+    answer(sessions, descriptor)
+
+
+def answer(sessions: Sessions[int], descriptor: int) -> None:
+    """Answer a large message to its end, if it is its turn."""
+    while sessions[descriptor][1].turn:
+        sessions[descriptor][1].resume()
+        sessions.update(descriptor)
 
 
 def send(sessions: Sessions[int], descriptor: int) -> None:
@@ -257,14 +265,24 @@ def send(sessions: Sessions[int], descriptor: int) -> None:
 def unread(sessions: Sessions[int], descriptor: int, size: int) -> Protocol:
     """Open a connection with an answer of `size` bytes to send, to a message that was as long."""
     protocol = opened(sessions, descriptor)
-    protocol.receive_data(frames.encode(bytes(size - frames.HEADER.size)))
-    sessions.update(descriptor)
+    receive_all(sessions, descriptor, size)
+    answer(sessions, descriptor)
     return protocol
 
 
+def receive_all(sessions: Sessions[int], descriptor: int, size: int) -> None:
+    """Receive a message of `size` bytes with its header."""
+    sessions[descriptor][1].receive_data(frames.encode(bytes(size - frames.HEADER.size)))
+    sessions.update(descriptor)
+
+
 def waiting(sessions: Sessions[int]) -> list[int]:
-    """Return those that wait for room."""
-    return [each for each in range(2000) if each in sessions and sessions[each][1].needs]
+    """Return those that wait for room, or for their turn."""
+    return [
+        each
+        for each in range(2000)
+        if each in sessions and sessions[each][1].needs and not sessions[each][1].turn
+    ]
 
 
 def test_a_large_message_waits_until_there_is_room(sessions: Sessions[int]) -> None:
@@ -482,6 +500,77 @@ def test_answers_count_as_long_as_they_are_not_sent(sessions: Sessions[int]) -> 
     drain(protocol)
     sessions.update(1)
     assert sessions.buffered == 0
+
+
+def complete(sessions: Sessions[int], *descriptors: int, size: int = MIB) -> list[Protocol]:
+    """Open connections, each with a message that is complete and not answered yet."""
+    protocols = [opened(sessions, descriptor) for descriptor in descriptors]
+    for descriptor in descriptors:
+        receive_all(sessions, descriptor, size)
+    return protocols
+
+
+def test_large_messages_are_answered_one_after_the_other(sessions: Sessions[int]) -> None:
+    """What one is decoded into can take many times its memory."""
+    complete(sessions, 1, 2, 3)
+    for first in (1, 2, 3):
+        assert sessions.turns == [(first, 0)]
+        assert waiting(sessions) == [*range(first + 1, 4)]
+        answer(sessions, first)
+    assert sessions.turns == []
+
+
+def test_a_turn_ends_with_the_answer_however_long_that_is(sessions: Sessions[int]) -> None:
+    """Also where as much is buffered for it as was for the message."""
+    first, second = complete(sessions, 1, 2)
+    before = first.buffered
+    first._answer = answering(lambda _: bytes(before - frames.HEADER.size))
+    answer(sessions, 1)
+    assert (first.buffered, second.turn) == (before, True)
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+@pytest.mark.parametrize("how", ["closed by the client", "evicted"])
+def test_who_leaves_gives_up_its_turn(sessions: Sessions[int], gone: int, how: str) -> None:
+    """Or its place in the queue."""
+    protocols = complete(sessions, 1, 2, 3)
+    if how == "evicted":
+        protocols[gone - 1].close(how)
+    else:
+        protocols[gone - 1].receive_data(b"")
+    sessions.update(gone)
+    assert sessions.pop_closed() == [gone]
+    assert sessions.turns == [(2 if gone == 1 else 1, 0)]
+    answer(sessions, 2 if gone == 1 else 1)
+    assert sessions.turns == [(3, 0)]
+
+
+def test_whose_turn_it_is_is_woken(sessions: Sessions[int]) -> None:
+    """Its driver waits for that, where it does not look at `turns`."""
+    woken: list[int] = []
+    complete(sessions, 1)
+    authenticate(sessions.open(2, 2, "peer", lambda: woken.append(2)))
+    receive_all(sessions, 2, MIB)
+    assert woken == []
+    answer(sessions, 1)
+    assert woken == [2]
+
+
+def test_who_waits_for_us_has_no_deadline_and_is_not_evicted(
+    sessions: Sessions[int], clock: Clock
+) -> None:
+    """Whether it waits for its turn, or is answered in many steps; others have theirs."""
+    first, second = complete(sessions, 1, 2)
+    announced(sessions, 3, LARGEST)
+    announced(sessions, 4, LARGEST)
+    assert waiting(sessions) == [2, 4]
+    gone = [each for _ in range(300) for each in wait(sessions, clock, STALLED / 2)]
+    assert sorted(gone) == [3, 4]
+    assert (first.closed, second.closed) == (None, None)
+    answer(sessions, 1)
+    assert wait(sessions, clock, TICK) == []
+    assert wait(sessions, clock, LIMITS.message_timeout + TICK) == [1]
+    assert first.closed == "a message took too long"
 
 
 def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from clients.rpc import RemoteError, rebuilt
 from services import safe_pickle
-from services.rpc.calls import answer
+from services.rpc import calls
 from services.rpc.functions import functions
 
 
@@ -27,6 +27,12 @@ class Unpicklable:
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
     """Return what registers a function for one test."""
     return lambda function: monkeypatch.setitem(functions, "function", function)
+
+
+def answer(message: bytes) -> bytes:
+    """Return the answer of the safe drivers, which is that of the printed recipe, too."""
+    (found,) = filter(None, calls.answer(message))
+    return found
 
 
 def once(*request: Any) -> Any:

@@ -14,4 +14,4 @@ from services.connection.authkey import authkey
 def connect(address: tuple[str, int]) -> Iterator[Functions]:
     """Lend `echo`; this server has no other function."""
     with connections.connect(Address(*address), authkey(), timeout=30) as stream:
-        yield Functions(missing, partial(connections.exchange, stream))
+        yield Functions(missing, partial(connections.exchange, stream), missing)

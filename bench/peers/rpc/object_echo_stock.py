@@ -29,4 +29,4 @@ def connect(address: tuple[str, int]) -> Iterator[Functions]:
             connection.send(data)
             return cast("bytes", connection.recv())
 
-        yield Functions(missing, echo)
+        yield Functions(missing, echo, missing)

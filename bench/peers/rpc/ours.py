@@ -13,4 +13,4 @@ from services.connection.authkey import authkey
 def connect(address: tuple[str, int]) -> Iterator[Functions]:
     """Lend the functions of the server at `address`."""
     with RPCProxy(Address(*address), authkey(), timeout=30) as proxy:
-        yield Functions(proxy.add, proxy.echo)
+        yield Functions(proxy.add, proxy.echo, proxy.add)

@@ -78,7 +78,7 @@ def connect(address: runtime.Address) -> Iterator[Functions]:
     """Lend the functions of the server at `address`."""
     with Client(address, authkey=authkey()) as connection:
         proxy = Proxy(connection)
-        yield Functions(proxy.add, proxy.echo)
+        yield Functions(proxy.add, proxy.echo, proxy.add)
 
 
 if __name__ == "__main__":

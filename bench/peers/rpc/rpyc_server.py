@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import rpyc
 from rpyc.core.channel import Channel
 from rpyc.core.stream import SocketStream
+from rpyc.utils.classic import obtain
 from rpyc.utils.server import ThreadedServer
 
-from bench.peers.rpc import Functions
+from bench.peers.rpc import Functions, Records
 from services import runtime
 
 log = logging.getLogger("rpc")
@@ -18,6 +19,9 @@ log = logging.getLogger("rpc")
 # otherwise a megabyte of random bytes takes 8 times and 1.3 times as long.
 Channel.COMPRESSION_THRESHOLD = 2**31
 SocketStream.MAX_IO_CHUNK = 2**21
+# Lists and dicts travel by reference, and each look into one is a request. `obtain` copies it by a
+# single one: its owner pickles it, and has to allow that.
+CONFIG = {"allow_pickle": True}
 
 
 class Service(rpyc.Service):  # type: ignore[misc]
@@ -31,11 +35,15 @@ class Service(rpyc.Service):  # type: ignore[misc]
         """Return `data`."""
         return data
 
+    def exposed_join(self, x: Records, y: Records) -> Records:
+        """Return copies of two lists, in one."""
+        return list(obtain(x) + obtain(y))
+
 
 def serve(address: runtime.Address) -> None:
     """Serve each connection in a thread of its own."""
     host, port = address
-    server = ThreadedServer(Service(), hostname=host, port=port)
+    server = ThreadedServer(Service(), hostname=host, port=port, protocol_config=CONFIG)
     server.listener.listen(server.backlog)  # so does start(), which then does not return
     log.info("listening on %s:%d", server.host, server.port)
     server.start()
@@ -46,9 +54,10 @@ def connect(address: runtime.Address) -> Iterator[Functions]:
     """Lend the functions of the server at `address`."""
     # A socket without a timeout sends the megabyte in one piece, and recv(2) without a poll(2).
     stream = SocketStream.connect(*address, timeout=None)
-    with rpyc.connect_stream(stream) as connection:
+    with rpyc.connect_stream(stream, config=CONFIG) as connection:
         # References to the functions: to look one up in `connection.root` is a request as well.
-        yield Functions(connection.root.add, connection.root.echo)
+        add, echo, join = connection.root.add, connection.root.echo, connection.root.join
+        yield Functions(add, echo, lambda x, y: obtain(join(x, y)))
 
 
 if __name__ == "__main__":

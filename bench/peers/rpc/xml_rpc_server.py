@@ -31,7 +31,7 @@ class Server(ThreadingMixIn, SimpleXMLRPCServer):
 def serve(address: runtime.Address) -> None:
     """Serve each connection in a thread of its own."""
     with Server(address, Handler, logRequests=False, use_builtin_types=True) as server:
-        server.register_function(add)  # type: ignore[arg-type]
+        server.register_function(add)
         server.register_function(echo)  # type: ignore[arg-type]
         log.info("listening on %s:%d", *server.server_address)
         server.serve_forever()
@@ -42,7 +42,7 @@ def connect(address: runtime.Address) -> Iterator[Functions]:
     """Lend the functions of the server at `address`."""
     with ServerProxy("http://{}:{}".format(*address), use_builtin_types=True) as proxy:
         functions = cast(Any, proxy)
-        yield Functions(functions.add, functions.echo)
+        yield Functions(functions.add, functions.echo, functions.add)
 
 
 if __name__ == "__main__":

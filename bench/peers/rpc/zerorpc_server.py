@@ -27,7 +27,7 @@ def connect(address: runtime.Address) -> Iterator[Functions]:
     """Lend the functions of the server at `address`."""
     endpoint = "tcp://{}:{}".format(*address)
     with closing(zerorpc.Client(endpoint, heartbeat=HEARTBEAT)) as client:
-        yield Functions(client.add, client.echo)
+        yield Functions(client.add, client.echo, client.add)
 
 
 if __name__ == "__main__":
