@@ -1,10 +1,15 @@
 """What a person does on the page, and what the browser knows of it."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
+
+from clients import console
+from clients.addresses import Address
+from tests.support.pace import until
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3 (AA), and without its exception for large text
@@ -23,6 +28,19 @@ def try_it(page: Page, service: str, **fields: str) -> Locator:
     # The response is there; that its HTML is in its place takes the page a moment longer.
     expect(page.locator("form[aria-busy=true]")).to_have_count(0)
     return page.locator(f"#try-{service}-result")
+
+
+def wait_for_state(
+    addresses: Mapping[str, Address], pages: Iterable[Page], server: str, state: str
+) -> None:
+    """Wait until pages show a state of a server, which the console is asked to look at now."""
+    boxes = [page.locator(f"#service-{server}") for page in pages]
+
+    def shown() -> bool:
+        console.stack(addresses[console.SERVICE])
+        return all(box.get_attribute("data-state") == state for box in boxes)
+
+    until(shown, f"the box of {server} is {state}")
 
 
 def show_all(page: Page) -> None:
