@@ -30,6 +30,19 @@ def try_it(page: Page, service: str, **fields: str) -> Locator:
     return page.locator(f"#try-{service}-result")
 
 
+def change_network(page: Page, what: str, **fields: object) -> None:
+    """Change the network as somebody else does on another page: all are told of it at once."""
+    form = {name: str(value) for name, value in fields.items()}
+    page.evaluate(
+        """([what, form]) => {
+            const token = document.querySelector("[name=token]").value;
+            const body = new URLSearchParams({ token, ...form });
+            return fetch(`/network/${what}`, { method: "POST", body });
+        }""",
+        [what, form],
+    )
+
+
 def wait_for_state(
     addresses: Mapping[str, Address], pages: Iterable[Page], server: str, state: str
 ) -> None:
@@ -51,13 +64,17 @@ def show_all(page: Page) -> None:
     page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
 
 
-def findings(page: Page) -> list[str]:
-    """Return what axe finds, and each text with too little contrast."""
+def found_by_axe(page: Page) -> list[str]:
+    """Return what axe finds."""
     found = Axe().run(page).response["violations"]
-    by_axe = [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+def too_faint(page: Page) -> list[str]:
+    """Return each text with too little contrast."""
     show_all(page)
     low: dict[str, Any] = page.evaluate(f"({CONTRAST})({LEAST_CONTRAST})")
-    return [*by_axe, *(f"contrast {ratio}: {text}" for text, ratio in low.items())]
+    return [f"contrast {ratio}: {text}" for text, ratio in low.items()]
 
 
 def too_wide(page: Page) -> list[str]:

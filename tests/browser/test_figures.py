@@ -5,17 +5,19 @@ import socket
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any, cast
 
+import pytest
 from docker.models.containers import Container
 from playwright.sync_api import Page, expect
 
 from clients import rest
 from clients.addresses import Address
-from clients.relay import Relay
 from lab.testing.service import FindService
-from tests.browser.acts import try_it, wait_for_state
+from tests.browser.acts import change_network, try_it, wait_for_state
 from tests.browser.conftest import Addresses, Visit
 from tests.support.engine import SERVICES, run_in
 from tests.support.pace import FAR, slowness, within
@@ -102,8 +104,9 @@ def test_what_passes_is_soon_on_the_page(visit: Visit, relayed: Addresses, figur
     assert within(statistics.median(times), SHOWN)
 
 
+@pytest.mark.usefixtures("control")
 def test_nothing_jumps(
-    visit: Visit, addresses: Addresses, control: Relay, server: FindService, figure: Figure
+    visit: Visit, addresses: Addresses, server: FindService, figure: Figure
 ) -> None:
     """While conversations come, a server fails and is back, and the network changes."""
     page = visit()
@@ -115,9 +118,9 @@ def test_nothing_jumps(
     with server("kv").killed(wait=False):
         wait_for_state(addresses, [page], "kv", "failed")
     wait_for_state(addresses, [page], "kv", "healthy")
-    control.set_profile("3g", 3)
+    change_network(page, "profile", profile="3g", seed=3)
     expect(page.locator("#active")).to_contain_text("3g")
-    control.reset()
+    change_network(page, "profile", profile="clean")
     expect(page.locator("#active")).not_to_contain_text("3g")
     shifts = page.evaluate("document.shifts")
     jumped = sum(float(each[0]) for each in shifts)
@@ -153,24 +156,42 @@ def shares_of_a_core(containers: list[Container]) -> dict[str, float]:
     }
 
 
-def test_an_open_page_costs_little(visit: Visit, server: FindService, figure: Figure) -> None:
+@contextmanager
+def following(console: Address, count: int) -> Iterator[None]:
+    """Read so many streams of updates meanwhile, which is all that as many more pages would do."""
+    with ThreadPoolExecutor(count) as pool, ExitStack() as ends:
+        for _ in range(count):
+            stream = ends.enter_context(socket.create_connection(console, FAR))
+            ends.callback(stream.shutdown, socket.SHUT_RDWR)
+            stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert stream.recv(12) == b"HTTP/1.1 200"
+            pool.submit(read_all, stream)
+        yield
+
+
+def read_all(stream: socket.socket) -> None:
+    """Read a stream to its end."""
+    while stream.recv(65536):
+        pass
+
+
+def test_an_open_page_costs_little(
+    visit: Visit, addresses: Addresses, server: FindService, figure: Figure
+) -> None:
     """All servers together; ten pages hardly more than one, and without one the console sleeps."""
     containers = [server(name).container for name in SERVICES]
-    closed, pages = shares_of_a_core(containers), list[Page]()
-    opened = {}
-    for count in (1, 10):
-        while len(pages) < count:
-            pages.append(visit())
-        for page in pages:
-            expect(page.locator("#link")).to_have_attribute("data-state", "live")
-        opened[count] = sum(shares_of_a_core(containers).values())
+    closed = shares_of_a_core(containers)
+    expect(visit().locator("#link")).to_have_attribute("data-state", "live")
+    one = sum(shares_of_a_core(containers).values())
+    with following(addresses["console"], 9):
+        ten = sum(shares_of_a_core(containers).values())
     figure(
-        f"the servers take {sum(closed.values()):.1%} of a core, with a page open {opened[1]:.1%},"
-        f" with ten {opened[10]:.1%}; the console without a page {closed['console']:.1%}"
+        f"the servers take {sum(closed.values()):.1%} of a core, with a page open {one:.1%},"
+        f" with ten {ten:.1%}; the console without a page {closed['console']:.1%}"
     )
     slow = slowness()
-    assert opened[1] <= CORE * slow
-    assert opened[10] <= TEN * slow
+    assert one <= CORE * slow
+    assert ten <= TEN * slow
     assert closed["console"] <= NOTHING * slow
 
 
@@ -195,7 +216,7 @@ def used(page: Page, console: Container) -> tuple[int, int, int]:
         each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]
     }
     session.detach()
-    memory = console.stats(stream=False, one_shot=True)["memory_stats"]["stats"]
+    memory = cast("Any", console.stats(stream=False, one_shot=True))["memory_stats"]["stats"]
     return int(found["Nodes"]), int(found["JSHeapUsedSize"]), memory.get("rss") or memory["anon"]
 
 

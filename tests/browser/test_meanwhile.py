@@ -1,9 +1,11 @@
 """What somebody is doing on the page is not taken from them by what comes meanwhile."""
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from clients import rest
 from clients.relay import Relay
+from tests.browser.acts import change_network
 from tests.browser.conftest import Addresses, Visit
 from tests.support.pace import FAR, until
 
@@ -14,18 +16,19 @@ def shows(page: Page, profile: str) -> None:
     expect(button).to_have_attribute("aria-pressed", "true")
 
 
-def test_what_is_selected_is_typed_over(visit: Visit, control: Relay) -> None:
+@pytest.mark.usefixtures("control")
+def test_what_is_selected_is_typed_over(visit: Visit) -> None:
     """Though somebody else changes the field in between; who types nothing sees the change."""
     page, seed = visit(), 5
     field = page.locator("#seed")
     field.select_text()
-    control.set_profile("lossy", seed)
+    change_network(page, "profile", profile="lossy", seed=seed)
     shows(page, "lossy")
     expect(field).not_to_have_value(str(seed))
     page.keyboard.press("Tab")
     expect(field).to_have_value(str(seed))
     field.select_text()
-    control.set_profile("3g", seed + 1)
+    change_network(page, "profile", profile="3g", seed=seed + 1)
     shows(page, "3g")
     page.keyboard.type("77")
     expect(field).to_have_value("77")
@@ -36,13 +39,13 @@ def test_what_is_typed_stays_until_it_is_sent(visit: Visit, control: Relay) -> N
     page = visit()
     page.locator("#seed").fill("77")
     page.keyboard.press("Tab")
-    control.set_profile("lossy", 5)
+    change_network(page, "profile", profile="lossy", seed=5)
     shows(page, "lossy")
     expect(page.locator("#seed")).to_have_value("77")
     page.locator("#profile-3g").click()
     shows(page, "3g")
     assert control.profile()["seed"] == 77
-    control.set_profile("lossy", 6)
+    change_network(page, "profile", profile="lossy", seed=6)
     expect(page.locator("#seed")).to_have_value("6")
 
 
@@ -54,17 +57,14 @@ def test_a_slider_that_was_moved_stays_until_it_is_sent(visit: Visit, control: R
     slider.press("End")
     value = slider.input_value()
     expect(words).to_have_text(f"{value} ms")
-    control.add_toxic("rest", "slicer", average_size=10)
+    change_network(page, "toxic", proxy="rest", toxic="slicer", on=1, value=10)
     expect(page.locator("#switch-rest-slicer")).to_have_attribute("aria-checked", "true")
     expect(slider).to_have_value(value)
     expect(words).to_have_text(f"{value} ms")
     page.locator("#switch-rest-latency").click()
     expect(page.locator("#switch-rest-latency")).to_have_attribute("aria-checked", "true")
     assert latency(control) == int(value)
-    (name,) = (
-        each["name"] for each in control.proxy("rest")["toxics"] if each["type"] == "latency"
-    )
-    control.change_toxic("rest", name, latency=100)
+    change_network(page, "toxic", proxy="rest", toxic="latency", value=100)
     expect(slider).to_have_value("100")
     expect(words).to_have_text("100 ms")
 
