@@ -28,8 +28,8 @@ PATIENCE = 5.0  # seconds for each wait on the network
 ENDED_SECONDS = 1.0  # after which a connection is shown that has not ended
 POLL_SECONDS = 0.05
 MAX_RECORDS = 5000  # of all connections, among which ours is looked for
-MAX_FIELD = 1000  # characters
-MAX_LINES, MAX_COLUMNS = 40, 120  # of an answer
+MAX_FIELD = 1000  # characters, also of a line of an answer
+MAX_LINES, MAX_COLUMNS = 40, 120  # of a text in an answer
 
 Form = Mapping[str, str]
 METHODS = rest.METHODS
@@ -168,7 +168,7 @@ def attempt(service: str, form: Form) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is shown
         problem = line(f"{type(error).__name__}: {error}", MAX_FIELD)
     seconds = time.perf_counter() - started
-    visible = tuple(line(each, MAX_COLUMNS) for each in answer)
+    visible = tuple(line(each, MAX_FIELD) for each in answer)
     return Outcome(seconds, visible, problem, picture(relay, service, first))
 
 

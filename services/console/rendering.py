@@ -28,7 +28,14 @@ def clock(time: float) -> str:
     return f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"
 
 
-ENVIRONMENT.filters["clock"] = clock
+def identifier(name: str) -> str:
+    """Return a name as a part of an id: itself, or what is made of one that cannot be one."""
+    if re.fullmatch(r"[a-z0-9-]{1,40}", name):
+        return name
+    return f"x{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}"
+
+
+ENVIRONMENT.filters |= {"clock": clock, "identifier": identifier}
 
 
 def render(name: str, view: View, **values: Any) -> str:
@@ -42,10 +49,3 @@ def prepare(**shared: str) -> None:
     ENVIRONMENT.globals.update(shared)
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
-
-
-def identifier(name: str) -> str:
-    """Return a name as a part of an id: itself, or what is made of one that cannot be one."""
-    if re.fullmatch(r"[a-z0-9-]{1,40}", name):
-        return name
-    return f"x{hashlib.blake2b(name.encode(), digest_size=6).hexdigest()}"

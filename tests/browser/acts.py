@@ -1,10 +1,15 @@
 """What a person does on the page, and what the browser knows of it."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
+
+from clients import console
+from clients.addresses import Address
+from tests.support.pace import until
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LEAST_CONTRAST = 4.5  # WCAG 2.2, 1.4.3 (AA), and without its exception for large text
@@ -25,6 +30,32 @@ def try_it(page: Page, service: str, **fields: str) -> Locator:
     return page.locator(f"#try-{service}-result")
 
 
+def change_network(page: Page, what: str, **fields: object) -> None:
+    """Change the network as somebody else does on another page: all are told of it at once."""
+    form = {name: str(value) for name, value in fields.items()}
+    page.evaluate(
+        """([what, form]) => {
+            const token = document.querySelector("[name=token]").value;
+            const body = new URLSearchParams({ token, ...form });
+            return fetch(`/network/${what}`, { method: "POST", body });
+        }""",
+        [what, form],
+    )
+
+
+def wait_for_state(
+    addresses: Mapping[str, Address], pages: Iterable[Page], server: str, state: str
+) -> None:
+    """Wait until pages show a state of a server, which the console is asked to look at now."""
+    boxes = [page.locator(f"#service-{server}") for page in pages]
+
+    def shown() -> bool:
+        console.stack(addresses[console.SERVICE])
+        return all(box.get_attribute("data-state") == state for box in boxes)
+
+    until(shown, f"the box of {server} is {state}")
+
+
 def show_all(page: Page) -> None:
     """Make the window as high as the page, so that all of it is seen at once."""
     size = page.viewport_size
@@ -33,13 +64,17 @@ def show_all(page: Page) -> None:
     page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
 
 
-def findings(page: Page) -> list[str]:
-    """Return what axe finds, and each text with too little contrast."""
+def found_by_axe(page: Page) -> list[str]:
+    """Return what axe finds."""
     found = Axe().run(page).response["violations"]
-    by_axe = [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+def too_faint(page: Page) -> list[str]:
+    """Return each text with too little contrast."""
     show_all(page)
     low: dict[str, Any] = page.evaluate(f"({CONTRAST})({LEAST_CONTRAST})")
-    return [*by_axe, *(f"contrast {ratio}: {text}" for text, ratio in low.items())]
+    return [f"contrast {ratio}: {text}" for text, ratio in low.items()]
 
 
 def too_wide(page: Page) -> list[str]:

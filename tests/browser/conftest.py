@@ -1,4 +1,4 @@
-"""What the tests share: a stack whose console keeps its port, a browser, and pages in it."""
+"""What the tests share: a stack whose ports stay, a browser, and pages in it."""
 
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import docker
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from clients.addresses import Address
 from clients.relay import Relay
 from lab import ROOT
 from lab.stack import Stack
@@ -16,8 +17,10 @@ from lab.testing.service import FindService, Service
 from tests.browser import chromium
 from tests.support.engine import new_stack
 from tests.support.pace import FAR
+from tests.support.relay import ANY_PORTS
 from tests.support.sockets import free_ports
 
+Addresses = dict[str, Address]
 Visit = Callable[..., Page]
 
 FIGURES = pytest.StashKey[list[str]]()
@@ -33,14 +36,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def stack(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:  # noqa: ARG001 - or skip
-    """Start a stack whose console keeps its port in a restart; remove all of it at the end."""
-    made = new_stack(
-        key_file,
-        WIRELAB_CONSOLE_PORT=str(free_ports(1)[0]),
-        WIRELAB_CLASS="http://kv:15000",
-    )
+    """Start a stack whose servers keep their ports in a restart; remove all of it at the end."""
+    ports = dict(zip(ANY_PORTS, map(str, free_ports(len(ANY_PORTS))), strict=True))
+    made = new_stack(key_file, **ports, WIRELAB_CLASS="http://kv:15000")
     with running(made):
         yield made
+
+
+@pytest.fixture(scope="session")
+def addresses(stack: Stack) -> Addresses:
+    """Return where each server is."""
+    return stack.addresses()
+
+
+@pytest.fixture(scope="session")
+def relayed(stack: Stack) -> Addresses:
+    """Return where each service is reached through the relay."""
+    return stack.relayed()
 
 
 @pytest.fixture(scope="session")
@@ -52,42 +64,70 @@ def browser(
         yield made
 
 
+@pytest.fixture(scope="session")
+def complaints() -> list[str]:
+    """Return what pages have complained of since the list was emptied."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def new_context(
+    browser: Browser, addresses: Addresses, complaints: list[str]
+) -> Callable[..., BrowserContext]:
+    """Return a function that makes a browser of its own for somebody, as far as pages can tell."""
+
+    def new_context(**options: Any) -> BrowserContext:
+        context = browser.new_context(base_url=f"http://{addresses['console']}", **options)
+        context.set_default_timeout(FAR * 1000)
+        context.on("console", lambda said: complaints.append(said.text) if wrong(said) else None)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+        return context
+
+    return new_context
+
+
+@pytest.fixture(scope="session")
+def kept(new_context: Callable[..., BrowserContext]) -> Page:
+    """Return a page for whoever needs no more than one: the console keeps nothing in a browser."""
+    page: Page = new_context(locale="en").new_page()
+    return page
+
+
 @pytest.fixture
-def visit(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(
+    new_context: Callable[..., BrowserContext], kept: Page, complaints: list[str],
+    request: pytest.FixtureRequest,
+) -> Iterator[Visit]:  # fmt: skip
     """Lend a function that opens a page of the console, as another person does each time.
 
     At the end the test fails if a page has complained: of its script, of what its policy of
     security forbids, of something that it has not found.
     """
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    pages: list[Page] = []
 
     def visit(
-        path: str = "/", width: int = WIDE, height: int = 800, *, dark: bool = False,
-        language: str = "en", **more: Any,
-    ) -> Page:  # fmt: skip
-        context = browser.new_context(
-            base_url=f"http://{stack.address('console')}",
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            locale=language,
-            **more,
-        )
-        contexts.append(context)
-        context.set_default_timeout(FAR * 1000)
-        context.on("console", lambda said: complaints.append(said.text) if wrong(said) else None)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        page: Page = context.new_page()
-        page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+        path: str = "/", width: int = WIDE, height: int = 800, *, dark: bool = False, **options: Any
+    ) -> Page:
+        new = pages or options
+        page: Page = new_context(**{"locale": "en", **options}).new_page() if new else kept
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if dark else "light")
         page.goto(path)
         return page
 
     yield visit
     if getattr(request.node, "failed", False):
-        photograph(contexts, request.node.name)
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        photograph(pages, request.node.name)
+    for page in pages:
+        if page is kept:
+            page.goto("about:blank")
+        else:
+            page.context.close()
+    said = complaints.copy()
+    complaints.clear()
+    assert said == []
 
 
 def wrong(said: Any) -> bool:
@@ -96,10 +136,10 @@ def wrong(said: Any) -> bool:
     return said.type in ("error", "warning") and not away
 
 
-def photograph(contexts: list[BrowserContext], test: str) -> None:
+def photograph(pages: list[Page], test: str) -> None:
     """Keep what each page looks like."""
     FAILURES.mkdir(parents=True, exist_ok=True)
-    for number, page in enumerate(page for each in contexts for page in each.pages):
+    for number, page in enumerate(each for each in pages if not each.is_closed()):
         page.screenshot(path=FAILURES / f"{test}-{number}.png", full_page=True)
 
 
@@ -114,10 +154,11 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-def control(stack: Stack) -> Iterator[Relay]:
+def control(addresses: Addresses) -> Iterator[Relay]:
     """Lend the control of the relay; at the end the network is as it was at the start."""
-    yield Relay(stack.address("relay"))
-    Relay(stack.address("relay")).set_profile("clean", 1)
+    relay = Relay(addresses["relay"])
+    yield relay
+    relay.set_profile("clean", 1)
 
 
 @pytest.fixture

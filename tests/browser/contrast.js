@@ -44,17 +44,19 @@
     return [color[0], color[1], color[2], color[3] * share * opacityOf(element)];
   }
 
+  // Not for each text anew: whatever is added to the page has all of it laid out again.
+  const sheet = document.createElement("i");
+  sheet.style.backgroundColor = "Canvas";
+  document.body.append(sheet);
+  const paper = parts(getComputedStyle(sheet).backgroundColor);
+  sheet.remove();
+
   // What is seen at a point below a text, or nothing if the text is not seen there itself.
   function behind(element, x, y) {
     const stack = document.elementsFromPoint(x, y);
     const at = stack.findIndex((each) => element === each || element.contains(each));
     if (at < 0 || stack.slice(0, at).some((each) => ground(each)[3] > 0.5)) return null;
-    const sheet = document.createElement("i");
-    sheet.style.backgroundColor = "Canvas";
-    document.body.append(sheet);
-    const base = parts(getComputedStyle(sheet).backgroundColor);
-    sheet.remove();
-    return stack.slice(at).reduceRight((below, each) => over(ground(each), below), base);
+    return stack.slice(at).reduceRight((below, each) => over(ground(each), below), paper);
   }
 
   const found = new Map();

@@ -7,11 +7,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from clients import rest
 from clients.relay import Relay
-from lab.stack import Stack
 from lab.testing.service import FindService
 from services.wire.diagram import CROSS
 from tests.browser.acts import try_it
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Addresses, Visit
 from tests.support.pace import FAR
 
 
@@ -31,10 +30,10 @@ def switched(page: Page, proxy: str, kind: str) -> Locator:
     return switch
 
 
-def took(stack: Stack) -> float:
+def took(relayed: Addresses) -> float:
     """Return the seconds of one exchange with rest, through the relay."""
     began = time.monotonic()
-    rest.hello(stack.relayed()["rest"], "anybody", FAR)
+    rest.hello(relayed["rest"], "anybody", FAR)
     return time.monotonic() - began
 
 
@@ -43,7 +42,9 @@ def milliseconds(page: Page, proxy: str) -> int:
     return int(page.locator(f"#value-{proxy}-latency").input_value())
 
 
-def test_a_switch_makes_the_next_exchange_late(visit: Visit, stack: Stack, control: Relay) -> None:
+def test_a_switch_makes_the_next_exchange_late(
+    visit: Visit, relayed: Addresses, control: Relay
+) -> None:
     """And the one after it is flipped back is not: the network is what the page says."""
     page = visit()
     switch = switched(page, "rest", "latency")
@@ -51,13 +52,13 @@ def test_a_switch_makes_the_next_exchange_late(visit: Visit, stack: Stack, contr
     late = milliseconds(page, "rest") / 1000
     assert late > 0
     assert [toxic["type"] for toxic in control.proxy("rest")["toxics"]] == ["latency"]
-    assert took(stack) >= late
+    assert took(relayed) >= late
     switched(page, "rest", "latency")
     assert control.proxy("rest")["toxics"] == []
-    assert min(took(stack) for _ in range(5)) < late
+    assert min(took(relayed) for _ in range(5)) < late
 
 
-def test_a_slider_changes_what_is_on(visit: Visit, stack: Stack, control: Relay) -> None:
+def test_a_slider_changes_what_is_on(visit: Visit, relayed: Addresses, control: Relay) -> None:
     """With the keyboard or the mouse; and what it was set to is in words beside it."""
     page = visit()
     switched(page, "rest", "latency")
@@ -70,7 +71,7 @@ def test_a_slider_changes_what_is_on(visit: Visit, stack: Stack, control: Relay)
     assert toxic["attributes"]["latency"] == after
     expect(page.locator("#toxic-rest-latency")).to_contain_text(str(after))
     expect(page.locator("#active")).to_contain_text(str(after))
-    assert took(stack) >= after / 1000
+    assert took(relayed) >= after / 1000
 
 
 def test_what_is_active_is_in_sight_after_a_reload_and_for_others(
@@ -135,7 +136,7 @@ def test_a_relay_that_ends_says_so_in_words_and_comes_back_clean(
     page = visit()
     switched(page, "rpc", "latency")
     expect(page.locator("#active")).to_contain_text("rpc")
-    with server("relay").killed():
+    with server("relay").killed(wait=False):
         expect(page.locator("#service-relay")).to_have_attribute("data-state", "failed")
         expect(page.locator("#active")).not_to_contain_text("rpc")
         expect(page.locator("#active")).to_contain_text("relay")

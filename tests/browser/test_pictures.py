@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from clients.relay import Relay
 from services.wire.diagram import CROSS
 from tests.browser.acts import too_wide, try_it
 from tests.browser.conftest import NARROW, WIDE, Visit
@@ -14,16 +13,17 @@ LARGEST = 150_000  # bytes
 HEIGHTS = {WIDE: 760, NARROW: 844}
 
 
+@pytest.mark.usefixtures("control")
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_picture(
-    visit: Visit, control: Relay, request: pytest.FixtureRequest, tmp_path: Path, theme: str,
-    width: int,
-) -> None:  # fmt: skip
+    visit: Visit, request: pytest.FixtureRequest, tmp_path: Path, theme: str, width: int
+) -> None:
     """A network that loses one datagram of ten, and the ladder that shows one of them."""
     page = visit("/", width, HEIGHTS[width], dark=theme == "dark")
     expect(page.locator("#service-kv")).to_have_attribute("data-state", "healthy")
-    control.set_profile("lossy", 7)
+    page.locator("#seed").fill("7")
+    page.locator("#profile-lossy").click()
     expect(page.locator("#active")).to_contain_text("lossy")
     for _ in range(20):
         if CROSS in str(try_it(page, "udp-time").text_content()):

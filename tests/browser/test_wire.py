@@ -9,11 +9,10 @@ from playwright.sync_api import Page, expect
 
 from clients import rest, tcp_echo
 from clients.relay import Relay
-from lab.stack import Stack
 from services.wire import pcapng
 from services.wire.diagram import CROSS
 from tests.browser.acts import try_it
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Addresses, Visit
 from tests.support.pace import FAR, until
 
 
@@ -29,18 +28,19 @@ def open_newest(page: Page, service: str) -> None:
     expect(page.locator("#conversation svg.wire")).to_be_visible()
 
 
-def test_what_passes_appears_while_one_looks(visit: Visit, stack: Stack) -> None:
+def test_what_passes_appears_while_one_looks(visit: Visit, relayed: Addresses) -> None:
     """Without a reload, on every page that is open."""
     pages = visit(), visit(dark=True)
-    rest.hello(stack.relayed()["rest"], "somebody-else", FAR)
+    rest.hello(relayed["rest"], "somebody-else", FAR)
     for page in pages:
         expect(page.locator("#conversations")).to_contain_text("somebody-else")
 
 
-def test_the_filter_shows_one_service_and_goes_on_doing_so(visit: Visit, stack: Stack) -> None:
+def test_the_filter_shows_one_service_and_goes_on_doing_so(
+    visit: Visit, relayed: Addresses
+) -> None:
     """What the others say meanwhile is not shown, and comes back with the filter's end."""
     page = visit()
-    relayed = stack.relayed()
     rest.hello(relayed["rest"], "first", FAR)
     expect(page.locator("#conversations")).to_contain_text("first")
     page.locator("#filter").get_by_role("link", name="tcp-echo", exact=True).click()

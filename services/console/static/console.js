@@ -1,10 +1,13 @@
-// Puts the HTML that the server renders in its place; sends forms and follows links without a new
-// page. Without this script, both work as in any page.
+// Shows what the server renders; sends forms and follows links without a new page. Without this
+// script, both work as in any page.
 "use strict";
 
 const find = (id) => document.getElementById(id);
 const link = find("link");
 const SILENCE = 16000; // ms without an event: the servers' boxes change every 5 seconds
+const OWN = ["aria-busy", "open"]; // attributes that are the page's, and not rendered
+const fresh = new Map(); // elements that are to be shown, by their ids
+const moved = new WeakSet(); // the <output> of each slider that was moved and is not sent
 let source = null;
 let heard = 0;
 
@@ -13,39 +16,57 @@ function say(state) {
   link.textContent = link.dataset[state];
 }
 
-// Whether somebody is changing a field of an element: what they do is not to be taken from them.
-function isBusy(element) {
-  const field = document.activeElement;
-  if (!element.contains(field)) return false;
-  if (field.matches("select")) return !field.selectedOptions[0]?.defaultSelected;
-  return field.matches("input") && field.value !== field.defaultValue;
+// Makes a node what another one is, and leaves alone what is so already. So a field keeps its
+// caret and what was typed into it, which the attribute `value` does not change (HTML, 4.10.18.1).
+function become(node, other) {
+  if (node.nodeName !== other.nodeName || node.id !== other.id) return node.replaceWith(other);
+  if (moved.has(node)) return;
+  if (!node.attributes) {
+    if (node.data !== other.data) node.data = other.data;
+    return;
+  }
+  const untouched = node.type === "number" && node.value === node.defaultValue;
+  const later = untouched && node === document.activeElement; // it may be selected, to type over it
+  if (node.type === "number") node.onblur = later ? () => become(node, other) : null;
+  for (const name of new Set([...node.getAttributeNames(), ...other.getAttributeNames()])) {
+    const value = other.getAttribute(name);
+    if (OWN.includes(name) || (later && name === "value")) continue;
+    if (value === null) node.removeAttribute(name);
+    else if (value !== node.getAttribute(name)) node.setAttribute(name, value);
+  }
+  const [inside, wanted] = [[...node.childNodes], [...other.childNodes]];
+  wanted.forEach((each, at) => (inside[at] ? become(inside[at], each) : node.append(each)));
+  inside.slice(wanted.length).forEach((each) => each.remove());
 }
 
-function put(html, asked) {
+function put(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
-  for (const fresh of [...template.content.children]) {
-    const old = find(fresh.id);
-    if (!old || (!asked && isBusy(old))) continue;
-    // A live region is only read out if it is the same one, with another text.
-    if (fresh.hasAttribute("role")) {
-      if (old.textContent !== fresh.textContent) old.replaceChildren(...fresh.childNodes);
-      continue;
-    }
-    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-    const opened = [old, ...old.querySelectorAll("details")].filter((each) => each.open);
-    old.replaceWith(fresh);
-    for (const each of opened) if (find(each.id)) find(each.id).open = true;
-    if (focused) find(focused)?.focus({ preventScroll: true });
+  for (const each of template.content.children) {
+    fresh.delete(each.id); // it goes to the end: another one may contain it
+    fresh.set(each.id, each);
   }
+  show();
 }
+
+function show() {
+  const focused = document.activeElement.id;
+  for (const [id, each] of fresh) {
+    if (find(id)?.matches(":active")) continue; // a click is on one element, from press to release
+    if (find(id)) become(find(id), each);
+    fresh.delete(id);
+  }
+  if (document.activeElement.id !== focused) find(focused)?.focus({ preventScroll: true });
+}
+
+for (const end of ["pointerup", "keyup"]) addEventListener(end, () => setTimeout(show));
 
 async function ask(url, options) {
   find("problem").replaceChildren();
   try {
     const response = await fetch(url, { ...options, headers: { "Console-Update": "1" } });
     const html = await response.text();
-    if (response.headers.get("Content-Type")?.startsWith("text/html")) put(html, true);
+    if (response.headers.get("Content-Type")?.startsWith("text/html")) put(html);
     else find("problem").textContent = html;
     return response.ok;
   } catch {
@@ -56,13 +77,19 @@ async function ask(url, options) {
 
 addEventListener("submit", async (event) => {
   const form = event.target;
-  const busy = form.getAttribute("aria-busy") === "true";
+  const fields = (button) => new URLSearchParams(new FormData(form, button));
   event.preventDefault();
-  if (busy) return;
+  if (form.hasAttribute("aria-busy")) return;
   form.setAttribute("aria-busy", "true");
-  const body = new URLSearchParams(new FormData(form, event.submitter));
-  await ask(form.getAttribute("action"), { method: "POST", body });
+  const [body, sent] = [fields(event.submitter), String(fields())];
+  const done = await ask(form.getAttribute("action"), { method: "POST", body });
   form.removeAttribute("aria-busy");
+  if (!done || !find("network").contains(form)) return;
+  // The fields say what the server does from now on; what was changed meanwhile is sent as well.
+  if (String(fields()) === sent) {
+    form.reset();
+    form.querySelectorAll("output").forEach((each) => moved.delete(each));
+  } else if (form.querySelector("[data-send]")) form.requestSubmit();
 });
 
 // A slider or a choice of something that is on takes effect when it is let go.
@@ -73,6 +100,7 @@ addEventListener("change", (event) => {
 addEventListener("input", (event) => {
   const output = event.target.form?.querySelector(`output[for="${event.target.id}"]`);
   if (output) output.textContent = `${event.target.value} ${output.dataset.unit}`;
+  if (output) moved.add(output);
 });
 
 addEventListener("click", async (event) => {
@@ -95,7 +123,7 @@ function connect() {
   });
   source.addEventListener("element", (event) => {
     heard = Date.now();
-    put(event.data, false);
+    put(event.data);
   });
   source.addEventListener("error", () => {
     say("lost");
