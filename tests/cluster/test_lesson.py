@@ -16,9 +16,9 @@ from lab.workshop import cluster as lesson_cluster
 from lab.workshop.lesson import lesson
 from lab.workshop.participant import MINE
 from tests.support.pace import FAR, until
-from tests.workshop.conftest import copied, house, outcomes  # noqa: F401 - fixtures
+from tests.workshop.conftest import copied, outcomes  # noqa: F401 - fixtures
 from tests.workshop.houses import lab
-from tests.workshop.jobs import CLUSTERS, ON_CLUSTER, Job, submitted
+from tests.workshop.jobs import CLUSTERS, ON_CLUSTER, Job, submitted, wrong
 from tests.workshop.test_lessons import (  # noqa: F401 - they are collected here
     prove,
     test_each_check_is_the_only_failure_of_something_wrong,
@@ -30,6 +30,8 @@ from tests.workshop.test_lessons import (  # noqa: F401 - they are collected her
 from tests.workshop.test_texts import (  # noqa: F401 - it is collected here
     test_the_commands_of_a_text_do_what_it_says,
 )
+
+pytestmark = pytest.mark.timeout(400)  # the first test waits for most of the runs
 
 SIDE_BY_SIDE = 3  # clusters: most of the time, a check waits
 TWELVE = lesson(12)
@@ -51,6 +53,14 @@ def named(
         yield name
 
 
+@pytest.fixture
+def house(copied: Path, named: str) -> Path:  # noqa: F811
+    """Return a copy of the house, without a participant's files, whose lab has that name."""
+    assert named
+    shutil.rmtree(copied / "workshop" / "mine", ignore_errors=True)
+    return copied
+
+
 def labelled(name: str, cluster: Stack, engine: docker.DockerClient, undo: ExitStack) -> str:
     """Give the image of etcd to a lab of another name too; return that."""
     engine.images.get(f"{cluster.project}-etcd").tag(f"{name}-etcd")
@@ -63,14 +73,15 @@ def labelled(name: str, cluster: Stack, engine: docker.DockerClient, undo: ExitS
 def _clusters(
     cluster: Stack, engine: docker.DockerClient, request: pytest.FixtureRequest
 ) -> Iterator[None]:
-    """Run clusters, and begin all runs of the chosen tests on whichever is free."""
-    jobs = [
-        job
-        for item in request.session.items
-        if (parameters := getattr(item, "callspec", None))
-        and isinstance(job := parameters.params.get("job"), Job)
-        and job.on_cluster
-    ]
+    """Run clusters, if a chosen test needs them, and begin all runs on whichever is free."""
+    jobs: list[Job] = []
+    for item in request.session.items:
+        parameters = getattr(item, "callspec", None)
+        job = parameters.params.get("job") if parameters else None
+        if isinstance(job, Job) and job.on_cluster:
+            jobs.append(job)
+        elif item.path == request.path and "only_failure" in item.name:
+            jobs += wrong(ON_CLUSTER)
     if not jobs:
         yield
         return
@@ -96,7 +107,7 @@ def left() -> list[str]:
 
 def test_a_check_brings_its_nodes_and_removes_them(
     named: str,
-    house: Path,  # noqa: F811
+    house: Path,
 ) -> None:
     """Where none run; and it says that it does."""
     done = lab(house, "check", "12", f"--file={TWELVE.start}")
@@ -108,7 +119,7 @@ def test_a_check_brings_its_nodes_and_removes_them(
 
 def test_what_a_killed_check_has_left_is_removed_with_the_lab(
     named: str,
-    house: Path,  # noqa: F811
+    house: Path,
 ) -> None:
     """By `make down`; until then another check takes it as it is, and mends it."""
     log = house / "log"
@@ -132,7 +143,7 @@ def test_what_a_killed_check_has_left_is_removed_with_the_lab(
 
 @pytest.mark.usefixtures("engine")
 def test_an_image_that_is_missing_is_named(
-    house: Path,  # noqa: F811
+    house: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And nothing is fetched from anywhere."""
