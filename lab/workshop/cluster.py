@@ -87,8 +87,13 @@ class Cluster:
         engine.docker("kill", self.container(node))
 
     def pause(self, *nodes: str) -> None:
-        """Stop nodes where they are: they are connected, and say nothing."""
-        engine.docker("pause", *map(self.container, nodes))
+        """Stop nodes where they are: they are connected, and say nothing.
+
+        On a busy machine the engine may not catch all processes of a container at once, with
+        cgroups of version 1: it then resumes those that it has, and can be asked again.
+        """
+        for container in map(self.container, nodes):
+            until(lambda it=container: paused(it), f"{container} to pause")  # type: ignore[misc]
 
     def cut_off(self, node: str) -> None:
         """Disconnect a node from the others, and not from its clients."""
@@ -107,6 +112,14 @@ class Cluster:
         return len(where) == len(NODES) and leaders(where) in [
             dict.fromkeys(where, node) for node in where
         ]
+
+
+def paused(container: str) -> bool:
+    """Pause a container, and return whether that was done; LabError if it never will be."""
+    done = engine.run_docker("pause", container)
+    if done.returncode and "unable to freeze" not in done.stderr:
+        raise LabError(f"docker pause failed:\n{done.stderr.strip()}")
+    return done.returncode == 0
 
 
 def leaders(where: Mapping[str, Address]) -> dict[str, str]:

@@ -46,6 +46,14 @@ def client(mine: Mine, where: Sequence[Address]) -> Iterator[Ask]:
         yield partial(dialogue.ask, seconds=seconds)
 
 
+def settled(mine: Mine, ask: Ask, line: str) -> str:
+    """Ask until there is another answer than that there is none, as long as that may take."""
+    end = time.monotonic() + PROMISED * mine.patience
+    while (said := ask(line)) in HONEST and time.monotonic() < end:
+        time.sleep(PAUSE)
+    return said
+
+
 def in_order(where: Mapping[str, Address], first: str) -> list[Address]:
     """Return the addresses of all nodes, that of one first."""
     return [where[node] for node in sorted(NODES, key=lambda node: node != first)]
@@ -71,7 +79,7 @@ def a_copy(mine: Mine) -> Figures:
     mine.measured(node=node, name=name, old="3", new="4")
     put(where[leading], name, "3")
     with client(mine, in_order(where, node)) as ask:
-        said = ask(f"get {name}")
+        said = settled(mine, ask, f"get {name}")
         if said != "3":
             raise Failed("first", said=said)
         mine.nodes.cut_off(node)
@@ -151,9 +159,11 @@ def the_leader_is_gone(mine: Mine) -> Figures:
     with client(mine, in_order(where, leading)) as ask:
         line = Line(mine.record(), name, ask)
         with line.watching(where):
+            began = time.monotonic()
+            while line.write() != "ok":
+                if time.monotonic() - began > promised:
+                    raise Failed("never", seconds=time.monotonic() - began)
             line.write_for(BEFORE)
-            if not line.done:
-                raise Failed("never")
             with ThreadPoolExecutor(1) as engine:  # which takes its time
                 killing = engine.submit(mine.nodes.kill, leading)
                 while not killing.done():
@@ -167,9 +177,8 @@ def the_leader_is_gone(mine: Mine) -> Figures:
                     raise Failed(seconds=time.monotonic() - gone, tried=tried)
             seconds = time.monotonic() - gone
             line.write_for(BEFORE)
-        while (said := ask(f"get {name}")) in HONEST:
-            if time.monotonic() - gone > 2 * promised:
-                raise Failed("unread", said=said)
+        if (said := settled(mine, ask, f"get {name}")) in HONEST:
+            raise Failed("unread", said=said)
     if said not in (line.done[-1], *line.unknown):
         raise Failed("lost", said=said, value=line.done[-1])
     return {"seconds": seconds, "now": leader(where), "count": len(line.done)}
@@ -184,7 +193,7 @@ def two_of_three(mine: Mine) -> Figures:
     left, other = (node for node in NODES if node != leading)
     mine.measured(left=left, name=name)
     with client(mine, in_order(where, left)) as ask:
-        said = ask(f"set {name} 1")
+        said = settled(mine, ask, f"set {name} 1")
         if said != "ok":
             raise Failed("first", said=said)
         mine.nodes.pause(leading, other)
