@@ -2,9 +2,9 @@
 
     python -m lab.workshop.cluster      # runs them until Ctrl-C, to try things out
 
-Image and settings are those of `make up PROFILE=cluster`. What is added is a port of each node on
-loopback, and a network of its own behind that. So a node that is cut off from the others is still
-reached by its clients.
+Image and settings are those of `make up PROFILE=cluster`, read in compose.yaml. What is added is a
+port of each node on loopback, and a network of its own behind that. So a node that is cut off from
+the others is still reached by its clients.
 """
 
 import json
@@ -18,6 +18,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
+
+import yaml
 
 from clients.addresses import Address
 from lab import ROOT, LabError, engine, interrupts, settings
@@ -172,23 +174,24 @@ def image() -> str:
 
 
 def stack() -> Stack:
-    """Return the project; what is added to compose.yaml is written beside what runs here."""
-    added = {
-        "services": {
-            node: {
-                "image": image(),
-                "healthcheck": {"disable": True},
-                "networks": [BETWEEN, node],
-                "ports": ["127.0.0.1:0:2379/tcp"],
-            }
-            for node in NODES
-        },
-        "networks": {node: {} for node in NODES},
+    """Return the project, whose file is made here of what compose.yaml says of the nodes."""
+    lab = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    document = {
+        "services": {node: described(node, lab["services"][node]) for node in NODES},
+        "networks": {BETWEEN: lab["networks"][BETWEEN], **dict.fromkeys(NODES)},
+        "volumes": {node: lab["volumes"][node] for node in NODES},
     }
     file = Local().folder / "lesson.json"  # which is YAML too
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(added, indent=2) + "\n")
-    return Stack(PROJECT.format(project()), files=(ROOT / "compose.yaml", file))
+    file.write_text(json.dumps(document, indent=2) + "\n")
+    return Stack(PROJECT.format(project()), files=(file,))
+
+
+def described(node: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a node as compose.yaml has it, but for what a lesson needs otherwise."""
+    kept = {key: block[key] for key in block if key not in ("build", "healthcheck", "profiles")}
+    own = {"image": image(), "networks": [BETWEEN, node], "ports": ["127.0.0.1:0:2379/tcp"]}
+    return kept | own
 
 
 def require(of: Lesson) -> None:
@@ -226,7 +229,7 @@ def cluster() -> Iterator[Cluster]:
         return
     try:
         with step("starting three nodes of etcd"), interrupts.finishing():
-            made.compose("up", "--detach", "--no-build", *NODES)
+            made.compose("--project-directory", str(ROOT), "up", "--detach", "--no-build")
         nodes.restore()
         yield nodes
     finally:

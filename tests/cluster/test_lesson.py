@@ -33,7 +33,7 @@ from tests.workshop.test_texts import (  # noqa: F401 - it is collected here
 
 pytestmark = pytest.mark.timeout(400)  # the first test waits for most of the runs
 
-SIDE_BY_SIDE = 3  # clusters: most of the time, a check waits
+SIDE_BY_SIDE = 4  # clusters: most of the time, a check waits
 TWELVE = lesson(12)
 
 
@@ -50,6 +50,7 @@ def named(
     with ExitStack() as undo:
         name = labelled(f"{cluster.project}-by-hand", cluster, engine, undo)
         monkeypatch.setenv("COMPOSE_PROJECT_NAME", name)
+        undo.callback(lesson_cluster.remove_if_there)
         yield name
 
 
