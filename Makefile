@@ -51,7 +51,7 @@ swarm-test: venv ## test the lab on two engines as two nodes, in network namespa
 	@$(LAB) prepare
 	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
 
-cluster-test: venv ## test kv on a cluster of etcd, whose nodes are killed, paused and cut off
+cluster-test: venv ## test kv on a cluster of etcd, whose nodes are killed, paused and cut off; and lesson 12
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/cluster
 

@@ -9,6 +9,7 @@ from lab.local import Local
 from lab.stack import Stack
 from lab.swarm import commands as swarm
 from lab.up import say_stopped
+from lab.workshop import cluster
 
 OWN_IMAGES = (
     "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
@@ -25,6 +26,7 @@ def down() -> int:
     say_stopped(strays)
     if engine.answers():
         Stack().check_own()
+        cluster.remove_if_there()
         Stack().down()
         return engine.shut_down()
     if not (stopped or strays):
@@ -43,6 +45,7 @@ def distclean() -> int:
     swarm.down_if_there()
     if engine.answers():
         Stack().check_own()
+        cluster.remove_if_there()
         Stack().down(volumes=True, images=True)
         with step("removing the images that the lab has made for itself"):
             remove_shared_images()

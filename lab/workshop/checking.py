@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from clients.addresses import Address
 from lab import ROOT, LabError
 from lab.workshop import classroom
+from lab.workshop.cluster import Cluster, needed
 from lab.workshop.language import LANGUAGES, say
 from lab.workshop.lesson import Lesson, lessons
 from lab.workshop.messages import Messages
@@ -34,14 +36,20 @@ def check(options: argparse.Namespace) -> int:
     of = chosen(options.number, Progress(MINE))
     wanted = target(of, options)
     classroom.joined()  # a setting that is none is said at once
-    if options.json:
-        return as_json(of, run(of, wanted, everything=options.all))
-    if not options.watch:
-        return check_once(of, wanted, options.all)
+    with needed(of) as nodes:
+        if options.json:
+            return as_json(of, run(of, wanted, nodes, everything=options.all))
+        if options.watch:
+            watch(of, wanted, nodes, options.all)
+        return check_once(of, wanted, nodes, options.all)
+
+
+def watch(of: Lesson, wanted: Target, nodes: Cluster | None, everything: bool) -> NoReturn:
+    """Check whenever a file in mine/ changes."""
     speaker = Speaker()
     while True:
         before = contents()
-        check_once(of, wanted, options.all)
+        check_once(of, wanted, nodes, everything)
         speaker.line()
         speaker.say("watching", "dim", folder=short(MINE))
         while contents() == before:
@@ -111,7 +119,7 @@ def said(messages: Messages, outcome: Outcome) -> list[str]:
             return []
 
 
-def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
+def check_once(of: Lesson, wanted: Target, nodes: Cluster | None, everything: bool) -> int:
     """Check once, and say what came of it; return 1 if a check failed."""
     speaker = Speaker()
     theirs = wanted.file == own(of)
@@ -119,7 +127,7 @@ def check_once(of: Lesson, wanted: Target, everything: bool) -> int:
     report.header(
         short(wanted.file) if wanted.file else str(wanted.address or shlex.join(wanted.command))
     )
-    outcomes = report.show(run(of, wanted, everything=everything))
+    outcomes = report.show(run(of, wanted, nodes, everything=everything))
     hint_is_due = remember(of, outcomes) if theirs else False
     if not wanted.file:  # their program or address, for which there are hints too
         note_failing(of, outcomes)

@@ -44,7 +44,9 @@ class Recording:
     left: bool = False  # whether the client has closed: it sees nothing of what comes then
     lines: list[str] = field(default_factory=list)
     sent: dict[Stream, int] = field(default_factory=dict)  # bytes, or datagrams, by direction
-    by: str = "client"  # or "relay", or "server"; or "rate": of all connections, to count them
+    # Or "relay", or "server"; or "rate": of all connections, to count them; or "timeline", where
+    # the notes say who leads.
+    by: str = "client"
     step: float = 0.25  # seconds of one bar, of a rate
 
     def add(self, kind: Kind, stream: Stream, client: str, server: str, data: bytes = b"") -> None:

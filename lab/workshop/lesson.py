@@ -13,6 +13,7 @@ from lab.workshop.language import LANGUAGES
 WORKSHOP = ROOT / "workshop"
 FOLDER = re.compile(r"(\d\d)-[a-z0-9-]+")
 NEEDS = ("process", "relay", "engine", "cluster")
+WITH_ENGINE = ("engine", "cluster")
 ROLES = ("server", "client")
 
 

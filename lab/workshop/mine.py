@@ -18,6 +18,8 @@ import psutil
 from clients.addresses import Address
 from lab import ROOT, LabError, processes
 from lab.workshop.client import Client, Failed, Recording
+from lab.workshop.cluster import Cluster
+from lab.workshop.dialogue import Dialogue
 from services.connection.authkey import authkey
 from services.runtime import SettingError
 from services.wire.record import Protocol
@@ -62,6 +64,7 @@ class Mine:
         command: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         address: Address | None = None,
+        nodes: Cluster | None = None,
     ) -> None:
         self.patience = patience()
         self.recordings: list[Recording] = []
@@ -79,6 +82,7 @@ class Mine:
             **(environment or {}),
         }
         self._address = address
+        self._nodes = nodes
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -88,6 +92,13 @@ class Mine:
         if self._address is None:
             raise LabError("the server was not started")
         return self._address
+
+    @property
+    def nodes(self) -> Cluster:
+        """The nodes of etcd, for lessons that need them."""
+        if self._nodes is None:
+            raise LabError("the lesson has no nodes of etcd: its lesson.toml says what it needs")
+        return self._nodes
 
     @property
     def key(self) -> bytes:
@@ -197,6 +208,26 @@ class Mine:
         except subprocess.TimeoutExpired:
             raise Failed("not_ended", seconds=limit, output=self.log) from None
         return Ran(status, self.log, time.monotonic() - began)
+
+    @contextmanager
+    def asked(self, **environment: str) -> Iterator[Dialogue]:
+        """Run it for as long as it is asked, for lessons about a client that reads its input.
+
+        What it writes on standard error is in the log.
+        """
+        settings = {**os.environ, "PYTHONUNBUFFERED": "1", **self._environment, **environment}
+        with self._log.open("ab") as errors, put_off():
+            process = self._process = subprocess.Popen(
+                self._command, cwd=ROOT, env=settings, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+        try:
+            yield Dialogue(process)
+        finally:
+            kill(process)
+            for stream in filter(None, (process.stdin, process.stdout)):
+                with suppress(BrokenPipeError):  # a line that it has not read
+                    stream.close()
 
     @contextmanager
     def ours(self, *command: str, **environment: str) -> Iterator[Address]:

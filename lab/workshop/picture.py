@@ -1,9 +1,10 @@
-"""The picture of a conversation, from what a check's client recorded: a ladder, and an SVG."""
+"""The picture of what a check recorded: as text, and as SVG."""
 
 import importlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def modules() -> tuple[Any, ...] | None:
     try:
         return tuple(
             importlib.import_module(f"services.wire.{name}")
-            for name in ("conversation", "diagram", "ladder", "svg")
+            for name in ("conversation", "diagram", "ladder", "svg", "timeline")
         )
     except ImportError:
         return None
@@ -37,21 +38,25 @@ def picture(
     noted = [each for each in found if each.notes]
     if not found or not (drawing := modules()):
         return ""
-    _, _, ladder, svg = drawing
+    *_, ladder, svg, timelines = drawing
     recording = (noted or found)[-1]
     title = say(f"picture_by_{recording.by}", spoken, number=recording.number)
-    draw = rate if recording.by == "rate" else conversation
-    shown = replace(draw(recording, drawing), title=title, legs="")
+    if recording.by == "timeline":
+        shown = timeline(recording, timelines, title, spoken)
+        drawn, saved = timelines.text(shown, columns), timelines.svg(shown)
+    else:
+        draw = rate if recording.by == "rate" else conversation
+        shown = replace(draw(recording, drawing), title=title, legs="")
+        drawn, saved = ladder.ladder(shown, columns), svg.svg(shown)
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(svg.svg(shown), encoding="utf-8")
-    drawn: str = ladder.ladder(shown, columns)
+        save.write_text(saved, encoding="utf-8")
     return "\n".join([drawn, *("" for _ in recording.lines[:1]), *recording.lines])
 
 
 def conversation(recording: Recording, drawing: tuple[Any, ...]) -> Any:
     """Return the diagram of one connection, with the notes at their times."""
-    conversations, diagram, _, _ = drawing
+    conversations, diagram, *_ = drawing
     (told,) = conversations.conversations(recording.records)
     shown = diagram.diagram(told, MAX_ARROWS, notes=recording.notes)
     ended = {each.stream for each in recording.records if each.kind in ("fin", "reset")}
@@ -61,7 +66,7 @@ def conversation(recording: Recording, drawing: tuple[Any, ...]) -> Any:
 
 def rate(recording: Recording, drawing: tuple[Any, ...]) -> Any:
     """Return a diagram of how many of the records there are about each moment."""
-    _, diagram, _, _ = drawing
+    _, diagram, *_ = drawing
     began = recording.records[0].arrived
     counts = Counter(round((each.arrived - began) / recording.step) for each in recording.records)
     scale = min(1.0, MAX_BAR / 2 / max(counts.values()))
@@ -83,3 +88,31 @@ def rate(recording: Recording, drawing: tuple[Any, ...]) -> Any:
 def bar(count: int, scale: float) -> str:
     """Return a bar with its number, or nothing for 0."""
     return f"{'█' * max(1, round(2 * scale * count))} {count}" if count else "·"
+
+
+def timeline(recording: Recording, timelines: Any, title: str, spoken: str) -> Any:
+    """Return the time line of a register: its records are writes and what came of each, in turn.
+
+    The last word of a write is the value, and `ok` says that it was done.
+    """
+    began = recording.notes[0][0]
+    asked = [each for each in recording.records if each.stream == "upstream"]
+    said = [each for each in recording.records if each.stream == "downstream"]
+    ended = max(each.arrived for each in recording.records)
+    calls = [
+        timelines.Call(
+            before.arrived - began,
+            (after.arrived if after else ended) - before.arrived,
+            before.data.split()[-1].decode() if after and after.data == b"ok" else "",
+        )
+        for before, after in zip_longest(asked, said)
+    ]
+    longest = max(each.seconds for each in calls)
+    return timelines.Timeline(
+        title,
+        ended - began,
+        [(when - began, name) for when, name in recording.notes if when <= ended],
+        calls,
+        tuple(say(f"row_{name}", spoken) for name in ("leader", "latency", "register")),
+        say("timeline_legend", spoken, milliseconds=1000 * longest),
+    )

@@ -10,14 +10,14 @@ import sys
 
 from lab import LabError, engine
 from lab.stack import Stack
+from lab.workshop import cluster
 from lab.workshop.checking import of_file
 from lab.workshop.language import say
-from lab.workshop.lesson import Lesson, lesson, lessons
+from lab.workshop.lesson import WITH_ENGINE, Lesson, lesson, lessons
 from lab.workshop.report import Report
 from lab.workshop.run import run
 from lab.workshop.speaker import Speaker
 
-WITH_ENGINE = ("engine", "cluster")
 PROVED = 1  # the lesson of which all checks are made
 
 
@@ -34,29 +34,32 @@ def main() -> int:
 
 
 def row(speaker: Speaker, of: Lesson) -> bool:
-    """Print what a lesson needs and whether that is there; return whether it is."""
-    problem = problem_with(of)
+    """Print what a lesson needs and whether that is there; return whether it is.
+
+    Without an engine the lessons that need one are left out, and marked so.
+    """
+    left_out = of.needs in WITH_ENGINE and not engine.answers()
+    problem = "no container engine answers" if left_out else problem_with(of)
+    mark, style = ("–", "yellow") if left_out else ("✗", "red") if problem else ("✓", "")  # noqa: RUF001
     needs = ", ".join(filter(None, (of.service, need(of, speaker.language))))
     title = f"{of.number:2} {of.title[speaker.language]}"
     said = say("ready_lesson", speaker.language, title=title, needs=needs)
-    speaker.text(f"{'✗' if problem else '✓'} {said}", "red" if problem else "")
+    speaker.text(f"{mark} {said}", style)
     if problem:
-        speaker.text(problem, "red", indent=6)
-    return not problem
+        speaker.text(problem, style, indent=6)
+    return left_out or not problem
 
 
 def need(of: Lesson, spoken: str) -> str:
     """Return what a lesson needs beside its service, or nothing."""
-    if of.needs in WITH_ENGINE:
-        return say("ready_engine", spoken)
-    return say("ready_relay", spoken) if of.needs == "relay" else ""
+    return "" if of.needs == "process" else say(f"ready_{of.needs}", spoken)
 
 
 def problem_with(of: Lesson) -> str:
     """Return what is missing for a lesson, or nothing."""
-    if of.needs in WITH_ENGINE:
-        if not engine.answers():
-            return "no engine answers"
+    if of.needs == "cluster":
+        return cluster.missing()
+    if of.needs == "engine":
         missing = Stack().missing_images()
         return f"no images of {', '.join(missing)}" if missing else ""
     try:

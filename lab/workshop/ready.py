@@ -10,6 +10,7 @@ import sys
 from lab import ROOT, authkey, engine, interrupts
 from lab.cut_off import NOT_ALLOWED
 from lab.stack import Stack
+from lab.workshop.lesson import WITH_ENGINE, lessons
 from lab.workshop.speaker import Speaker
 
 PROOF = [sys.executable, "-m", "lab.workshop.proof"]
@@ -23,10 +24,11 @@ def ready() -> int:
         authkey.ensure(authkey.path())
         stack = Stack()
         stack.settings["PYTHON_IMAGE"] = engine.base_image()
-        stack.build()
+        stack.build(profile="cluster")
         speaker.say("ready_images")
     else:
-        speaker.say("ready_no_engine")
+        numbers = [str(each.number) for each in lessons() if each.needs in WITH_ENGINE]
+        speaker.say("ready_no_engine", lessons=", ".join(numbers))
     speaker.line()
     speaker.console.file.flush()
     allowed = subprocess.run(

@@ -13,6 +13,7 @@ from clients.addresses import Address
 from clients.checks import WrongAnswer
 from lab.workshop.check import Check, checks
 from lab.workshop.client import Failed, Recording
+from lab.workshop.cluster import Cluster
 from lab.workshop.lesson import Lesson
 from lab.workshop.mine import Mine
 from lab.workshop.trace import Trace, trace
@@ -51,8 +52,13 @@ class Overrun(BaseException):
     """A check takes too long. Not an Exception, so that no check takes it for one of its own."""
 
 
-def run(lesson: Lesson, target: Target, *, everything: bool = False) -> Iterator[Outcome]:
-    """Yield the outcome of each check as it comes; after a failure, run no more unless told to."""
+def run(
+    lesson: Lesson, target: Target, nodes: Cluster | None = None, *, everything: bool = False
+) -> Iterator[Outcome]:
+    """Yield the outcome of each check as it comes; after a failure, run no more unless told to.
+
+    `nodes` are for lessons that need them.
+    """
     failed = False
     for check in checks(lesson):
         if failed and not everything:
@@ -60,16 +66,21 @@ def run(lesson: Lesson, target: Target, *, everything: bool = False) -> Iterator
         elif target.address and check.needs == "process":
             yield Outcome(check.id, "skipped")
         else:
-            outcome = run_one(lesson, check, target)
+            outcome = run_one(lesson, check, target, nodes)
             failed = failed or outcome.state == "failed"
             yield outcome
 
 
-def run_one(lesson: Lesson, check: Check, target: Target) -> Outcome:
+def run_one(lesson: Lesson, check: Check, target: Target, nodes: Cluster | None = None) -> Outcome:
     """Run one check, with a server of its own; whatever happens, none is left."""
     with tempfile.TemporaryDirectory(prefix="wirelab-") as folder:
         mine = Mine(
-            Path(folder), lesson.service, target.command, lesson.environment, target.address
+            Path(folder),
+            lesson.service,
+            target.command,
+            lesson.environment,
+            target.address,
+            nodes,
         )
         kind = ""
         figures: dict[str, object] = {}

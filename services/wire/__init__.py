@@ -12,5 +12,6 @@ to a picture goes through these, in this order:
 - `diagram`: the time-sequence diagram of a conversation, which `ladder` draws for a terminal, and
   `svg` for a page
 
-`pcapng` writes records for Wireshark.
+`timeline` draws how long writes take while a cluster has a leader, and while it has none. `pcapng`
+writes records for Wireshark.
 """

@@ -1,4 +1,4 @@
-"""Clients of a key-value store that record what they see, for tests/hostile/linearizability.py."""
+"""Clients of a key-value store that record what they see, for lab/linearizability.py."""
 
 import time
 import xmlrpc.client
@@ -12,7 +12,8 @@ from random import Random
 
 from clients import kv
 from clients.addresses import Address
-from tests.hostile.linearizability import MISSING, Operation, calls
+from lab.linearizability import MISSING, Operation
+from tests.hostile.linearizability import calls
 from tests.support.pace import until
 
 CLIENTS = 8

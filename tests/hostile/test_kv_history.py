@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.hostile.linearizability import NAMES, violations
+from lab.linearizability import violations
+from tests.hostile.linearizability import NAMES
 from tests.hostile.recording import Recorder
 from tests.hostile.reliability import Row
 from tests.support.drivers import DRIVERS, Driver

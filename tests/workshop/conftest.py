@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import ROOT
-from tests.workshop.jobs import Job, Outcomes, submitted
+from tests.workshop.jobs import HERE, Job, Outcomes, submitted
 from tests.workshop.matrix import matrix
 
 # Until its parent has ended, however that was.
@@ -23,14 +23,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     for item in session.items:
         parameters = getattr(item, "callspec", None)
-        if parameters and isinstance(job := parameters.params.get("job"), Job):
+        job = parameters.params.get("job") if parameters else None
+        if isinstance(job, Job) and not job.on_cluster:
             submitted(job)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With --matrix, write what each wrong file was told."""
     if file := session.config.option.matrix:
-        file.write_text(matrix(), encoding="utf-8")
+        file.write_text(matrix(HERE), encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)

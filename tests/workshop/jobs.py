@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from lab import ROOT
@@ -15,6 +16,10 @@ from tests.conftest import OF_MAKE, OURS
 
 AT_ONCE = 2 * (os.cpu_count() or 1)  # most of the time, a check waits
 SECONDS = 300.0  # that a run may take: a deadline that only says that something is stuck
+# Those that need nodes of etcd are proved by tests/cluster, which has them, and in the same way.
+HERE = [each for each in lessons() if each.needs != "cluster"]
+ON_CLUSTER = [each for each in lessons() if each.needs == "cluster"]
+CLUSTERS: "SimpleQueue[str]" = SimpleQueue()  # the labs whose nodes run, and nobody uses
 
 
 class Job(NamedTuple):
@@ -33,28 +38,33 @@ class Job(NamedTuple):
         )
         return f"{of.folder.name} {name}" + (f" {self.time}" if self.time > 1 else "")
 
+    @property
+    def on_cluster(self) -> bool:
+        """Whether it needs nodes of etcd."""
+        return self.lesson in [each.number for each in ON_CLUSTER]
+
 
 Outcomes = dict[str, dict[str, Any]]  # by the check's id
 
 
-def starts() -> list[Job]:
+def starts(among: list[Lesson]) -> list[Job]:
     """Return the runs of the files that participants start from, and have to change."""
-    return [Job(each.number, each.start) for each in lessons() if each.lines]
+    return [Job(each.number, each.start) for each in among if each.lines]
 
 
-def solutions(times: int) -> list[Job]:
+def solutions(among: list[Lesson], times: int) -> list[Job]:
     """Return the runs of all solutions, each so often."""
     return [
         Job(each.number, file, time)
-        for each in lessons()
+        for each in among
         for file in (each.solution, *each.also)
         for time in range(1, times + 1)
     ]
 
 
-def wrong(of: Lesson | None = None) -> list[Job]:
-    """Return the runs of the wrong files, of one lesson or of all."""
-    return [Job(each.number, file) for each in ([of] if of else lessons()) for file in each.wrong]
+def wrong(among: list[Lesson]) -> list[Job]:
+    """Return the runs of the wrong files."""
+    return [Job(each.number, file) for each in among for file in each.wrong]
 
 
 @cache
@@ -85,6 +95,17 @@ def environment() -> dict[str, str]:
 
 def carried_out(job: Job, environment: dict[str, str]) -> Outcomes:
     """Run all checks, also those after a failure; return the outcome of each."""
+    if not job.on_cluster:
+        return checked(job, environment)
+    project = CLUSTERS.get(timeout=SECONDS)
+    try:
+        return checked(job, {**environment, "COMPOSE_PROJECT_NAME": project})
+    finally:
+        CLUSTERS.put(project)
+
+
+def checked(job: Job, environment: dict[str, str]) -> Outcomes:
+    """Run `check` to its end."""
     command = ["-m", "lab", "check", str(job.lesson), "--all", "--json", f"--file={job.file}"]
     done = subprocess.run(
         [sys.executable, *command],

@@ -20,7 +20,7 @@ from lab.workshop.mine import put_off
 from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
-from tests.workshop.houses import environment, lab
+from tests.workshop.houses import NO_ENGINE, environment, lab
 
 ONE = lesson(1)
 MINE = Path("workshop/mine/one_socket.py")
@@ -182,6 +182,19 @@ def test_a_server_of_ones_own_has_hints_too(house: Path) -> None:
     right = f'{sys.executable} "{ONE.solution}"'
     assert lab(house, "check", "1", f"--run={right}").returncode == 0
     assert "Hint" not in lab(house, "hint", "1").stdout
+
+
+def test_a_lesson_that_needs_an_engine_can_be_read_without(house: Path) -> None:
+    """Its text is shown; a check says in one line what it needs, and what to do."""
+    shown = lab(house, "lesson", "12", **NO_ENGINE)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Three nodes lose one" in shown.stdout
+    done = lab(house, "check", "12", **NO_ENGINE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "wirelab: lesson 12 needs three nodes of etcd in containers, and no container engine"
+        " answers: `make up PROFILE=cluster` sets one up\n"
+    )
 
 
 def test_the_list_goes_on_with_what_is_not_done(house: Path) -> None:

@@ -6,11 +6,30 @@ import pytest
 
 from lab.workshop.check import checks
 from lab.workshop.language import LANGUAGES
-from lab.workshop.lesson import Lesson, lessons
-from tests.workshop.jobs import Job, Outcomes, solutions, starts, submitted, wrong
+from lab.workshop.lesson import Lesson
+from tests.workshop.jobs import HERE, Job, Outcomes, solutions, starts, submitted, wrong
 
 FAILS = re.compile(r"# fails (?P<check>\d+\.\d+)( (?P<kind>\w+))?: (?P<why>\S.*)")
-LESSONS = [pytest.param(each, id=each.folder.name) for each in lessons()]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Prove the lessons that need no nodes of etcd."""
+    prove(metafunc, HERE)
+
+
+def prove(metafunc: pytest.Metafunc, among: list[Lesson]) -> None:
+    """Give a test its jobs, or its lessons; each solution is run as often as --times says."""
+    jobs = {
+        test_what_one_starts_from_fails: starts(among),
+        test_our_solutions_pass: solutions(among, metafunc.config.option.times),
+        test_what_is_wrong_fails_the_check_that_it_names: wrong(among),
+        test_what_is_wrong_is_said_in_each_language: [*starts(among), *wrong(among)],
+    }
+    if metafunc.function in jobs:
+        metafunc.parametrize("job", jobs[metafunc.function], ids=str)
+    elif "lesson" in metafunc.fixturenames:
+        named = [pytest.param(each, id=each.folder.name) for each in among]
+        metafunc.parametrize("lesson", named)
 
 
 def failed(outcomes: Outcomes) -> list[str]:
@@ -18,17 +37,10 @@ def failed(outcomes: Outcomes) -> list[str]:
     return [check for check, outcome in outcomes.items() if outcome["state"] == "failed"]
 
 
-@pytest.mark.parametrize("job", starts(), ids=str)
 def test_what_one_starts_from_fails(job: Job, outcomes: Outcomes) -> None:
     """Otherwise there is nothing to do; but it starts, and nothing in it is merely broken."""
     assert failed(outcomes), job
     assert {outcome["kind"] for outcome in outcomes.values()} & {"not_listening", "hung"} == set()
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each solution as often as --times says."""
-    if metafunc.function is test_our_solutions_pass:
-        metafunc.parametrize("job", solutions(metafunc.config.option.times), ids=str)
 
 
 def test_our_solutions_pass(job: Job, outcomes: Outcomes) -> None:
@@ -38,7 +50,6 @@ def test_our_solutions_pass(job: Job, outcomes: Outcomes) -> None:
     ), (job, outcomes)
 
 
-@pytest.mark.parametrize("job", wrong(), ids=str)
 def test_what_is_wrong_fails_the_check_that_it_names(job: Job, outcomes: Outcomes) -> None:
     """`# fails 1.2 kind: why` is its first line; it passes the checks before that."""
     first = job.file.read_text(encoding="utf-8").split("\n")[0]
@@ -48,7 +59,6 @@ def test_what_is_wrong_fails_the_check_that_it_names(job: Job, outcomes: Outcome
     assert (found[0], outcomes[found[0]]["kind"]) == (named["check"], named["kind"] or ""), outcomes
 
 
-@pytest.mark.parametrize("job", [*starts(), *wrong()], ids=str)
 def test_what_is_wrong_is_said_in_each_language(job: Job, outcomes: Outcomes) -> None:
     """Three sentences with the figures in their places, about each check that fails."""
     for check in failed(outcomes):
@@ -60,8 +70,7 @@ def test_what_is_wrong_is_said_in_each_language(job: Job, outcomes: Outcomes) ->
             assert "{" not in "".join(sentences)
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
 def test_each_check_is_the_only_failure_of_something_wrong(lesson: Lesson) -> None:
     """So none of them is there for nothing, and none is a part of another."""
-    alone = {tuple(failed(submitted(job).result())) for job in wrong(lesson)}
+    alone = {tuple(failed(submitted(job).result())) for job in wrong([lesson])}
     assert {(check.id,) for check in checks(lesson)} - alone == set()

@@ -21,6 +21,8 @@ from lab.workshop.language import LANGUAGES, words
 from lab.workshop.lesson import Lesson, lessons
 from lab.workshop.messages import texts
 from tests.support.pace import until
+from tests.workshop.jobs import HERE
+from tests.workshop.test_lessons import prove
 from tests.workshop.texts import changed
 
 LESSONS = [pytest.param(each, id=each.folder.name) for each in lessons()]
@@ -125,7 +127,12 @@ def test_the_words_of_the_commands_are_complete() -> None:
             assert len(each) == 1, (kind, part)
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the commands of the lessons that need no nodes of etcd."""
+    if metafunc.function is test_the_commands_of_a_text_do_what_it_says:
+        prove(metafunc, HERE)
+
+
 def test_the_commands_of_a_text_do_what_it_says(lesson: Lesson, house: Path) -> None:
     """Each is run as printed, but for the port: on the shell, or in Python.
 
