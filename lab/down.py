@@ -12,7 +12,7 @@ from lab.up import say_stopped
 
 OWN_IMAGES = (
     "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
-    "wirelab-tshark:trixie", "wirelab-browser:trixie",
+    "wirelab-tshark:trixie", "wirelab-browser:trixie", "wirelab-sshd:trixie",
 )  # fmt: skip
 
 
