@@ -77,7 +77,7 @@ RUN --mount=type=secret,id=apt_sources \
     fi; \
     apt-get "$@" -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get "$@" -qy --no-install-recommends install etcd-server \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN install -d -o 10001 -g 10001 /data
 USER 10001:10001
 

@@ -13,7 +13,7 @@ from lab.workshop import cluster
 
 OWN_IMAGES = (
     "wirelab-base:trixie", "wirelab-tools:trixie", "wirelab-interop:trixie",
-    "wirelab-tshark:trixie", "wirelab-browser:trixie",
+    "wirelab-tshark:trixie", "wirelab-browser:trixie", "wirelab-sshd:trixie",
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,17 @@ from lab.console import complain, console, say, step
 from lab.demo import values
 from lab.description import Port, built, filled
 from lab.stack import TERMINAL, Stack
-from lab.swarm import options, record
+from lab.swarm import options, record, removal
 from lab.swarm.nodes import Node
 from lab.swarm.record import Record, stack_name
-from lab.swarm.stack import SwarmStack, remove_objects
+from lab.swarm.stack import SwarmStack
 from lab.swarm.stack_file import Deployment, clients_file, stack_file
 
 
 def up(scale: str, publish: str, nodes: str) -> int:
     """Put the lab on a swarm, which is made where there is none, and run the clients there."""
     known = record.load()
-    wanted = options.nodes(nodes or " ".join(map(word, known.nodes)))
+    wanted = options.nodes(nodes or options.written(known.nodes))
     replicas = options.scale(scale)
     published = options.published(publish, replicas, len(wanted))
     if known.nodes and known.manager.engine != wanted[0].engine:
@@ -35,30 +36,17 @@ def up(scale: str, publish: str, nodes: str) -> int:
             raise LabError("Docker Swarm needs an engine, and there is none")
         return status
     check(wanted)
-    preflight.require([preflight.key(containers=False), preflight.certificates(),
-                       preflight.disk(containers=True)])  # fmt: skip
-    authkey.ensure(authkey.path())
-    builder = Stack()
-    builder.settings["PYTHON_IMAGE"] = engine.base_image()
-    builder.build()
-    was_deployed = deployed(known)
-    try:
+    build()
+    stack = SwarmStack(stack_name(), wanted[0])
+    with undone_if_new(known):
         known.keep(wanted)
         gather(known, wanted)
-        load_images(known, wanted)
-        stack = SwarmStack(stack_name(), wanted[0])
-        layout = deployment(wanted, replicas, published)
+        images = built_images()
+        load_images(known, wanted, images)
+        file = stack_file(document(), deployment(wanted, images, replicas, published))
         with step("starting the services") as starting:
-            stack.deploy(stack_file(document(), layout))
+            stack.deploy(file)
             stack.wait_healthy(starting.say)
-    except BaseException:
-        if not was_deployed:
-            with interrupts.finishing():
-                try:
-                    remove(known)
-                except LabError as error:  # beside the first one, which is raised
-                    complain(str(error))
-        raise
     status = run_clients(known, [])
     say(stack.states())
     for sentence in remarks(wanted, publish):
@@ -67,6 +55,23 @@ def up(scale: str, publish: str, nodes: str) -> int:
         "make ps: what runs where   make demo: the clients again   make swarm-down: remove it"
     )
     return status
+
+
+@contextmanager
+def undone_if_new(known: Record) -> Iterator[None]:
+    """Undo all that was done where it fails or is interrupted; a stack of before stays."""
+    if is_there(known):
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        with interrupts.finishing():
+            try:
+                removal.remove(known)
+            except LabError as error:  # beside the first one, which is raised
+                complain(str(error))
+        raise
 
 
 def down() -> int:
@@ -81,14 +86,19 @@ def down_if_there() -> bool:
     """Remove it, if there is any of it; return whether there was."""
     known = record.load()
     if there := bool(known.nodes):
-        remove(known)
+        removal.remove(known)
     return there
 
 
 def check(nodes: Sequence[Node]) -> None:
-    """Raise LabError for an engine that cannot be what it is to be, before anything is changed."""
-    for node in nodes:
-        node.check_answers()
+    """Raise LabError for engines that cannot be what they are to be, before anything is changed."""
+    silent = []
+    with step("asking the engines") as asking:
+        for node in nodes:
+            asking.say(str(node))  # ssh tries for half a minute
+            silent.append(node.silence())
+    if any(silent):
+        raise LabError("\n".join(filter(None, silent)))
     manager, *others = nodes
     members = node_ids(manager) if manager.manages() else []
     for node in others:
@@ -97,6 +107,16 @@ def check(nodes: Sequence[Node]) -> None:
             raise LabError(
                 f"{node} is in another swarm than {manager}: `docker swarm leave` takes it out"
             )
+
+
+def build() -> None:
+    """Build the images here, and make the key; raises LabError for what either would fail on."""
+    preflight.require([preflight.key(containers=False), preflight.certificates(),
+                       preflight.disk(containers=True)])  # fmt: skip
+    authkey.ensure(authkey.path())
+    builder = Stack()
+    builder.settings["PYTHON_IMAGE"] = engine.base_image()
+    builder.build()
 
 
 def gather(known: Record, nodes: Sequence[Node]) -> None:
@@ -119,14 +139,21 @@ def gather(known: Record, nodes: Sequence[Node]) -> None:
                 node.join(manager)
 
 
-def load_images(known: Record, nodes: Sequence[Node]) -> None:
-    """Have on each node the images that there are here."""
+def built_images() -> dict[str, str]:
+    """Return the ID of each image of the lab, by its name."""
     here = Node().images()
     names = [f"{Stack().project}-{service}:latest" for service in built()]
-    images = {name: here[name] for name in names}
+    return {name: here[name] for name in names}
+
+
+def load_images(known: Record, nodes: Sequence[Node], images: Mapping[str, str]) -> None:
+    """Have these images on each node."""
     for node in nodes:
-        if missing := node.lacks(images):
+        there = node.images()
+        if missing := [name for name, identity in images.items() if there.get(name) != identity]:
             had = known.images.setdefault(node.engine, [])
+            # One of before, which we have loaded too, loses its name, and is removed by its ID.
+            had += [there[name] for name in missing if name in had and name in there]
             had += sorted(set(missing) - set(had))
             known.save()
             with step(f"loading {len(missing)} images on {node}"):
@@ -140,7 +167,10 @@ def document() -> dict[str, Any]:
 
 
 def deployment(
-    nodes: Sequence[Node], replicas: Mapping[str, int] = {}, published: Sequence[Port] = ()
+    nodes: Sequence[Node],
+    images: Mapping[str, str] = {},
+    replicas: Mapping[str, int] = {},
+    published: Sequence[Port] = (),
 ) -> Deployment:
     """Return what is asked for: on the nodes named, and no others that the swarm may have."""
     manager = nodes[0]
@@ -150,6 +180,7 @@ def deployment(
         data_node=manager.swarm()["NodeID"],
         foreign=[each for each in node_ids(manager) if each not in ours],
         digest=authkey.digest(authkey.path()),
+        images=images,
         replicas=replicas,
         published=published,
     )
@@ -174,16 +205,9 @@ def remarks(nodes: Sequence[Node], publish: str) -> list[str]:
     return found
 
 
-def word(node: Node) -> str:
-    """Return a node as it is written in NODES; nothing for this machine's engine alone."""
-    if not node.engine:
-        return ""
-    return f"{node.engine}={node.address}" if node.address else node.engine
-
-
-def deployed(known: Record) -> bool:
-    """Whether the stack is there."""
-    if not known.nodes or not known.manager.answers():
+def is_there(known: Record) -> bool:
+    """Whether the stack is on the nodes that are known."""
+    if not known.nodes or known.manager.silence():
         return False
     if not known.manager.swarm()["ControlAvailable"]:
         return False
@@ -217,12 +241,15 @@ def demo(arguments: list[str]) -> int:
 
 def is_deployed() -> bool:
     """Whether this lab is on a swarm."""
-    return deployed(record.load())
+    return is_there(record.load())
 
 
 def only_there() -> str:
     """Return a sentence that says what works on a swarm, if the lab is there, else nothing."""
-    if not is_deployed():
+    known = record.load()
+    if known.nodes and (silence := known.manager.silence()):
+        return f"the lab may be on a swarm, but {silence}"
+    if not is_there(known):
         return ""
     return (
         "the lab is on a swarm, where `make ps`, `demo`, `wire` and `network` work, and"
@@ -233,67 +260,3 @@ def only_there() -> str:
 def states() -> str:
     """Return which replica runs on which node."""
     return SwarmStack(stack_name(), record.load().manager).states()
-
-
-def remove(known: Record) -> None:
-    """Undo all that is written down, on each node that answers; raises LabError for what stays."""
-    manager = known.manager
-    try:
-        manager.check_answers()
-    except LabError as error:
-        hint = f"If it is gone for good, remove {record.folder()}"
-        raise LabError(f"{error}\n{hint}") from None
-    there = [node for node in known.nodes if node.answers()]
-    if manager.swarm()["ControlAvailable"]:
-        with step("removing the services") as removing:
-            stack = SwarmStack(stack_name(), manager)
-            for each in [*stack.remains(), stack]:
-                removing.say(each.name)
-                each.remove(there)
-    others = foreign_services(manager) if manager.engine in known.joined else []
-    with step("removing volumes and images") as removing:
-        # The manager last: it takes the others off its list.
-        for node in reversed(there):
-            removing.say(str(node))
-            clear(known, node, stays=bool(others))
-    problems = [
-        f"{node} does not answer, and keeps what it has of the lab: `make swarm-down` again, once"
-        " it does"
-        for node in known.nodes
-        if node not in there
-    ]
-    if others:
-        problems.append(
-            f"the swarm that `make swarm` made stays, for {', '.join(others)}: `make swarm-down`"
-            " again ends it once they are gone"
-        )
-    if problems:
-        raise LabError("\n".join(problems))
-
-
-def foreign_services(manager: Node) -> list[str]:
-    """Return the services in a swarm that are not the lab's."""
-    if not manager.swarm()["ControlAvailable"]:
-        return []
-    return sorted(manager.docker("service", "ls", "--format", "{{.Name}}").split())
-
-
-def clear(known: Record, node: Node, *, stays: bool) -> None:
-    """Remove from a node what is the lab's, and take it out of the swarm if we brought it in.
-
-    If the swarm `stays`, for others, so do the nodes that are in it for the lab: they may run them.
-    """
-    leaves = node.engine in known.joined and not stays
-    if leaves:
-        identity = node.swarm()["NodeID"]
-        node.leave()
-        if identity and node != known.manager and known.manager.engine not in known.joined:
-            known.manager.docker("node", "rm", "--force", identity)
-    remove_objects(stack_name(), node)
-    there = node.images()
-    if left := [image for image in known.images.get(node.engine, ()) if image in there]:
-        node.docker("image", "rm", *left)
-    if leaves and node.engine in known.bridges:
-        node.remove_bridge()
-    if leaves or node.engine not in known.joined:
-        known.forget(node)

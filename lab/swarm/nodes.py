@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,26 +33,38 @@ class Node:
 
     def docker(self, *arguments: str) -> str:
         """Run `docker` there, and return its output; raises LabError with what it said."""
-        return engine.docker(*arguments, host=self.engine)
-
-    def check_answers(self) -> None:
-        """Raise LabError if nobody answers."""
         try:
-            self.docker("version", "--format", "{{.Server.Version}}")
+            return engine.docker(*arguments, host=self.engine)
         except LabError as error:
-            raise LabError(f"{self} does not answer: {str(error).partition(chr(10))[2]}") from None
+            raise LabError(f"{self}: {error}") from None
 
-    def answers(self) -> bool:
-        """Whether somebody answers."""
-        try:
-            self.check_answers()
-        except LabError:
-            return False
-        return True
+    def silence(self) -> str:
+        """Return why nobody answers, in a line; nothing if somebody does."""
+        done = engine.run_docker("version", "--format", "{{.Server.Version}}", host=self.engine)
+        if not done.returncode:
+            return ""
+        # Of an engine behind ssh that said it, in its last line, and `docker` puts much before it.
+        _, _, said = done.stderr.strip().rpartition("stderr=")
+        said = said.strip().rpartition("\n")[2].rstrip(".")
+        scheme, _, where = self.engine.partition("://")
+        if scheme != "ssh":
+            return f"{self} does not answer: {said}"
+        if said.startswith("Cannot connect to the Docker daemon"):
+            said = "no engine runs there, or this user may not use it"
+        host = where.partition("/")[0]  # without the path of a socket
+        if ":" in host:
+            host = f"ssh://{host}"  # as a URI it may have a port
+        return (
+            f"{self} does not answer: {said}. `ssh {host} docker version` has to work without a"
+            " question"
+        )
 
     def swarm(self) -> Swarm:
         """Return what the engine says of the swarm that it is in (`docker info`)."""
-        found: Swarm = json.loads(self.docker("info", "--format", "{{json .Swarm}}"))
+        found: Swarm | None = json.loads(self.docker("info", "--format", "{{json .Swarm}}"))
+        if not found or not found["LocalNodeState"]:
+            # `docker info` of many versions, 27 too, succeeds also where it has reached nobody.
+            raise LabError(f"{self} does not answer")
         return found
 
     def manages(self) -> bool:
@@ -115,7 +127,7 @@ class Node:
             hint = ""
             if "advertise" in str(error) or "IP address" in str(error):
                 hint = f"\nNODES can name the address: {self.engine or 'ENGINE'}=ADDRESS"
-            raise LabError(f"{self}: {error}{hint}") from None
+            raise LabError(f"{error}{hint}") from None
 
     def leave(self) -> None:
         """Leave the swarm; a manager that is the last one ends it."""
@@ -133,16 +145,12 @@ class Node:
             self.docker("network", "rm", BRIDGE)
 
     def images(self) -> dict[str, str]:
-        """Return the ID of each image that has a name."""
-        rows = self.docker(
-            "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"
-        )
-        return dict(row.split(" ") for row in rows.splitlines())
-
-    def lacks(self, images: Mapping[str, str]) -> list[str]:
-        """Return the names of those images that it does not have, or has with another ID."""
-        here = self.images()
-        return [name for name, identity in images.items() if here.get(name) != identity]
+        """Return the ID of each image by its name, or by the ID itself where it has lost that."""
+        template = "{{.Repository}}:{{.Tag}} {{.ID}}"
+        rows = self.docker("image", "ls", "--no-trunc", "--format", template).splitlines()
+        named = dict(row.split(" ") for row in rows)
+        unnamed = {row.split(" ")[1] for row in rows if row.startswith("<none>:<none> ")}
+        return {**named, **{identity: identity for identity in unnamed}}
 
     def load(self, images: Sequence[str]) -> None:
         """Load images that the engine of this machine has; raises LabError with what went wrong."""

@@ -1,7 +1,7 @@
 """What `make swarm` is asked for: SCALE="rest=4", PUBLISH="rest", NODES="ssh://one ssh://two"."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lab import LabError
 from lab.description import Port, services
@@ -95,3 +95,9 @@ def nodes(text: str) -> list[Node]:
     if len({node.engine for node in found}) < len(found):
         raise LabError(f"NODES has value {text!r}. An engine is named more than once")
     return found or [Node("", LOOPBACK)]
+
+
+def written(nodes: Iterable[Node]) -> str:
+    """Return nodes as they are written in NODES: nothing for this machine's engine alone."""
+    words = [f"{node.engine}={node.address}" if node.address else node.engine for node in nodes]
+    return " ".join(word for word in words if not word.startswith("="))

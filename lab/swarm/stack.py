@@ -126,7 +126,7 @@ class SwarmStack:
                 f"{services[task['ServiceID']]}.{task['Slot']}",
                 hosts.get(task.get("NodeID", ""), "no node yet"),
                 " ".join([state(task), task["Status"].get("Err", "")]).strip(),
-                ", ".join(map(port, task["Status"].get("PortStatus", {}).get("Ports") or ())),
+                ", ".join(ports(task)),
             )
             for task in self.tasks()
             if task["DesiredState"] == "running"
@@ -204,30 +204,18 @@ class SwarmStack:
         return [SwarmStack(name, self.manager) for name in names if name.startswith(prefix)]
 
 
-def remove_objects(name: str, node: Node) -> None:
-    """Remove the volumes that a node has of a stack, and the containers.
-
-    Those of a node that was away while the stack was removed are nobody's any more.
-    """
-    label = ("--filter", f"label={LABEL}={name}")
-    if containers := node.docker("ps", "--all", "--quiet", *label).split():
-        node.docker("rm", "--force", *containers)
-    if volumes := node.docker("volume", "ls", "--quiet", *label).split():
-        node.docker("volume", "rm", *volumes)
-
-
 def is_ready(task: Task, service: Mapping[str, Any]) -> bool:
     """Whether a task runs, healthy, as its service says now."""
     template = service["Spec"]["TaskTemplate"]
     return task["Status"]["State"] == "running" and all(
-        filled(task["Spec"].get(part)) == filled(template.get(part)) for part in SAME
+        without_empty(task["Spec"].get(part)) == without_empty(template.get(part)) for part in SAME
     )
 
 
-def filled(part: Any) -> Any:
+def without_empty(part: Any) -> Any:
     """Return a part of a specification without what is empty: a task has lost some of that."""
     if isinstance(part, dict):
-        parts = {name: filled(each) for name, each in part.items()}
+        parts = {name: without_empty(each) for name, each in part.items()}
         return {name: each for name, each in parts.items() if each not in (None, {}, [], "")}
     return part
 
@@ -238,6 +226,7 @@ def state(task: Task) -> str:
     return {"running": "healthy", "starting": "starting, not healthy yet"}.get(name, name)
 
 
-def port(published: Mapping[str, Any]) -> str:
-    """Return a port of a task as it is published on its node."""
-    return f"{published['PublishedPort']}/{published['Protocol']}"
+def ports(task: Task) -> list[str]:
+    """Return the ports of a task that are published on its node, by IPv4, IPv6 or both."""
+    found = task["Status"].get("PortStatus", {}).get("Ports") or ()
+    return sorted({f"{each['PublishedPort']}/{each['Protocol']}" for each in found})

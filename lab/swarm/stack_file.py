@@ -26,13 +26,14 @@ class Deployment:
     """What is asked for beside compose.yaml.
 
     `data_node` is the ID of the node that has the volumes, `foreign` those of the nodes that do not
-    have the images; `digest` tells keys apart.
+    have the images; `digest` tells keys apart, and `images` has the ID of each image by its name.
     """
 
     name: str
     data_node: str
     foreign: Sequence[str]
     digest: str
+    images: Mapping[str, str]
     replicas: Mapping[str, int]
     published: Sequence[Port]
 
@@ -201,6 +202,9 @@ def service(name: str, block: Block, document: Block, deployment: Deployment) ->
                 f"compose.yaml, {name}: lab/swarm/stack_file.py does not say what becomes of"
                 f" {key!r} on Docker Swarm"
             )
+    # A swarm goes by the names of images: the ID has what runs replaced where the image is another.
+    if identity := deployment.images.get(f"{block['image']}:latest"):
+        made["labels"] = {**made.get("labels", {}), "wirelab.image": identity}
     if ports := [port for port in deployment.published if port.server == name]:
         # The other mode, a port of all nodes, takes IPVS too.
         made["ports"] = [

@@ -9,7 +9,7 @@ RUN --mount=type=secret,id=sources \
     apt-get "$@" -q update \
     && apt-get "$@" -qy --no-install-recommends install \
         chromium fonts-dejavu-core fonts-noto-core fonts-wqy-microhei \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 USER 10001:10001
 ENV HOME=/tmp
 # A container has no user namespaces for Chromium's own sandbox; the port is any free one of loopback.

@@ -8,4 +8,4 @@ RUN --mount=type=secret,id=sources \
     fi; \
     apt-get "$@" -q update \
     && apt-get "$@" -qy --no-install-recommends install iptables strace tcpdump \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*

@@ -16,7 +16,7 @@ RUN --mount=type=secret,id=sources \
         php-cli php-xmlrpc \
         default-jdk-headless libaxmlrpc-java \
         nodejs \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 # Node.js looks for packages in every folder above a program.
 COPY node_modules /node_modules
 # Only who names this folder in PYTHONPATH has these.

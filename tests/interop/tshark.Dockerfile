@@ -8,5 +8,5 @@ RUN --mount=type=secret,id=sources \
     fi; \
     apt-get "$@" -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get "$@" -qy --no-install-recommends install tshark \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 USER 10001:10001

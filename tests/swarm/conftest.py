@@ -17,6 +17,8 @@ from lab import ROOT, LabError
 from lab.stack import Stack
 from lab.swarm.nodes import BRIDGE
 from tests.support.engine import new_stack
+from tests.support.pace import until
+from tests.swarm import ssh
 from tests.swarm.machines import Machine, two_machines
 
 SCALE = "rest=4 tcp-echo=2 object-echo=2 rpc=2"
@@ -25,11 +27,15 @@ MAKE = ["make", "--no-print-directory", "-o", "venv", "-o", "any-venv"]  # .venv
 
 @dataclass
 class Cluster:
-    """Two machines, and the lab that is put on them; `builder` has its images on this machine."""
+    """Two machines, and the lab that is put on them; `builder` has its images on this machine.
+
+    Whoever does that sits at the manager, and reaches the worker by ssh, which is in `programs`.
+    """
 
     manager: Machine
     worker: Machine
     builder: Stack
+    programs: Path
     started: float = 0.0  # the seconds that the first start of all services took
 
     @property
@@ -43,9 +49,17 @@ class Cluster:
         return self.manager, self.worker
 
     @property
+    def worker_engine(self) -> str:
+        """The engine of the worker, as the lab reaches it."""
+        return f"ssh://root@{self.worker.address}"
+
+    @property
     def nodes(self) -> str:
         """Both, as in NODES."""
-        return f"{self.manager.node} {self.worker.node}"
+        return (
+            f"{self.manager.engine}={self.manager.address}"
+            f" {self.worker_engine}={self.worker.address}"
+        )
 
     @property
     def folder(self) -> Path:
@@ -55,14 +69,18 @@ class Cluster:
     def make(self, task: str, *settings: str) -> "subprocess.CompletedProcess[str]":
         """Run a task of the Makefile."""
         return subprocess.run(
-            [*MAKE, task, *settings], cwd=ROOT, env=self.environment(),
+            self.manager.inside(*MAKE, task, *settings), cwd=ROOT, env=self.environment(),
             check=False, capture_output=True, text=True, timeout=280,
         )  # fmt: skip
 
     def environment(self) -> dict[str, str]:
         """Return the environment that it is run in."""
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{self.programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {**self.builder.environment(), "PATH": path, "COLUMNS": "160"}
+
+    def wait_for_ssh(self) -> None:
+        """Wait until sshd listens on the worker."""
+        until(lambda: ssh.PORT in {port for _, port in self.worker.listening()}, "sshd listens")
 
     def containers(self, machine: Machine, service: str) -> list[str]:
         """Return the IDs of the containers of a service that run on a machine."""
@@ -79,7 +97,8 @@ class Cluster:
                 "volume": machine.docker("volume", "ls", "--quiet"),
                 "image": machine.docker("image", "ls", "--format", "{{.Repository}}"),
             }
-            own = {"bridge", "host", "none"}  # every engine has these networks
+            # Every engine has these networks, and one of the machines has sshd.
+            own = {"bridge", "host", "none", ssh.CONTAINER, ssh.IMAGE}
             found += [
                 f"{kind} {name} on {machine.name}"
                 for kind, names in rows.items()
@@ -96,8 +115,9 @@ def cluster(key_file: Path, engine: docker.DockerClient) -> Iterator[Cluster]:  
     """Make two machines; the images are built by the engine of this one, and removed with them."""
     builder = new_stack(key_file)
     with two_machines() as (manager, worker):
-        made = Cluster(manager, worker, builder)
+        made = Cluster(manager, worker, builder, ssh.serve_ssh(worker))
         try:
+            made.wait_for_ssh()
             yield made
         finally:
             with suppress(LabError):
@@ -110,6 +130,7 @@ def deployed(cluster: Cluster) -> Cluster:
     """Put the lab on the machines; the table of the clients is in its output."""
     done = cluster.make("swarm", f"NODES={cluster.nodes}", f"SCALE={SCALE}")
     assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stderr)  # how long each step took
     took = re.search(r"starting the services: done in (?:(\d+) min )?(\d+) s", done.stderr)
     assert took, done.stderr
     cluster.started = 60.0 * int(took[1] or 0) + int(took[2])

@@ -42,11 +42,6 @@ class Machine:
         return f"unix://{self.folder}/docker.sock"
 
     @property
-    def node(self) -> str:
-        """It, as in NODES."""
-        return f"{self.engine}={self.address}"
-
-    @property
     def log(self) -> str:
         """What its engine has written."""
         return (self.folder / "log").read_text(errors="replace")
@@ -56,23 +51,25 @@ class Machine:
         return docker(*arguments, host=self.engine)
 
     def start(self) -> None:
-        """Switch it on, and wait until its engine answers."""
+        """Switch it on."""
         (self.folder / "daemon.json").write_text("{}")  # not the host's
         for leftover in ("docker.sock", "docker.pid"):
             (self.folder / leftover).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # as after the start of a machine
-        command = [
-            "nsenter", f"--net=/run/netns/{self.name}", "unshare", *NAMESPACES,
-            "sh", "-c", INIT, "sh", self.name,
+        command = self.inside(
+            "unshare", *NAMESPACES, "sh", "-c", INIT, "sh", self.name,
             "dockerd", "--config-file", str(self.folder / "daemon.json"),
             "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
             "--pidfile", str(self.folder / "docker.pid"), "--host", self.engine,
             "--cgroup-parent", f"/{self.name}", "--bridge", "none", "--no-new-privileges",
-        ]  # fmt: skip
+        )  # fmt: skip
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+
+    def wait(self) -> None:
+        """Wait until its engine answers."""
 
         def answers() -> bool:
             assert self.process
@@ -103,6 +100,17 @@ class Machine:
                     found.append(int(entry.name))
         return found
 
+    def inside(self, *command: str) -> list[str]:
+        """Return a command as it is run in its network."""
+        return ["nsenter", f"--net=/run/netns/{self.name}", *command]
+
+    def listening(self) -> set[tuple[str, int]]:
+        """Return the TCP addresses that somebody listens on, as in proc(5), /proc/net/tcp."""
+        tables = run(*self.inside("cat", "/proc/net/tcp", "/proc/net/tcp6"))
+        rows = [line.split() for line in tables.splitlines()]
+        where = [row[1].split(":") for row in rows if row[3] == "0A"]
+        return {(host, int(port, 16)) for host, port in where}
+
     def plug(self, state: str) -> None:
         """Plug its end of the cable in ("up") or out ("down")."""
         run("ip", "-n", self.name, "link", "set", CABLE, state)
@@ -118,7 +126,7 @@ class Machine:
                         folder.rmdir()
             with suppress(OSError):
                 (root / self.name).rmdir()
-        shutil.rmtree(self.folder)
+        run("rm", "-rf", str(self.folder))  # of images, which is much for shutil.rmtree
 
 
 def run(*command: str) -> str:
@@ -162,6 +170,8 @@ def two_machines() -> Iterator[tuple[Machine, Machine]]:
             machine.plug("up")
         for machine in made:
             machine.start()
+        for machine in made:
+            machine.wait()
         yield one, other
     finally:
         for machine in made:

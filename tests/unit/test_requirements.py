@@ -38,6 +38,15 @@ def test_images_get_packages_by_hash_only() -> None:
     assert [line for line in commands if line.startswith("ADD ")] == []
 
 
+def test_no_image_keeps_what_apt_has_read_and_downloaded() -> None:
+    """Its lists and packages are a hundred megabytes, which would be in a kit too."""
+    files = [ROOT / "Dockerfile", *ROOT.glob("tests/*/*.Dockerfile")]
+    texts = [text for file in files if "apt-get" in (text := file.read_text())]
+    assert len(texts) > 4
+    for text in texts:
+        assert "&& rm -rf /var/lib/apt/lists/* /var/cache/apt/*" in text
+
+
 def test_packages_of_npm_are_locked_with_their_hashes() -> None:
     """What package.json names is an exact version; the lock file has hashes and no addresses."""
     folder = ROOT / "tests/interop/node"

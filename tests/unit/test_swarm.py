@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clients.addresses import PORTS
-from lab import LabError
+from lab import LabError, engine
 from lab.description import filled, services
 from lab.swarm import commands, options, record
 from lab.swarm.nodes import Node
@@ -27,7 +27,7 @@ def deployment(**changes: Any) -> Deployment:
     """Return what is asked for in most tests."""
     given: dict[str, Any] = {
         "name": "lab-swarm", "data_node": "first", "foreign": [], "digest": "0123",
-        "replicas": {}, "published": [],
+        "images": {}, "replicas": {}, "published": [],
     }  # fmt: skip
     return Deployment(**(given | changes))
 
@@ -112,6 +112,13 @@ def test_a_new_key_is_a_new_secret(file: dict[str, Any], document: dict[str, Any
     assert other["secrets"]["authkey"]["name"] == "lab-swarm_authkey_4567"
     clients = clients_file(document, deployment(), [], {})
     assert clients["secrets"] == {"authkey": {"name": "lab-swarm_authkey_0123", "external": True}}
+
+
+def test_a_new_image_of_the_same_name_replaces_what_runs(document: dict[str, Any]) -> None:
+    """A label of the container says which one it is; those of compose.yaml stay."""
+    made = stack_file(document, deployment(images={"lab-rpc:latest": "sha256:0123"}))["services"]
+    assert made["rpc"]["labels"] == {"wirelab.key": "", "wirelab.image": "sha256:0123"}
+    assert "labels" not in made["rest"]
 
 
 def test_the_clients_run_once_in_the_network_of_the_servers(document: dict[str, Any]) -> None:
@@ -217,9 +224,9 @@ def test_nodes_are_engines_with_or_without_an_address() -> None:
         Node("unix:///run/docker.sock", "10.0.0.1"), Node("ssh://user@two"),
         Node("tcp://[fd00::3]:2376", "fd00::3"),
     ]  # fmt: skip
-    assert " ".join(map(commands.word, found)) == text
+    assert options.written(found) == text
     assert options.nodes("") == [Node("", "127.0.0.1")]
-    assert options.nodes(commands.word(Node("", "127.0.0.1"))) == [Node("", "127.0.0.1")]
+    assert options.nodes(options.written(options.nodes(""))) == [Node("", "127.0.0.1")]
 
 
 @pytest.mark.parametrize(
@@ -235,6 +242,16 @@ def test_nodes_that_are_none_are_an_error(text: str, message: str) -> None:
     with pytest.raises(LabError) as caught:
         options.nodes(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["null\n", '{"NodeID": "", "LocalNodeState": ""}\n'])
+def test_an_engine_that_says_nothing_of_a_swarm_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Many versions of `docker info` succeed where they have reached nobody."""
+    monkeypatch.setattr(engine, "docker", lambda *_, **__: said)
+    with pytest.raises(LabError, match="the engine at ssh://two does not answer"):
+        Node("ssh://two").swarm()
 
 
 @pytest.fixture
@@ -260,6 +277,16 @@ def test_the_record_is_there_until_the_last_node_is_cleared(folder: Path) -> Non
     made.forget(one)
     assert record.load() == Record()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_swarm_out_of_reach_is_not_taken_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for the lab is told that it may be there."""
+    assert commands.only_there() == ""
+    Record().keep([Node("ssh://one")])
+    monkeypatch.setattr(Node, "silence", lambda node: f"{node} does not answer: no route")
+    said = "the lab may be on a swarm, but the engine at ssh://one does not answer: no route"
+    assert commands.only_there() == said
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"nodes": 1}', '{"nodes": [{"x": 1}]}', "{}"])
