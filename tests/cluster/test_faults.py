@@ -130,7 +130,7 @@ class Writers:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["kill -9", "pause"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_a_quorum_nothing_is_acknowledged(nodes: dict[str, Service], kind: str) -> None:
     """Each write has its fault in time, which tells the truth; and all is well soon after."""
     addresses = places(nodes)

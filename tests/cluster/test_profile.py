@@ -9,8 +9,10 @@ from tests.cluster.nodes import KV, NODES
 from tests.support.engine import SERVICES, lab
 
 
-def test_the_profile_is_added_to_the_lab(cluster: Stack) -> None:
+def test_the_profile_is_added_to_the_lab(cluster: Stack, nodes: dict[str, Service]) -> None:
     """It is listed where it listens, and the clients' checks of kv are made there."""
+    for each in nodes.values():  # after a fault its check may have failed, and `up` fails for that
+        each.wait_healthy()
     done = lab(cluster, "up", "--profile=cluster")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.split()[0] for line in done.stderr.splitlines() if "127.0.0.1:" in line]
