@@ -24,7 +24,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from bench import BUILD, http_requests, report, results
+from bench import BUILD, etcd, http_requests, report, results
 from bench.runs import Sample, measure
 from bench.workloads import Workload, commands, workloads
 from clients.cli.options import number_from, parsed, seconds
@@ -114,9 +114,14 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         made.error(f"argument --limit: {options.limit} is less than the {options.runs} of --runs")
     if options.to.exists() and not options.to.is_dir():
         made.error(f"argument --to: {str(options.to)!r} is not a folder")
-    if options.to.resolve().is_relative_to(ROOT / "docs") and (notes := unpublishable(options)):
+    if is_for_publication(options) and (notes := unpublishable(options)):
         made.error(f"argument --to: {str(options.to)!r} is for publication, and {notes[0]}")
     return options
+
+
+def is_for_publication(options: argparse.Namespace) -> bool:
+    """Whether the results go into the documentation."""
+    return bool(options.to.resolve().is_relative_to(ROOT / "docs"))
 
 
 def unpublishable(options: argparse.Namespace) -> list[str]:
@@ -184,14 +189,24 @@ def chosen(options: argparse.Namespace) -> list[Workload]:
     return wanted
 
 
-def run(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def possible(wanted: Sequence[Workload]) -> list[Workload]:
+    """Return the workloads that can be run: on etcd, none where there is no engine to have it of.
+
+    Raises LabError where its image cannot be built.
+    """
+    if not any(workload.on_etcd for workload in wanted) or etcd.provide():
+        return list(wanted)
+    say("kv: nothing is measured on etcd, whose program is in an image, and no engine answers")
+    return [workload for workload in wanted if not workload.on_etcd]
+
+
+def run(options: argparse.Namespace, wanted: Sequence[Workload]) -> Iterator[dict[str, Any]]:
     """Run the workloads, and yield what was found.
 
     The servers are measured one after the other, and in the opposite order in the next round, so
     that a machine that gets slower favours none. When each has had its rounds, those go on that
     undecided goals are about.
     """
-    wanted = chosen(options)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.description}")
     with Progress(*columns, console=console, transient=True) as progress:
         total = sum(len(workload.targets) for workload in wanted) * options.runs
@@ -243,12 +258,18 @@ def main() -> None:
     http_requests.write()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    wanted = chosen(options)
+    reasons = unpublishable(options)
+    if len(can := possible(wanted)) < len(wanted):
+        reasons.append("nothing was measured on etcd")
+        if is_for_publication(options):
+            raise LabError("a page for publication has kv on etcd, too")
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    measured = [{**each, "began": began} for each in run(options)]
+    measured = [{**each, "began": began} for each in run(options, can)]
     found = {
         "began": began,
         **conditions(options),
-        "unpublishable": unpublishable(options),
+        "unpublishable": reasons,
         "workloads": sorted(
             [*measured, *kept(options)], key=lambda each: services().index(each["service"])
         ),

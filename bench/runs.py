@@ -104,6 +104,9 @@ def running(target: Target) -> Iterator[tuple[psutil.Process, Address]]:
             _, server = stack.enter_context(started(command, {}, "behind", target.folder))
             environment["WIRELAB_RELAY_UPSTREAMS"] = f"{service}={server}"
             environment[port_variable(f"relay-{service}")] = "0"
+        if target.store:
+            _, store = stack.enter_context(started(target.store, {}, "store", ROOT))
+            environment["WIRELAB_KV_ETCD"] = str(store)
         process, where = stack.enter_context(
             started(target.command, environment, "server", target.folder)
         )
@@ -139,8 +142,8 @@ def measure(workload: Workload, target: Target, seconds: float, offered: float) 
     """
     try:
         with cpus_for(workload), running(target) as (process, where):
-            if workload.prepare:
-                workload.prepare(where)
+            if prepare := target.prepare or workload.prepare:
+                prepare(where)
             at_start: list[Usage] = []
             with loading(
                 workload, target, where, seconds, 0, lambda: at_start.append(usage(process))
@@ -240,9 +243,10 @@ def load_command(
             "--call", workload.request, "--clients", str(workload.connections),
             "--seconds", str(seconds), "--rate", str(rate), "--patience", str(PATIENCE),
         ]  # fmt: skip
+    request = target.request or workload.request
     return [
         str(BUILD / "load"), workload.load, where.host, str(where.port), str(workload.connections),
-        str(BUILD / workload.request) if workload.load == "http" else workload.request,
+        str(BUILD / request) if workload.load == "http" else request,
         str(seconds), str(rate), str(PATIENCE), str(int(workload.bursts)),
     ]  # fmt: skip
 

@@ -20,6 +20,8 @@ SERPENT = "Pyro5, serpent"
 GRANIAN = "ours under granian"
 DIRECTLY = "directly"
 MIB = 1024 * 1024
+ETCD = ("python", "-m", "bench.peers.kv.etcd")
+ON_ETCD, GATEWAY = "gunicorn on etcd", "the gateway of etcd"
 READERS = 200  # clients that read answers as large as they may be
 # They serve fewer than 64 connections at a time, so a burst on 64 would never be answered.
 WITHOUT_BURSTS = ("raw_loop", "single", "stream_handler", "prethreaded")
@@ -31,7 +33,9 @@ class Target:
 
     `folder` is the checkout that the command is run in. `behind` is the service behind a relay: its
     default server is started too, and not measured. `toxic` is what the relay is told to do, as
-    arguments of `Relay.add_toxic`.
+    arguments of `Relay.add_toxic`. `store` is the command of the etcd that a kv stores to: it is
+    started too, and not measured either. `request` and `prepare` are for a server that takes others
+    than the workload's.
     """
 
     name: str
@@ -42,6 +46,9 @@ class Target:
     folder: Path = ROOT
     behind: str = ""
     toxic: Mapping[str, Any] = field(default_factory=dict)
+    store: tuple[str, ...] = ()
+    request: str = ""
+    prepare: Callable[[Address], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,11 @@ class Workload:
     def alternates(self) -> bool:
         """Whether the load has nothing to do while the server has, and the other way around."""
         return self.connections == 1 or self.bursts
+
+    @property
+    def on_etcd(self) -> bool:
+        """Whether there has to be the program etcd."""
+        return any(ETCD in (target.command, target.store) for target in self.targets)
 
     def compared(self, goal: Goal) -> set[str]:
         """Return the names of the servers that a goal is about."""
@@ -285,6 +297,31 @@ def kv() -> list[Workload]:
             targets[:1],  # the other one answers none of them within a second
             prepare=http_requests.fill_large,
         )
+    ] + kv_on_etcd(targets[0])  # fmt: skip
+
+
+def kv_on_etcd(on_disk: Target) -> list[Workload]:
+    """Key-value store: the same on one node of etcd, beside its gateway and beside kv on disk."""
+    on_etcd = replace(on_disk, name=ON_ETCD, environment={}, store=ETCD)
+    # A single client waits for the gateway and for kv, one after the other, and no call shares a
+    # transaction with it: so what kv may add is a time.
+    goals = {1: Goal("added", 300, (GATEWAY,)), 16: Goal("rate", 0.7, (GATEWAY,))}
+    return [
+        Workload(
+            "kv", f"{method} on etcd, {count(clients, 'client')}", "http", clients, method,
+            (
+                on_etcd,
+                Target(
+                    GATEWAY, "peer", ETCD, request=f"gateway_{method}",
+                    prepare=http_requests.fill_gateway,
+                ),
+                replace(on_disk, kind="variant"),
+            ),
+            (goals[clients],),
+            http_requests.fill if method == "get" else None,
+        )
+        for method in ("set", "get")
+        for clients in (1, 16)
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.processes import heed_interrupts
 
-pytest_plugins = ["tests.support.progress"]
+pytest_plugins = ["lab.testing.plugin", "tests.support.progress"]
 
 
 def pytest_configure() -> None:

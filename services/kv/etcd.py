@@ -32,7 +32,7 @@ CONNECT_SECONDS = 0.3
 PAUSE = 0.05  # seconds between two rounds through all nodes
 
 OK = 200
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024  # bytes; the C library would map and unmap more anew for each answer
 # A node that knows no leader refuses at once, and passes nothing on: v3rpc/interceptor.go.
 HEAD = (
     "POST %s HTTP/1.1\r\nHost: %s\r\nGrpc-Metadata-hasleader: true\r\n"

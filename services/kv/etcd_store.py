@@ -184,11 +184,16 @@ class Snapshot:
         if name not in self._held:
             place = self._place.get(name)
             names = [name] if place is None else self._names[place : place + TOGETHER]
-            ranges = [self._range({"key": key(each)}) for each in names]
-            answer = self._read("txn", {"success": [{"request_range": each} for each in ranges]})
-            found = [each["response_range"].get("kvs", ()) for each in answer["responses"]]
-            self._held = dict(zip(names, map(held, found), strict=True))
+            self._held = dict(zip(names, map(held, self._ranges(names)), strict=True))
         return self._held[name]
+
+    def _ranges(self, names: Sequence[str]) -> list[Sequence[Mapping[str, str]]]:
+        """Read what there is under each of some names; of one, without what a transaction costs."""
+        ranges = [self._range({"key": key(each)}) for each in names]
+        if len(ranges) == 1:
+            return [self._read("range", ranges[0]).get("kvs", ())]
+        answer = self._read("txn", {"success": [{"request_range": each} for each in ranges]})
+        return [each["response_range"].get("kvs", ()) for each in answer["responses"]]
 
     def names(self, most: float) -> list[str]:
         """Return all names, oldest first; raises Fault TOO_LARGE for more than `most` characters.
@@ -264,21 +269,27 @@ class Group:
             raise Fault(Kind.STORAGE_FAILED, f"etcd takes {MAX_BYTES} bytes at a time, not {size}")
         if max(len(self._read), len(self._written)) > MAX_OPERATIONS:
             raise Fault(Kind.STORAGE_FAILED, f"etcd takes {MAX_OPERATIONS} writes at a time")
-        request = {
-            "compare": [
-                {"target": "MOD", "key": key(name), "mod_revision": revision}
-                for name, revision in self._read.items()
-            ],
-            "success": [operation(name, value) for name, value in self._written.items()],
-        }
+        method, request = self._request()
         try:
-            answer = etcd.write("txn", request)
+            answer = etcd.write(method, request)
         except Fault as fault:
             if fault.faultCode == Kind.STORAGE_FAILED:
                 raise
             raise GroupFailed(Kind(fault.faultCode), fault.detail) from None
-        if not answer.get("succeeded"):
+        if method == "txn" and not answer.get("succeeded"):
             raise Overtaken
+
+    def _request(self) -> tuple[str, dict[str, Any]]:
+        """Return a method of etcd, and what it takes; one value does without a transaction."""
+        operations = [operation(name, value) for name, value in self._written.items()]
+        match operations:
+            case [{"request_put": put}] if not self._read:
+                return "put", put
+        compare = [
+            {"target": "MOD", "key": key(name), "mod_revision": revision}
+            for name, revision in self._read.items()
+        ]
+        return "txn", {"compare": compare, "success": operations}
 
 
 def operation(name: str, value: str | None) -> dict[str, Any]:

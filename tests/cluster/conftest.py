@@ -38,15 +38,11 @@ def cluster(key_file: Path, engine: docker.DockerClient) -> Iterator[Stack]:  # 
         yield made
 
 
-@pytest.fixture(scope="module")
-def nodes(cluster: Stack, engine: docker.DockerClient) -> Iterator[dict[str, Service]]:
+@pytest.fixture(scope="session")
+def nodes(cluster: Stack, engine: docker.DockerClient) -> dict[str, Service]:
     """Start what the profile has, and return each part of it by its name; the rest is not run."""
     cluster.compose("up", "--detach", "--no-build", "--wait", *NODES, *KV)
-    found = {name: Service(cluster, engine, name) for name in (*NODES, *KV)}
-    yield found
-    for each in found.values():  # after a fault its check may have failed, and `up` fails for that
-        if each.containers:
-            each.wait_healthy()
+    return {name: Service(cluster, engine, name) for name in (*NODES, *KV)}
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,30 @@ from tests.stack.test_settings import (  # noqa: F401 - they are collected here
     test_is_confined,
     test_runs_as_nobody_in_particular,
 )
+from tests.support.engine import run_in
+from tests.support.pace import within
+
+SEARCH = """
+import socket, time
+began = time.monotonic()
+try:
+    socket.getaddrinfo("etcd-9", 2380)
+except socket.gaierror:
+    print(time.monotonic() - began)
+"""
 
 
 @pytest.fixture(params=[*NODES, *KV])
 def container(request: pytest.FixtureRequest, nodes: dict[str, Service]) -> Container:
     """Return each container in turn."""
     return nodes[request.param].container
+
+
+def test_who_is_gone_is_not_searched_for(container: Container) -> None:
+    """Nodes look for one another all the time, and join a search that has begun: it is short."""
+    status, seconds = run_in(container, "python", "-ISc", SEARCH)
+    assert status == 0, seconds
+    assert within(float(seconds), 0.5)
 
 
 def test_etcd_is_reached_by_kv_alone(nodes: dict[str, Service], cluster: Stack) -> None:

@@ -2,15 +2,18 @@
 
 import json
 
+from clients import kv
 from clients.relay import Relay
 from lab.stack import Stack
 from lab.testing.service import Service
-from tests.cluster.nodes import KV, NODES
+from tests.cluster.nodes import KV, NODES, published
 from tests.support.engine import SERVICES, lab
 
 
-def test_the_profile_is_added_to_the_lab(cluster: Stack) -> None:
+def test_the_profile_is_added_to_the_lab(cluster: Stack, nodes: dict[str, Service]) -> None:
     """It is listed where it listens, and the clients' checks of kv are made there."""
+    for each in nodes.values():  # after a fault its check may have failed, and `up` fails for that
+        each.wait_healthy()
     done = lab(cluster, "up", "--profile=cluster")
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.split()[0] for line in done.stderr.splitlines() if "127.0.0.1:" in line]
@@ -26,7 +29,8 @@ def test_clients_use_the_replicas_and_pass_over_one_that_is_gone(
     cluster: Stack, nodes: dict[str, Service]
 ) -> None:
     """What one has set, another one has; kv itself, on disk, is another store."""
-    assert lab(cluster, "demo", "--", "kv", "set", "spam", "[1, 2]").returncode == 0
+    with kv.proxy(published(nodes["kv-1"])) as store:
+        store.set("spam", [1, 2])
     with nodes["kv-1"].stopped(wait=False):
         done = lab(cluster, "demo", "--", "kv", "get", "spam")
         assert (done.returncode, done.stdout) == (0, "[1, 2]\n"), done.stderr

@@ -76,6 +76,21 @@ def test_what_arrives_together_is_read_and_written_together(
     assert asked == ["write txn", "read txn", "read txn", "write txn"]
 
 
+def test_what_arrives_alone_takes_no_transaction(
+    store: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would take etcd longer; but for what depends on what it has read."""
+    asked = requests(store, monkeypatch)
+    assert together(store, ("set", "a", 1)) == {0: None}
+    assert together(store, ("get", "a")) == {0: 1}
+    assert asked == ["write put", "read range"]
+    asked.clear()
+    assert together(store, ("delete", "a")) == {0: None}
+    assert together(store, ("set", "a", 1), ("delete", "a")) == {0: None, 1: None}
+    assert asked == ["read range", "write txn", "write txn"]
+    assert store.names() == []
+
+
 def test_a_comparison_that_fails_writes_nothing(
     store: EtcdStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,11 @@ class Recorder:
         """How many calls have no answer."""
         return sum(operation.answered == inf for operation in self.history)
 
+    @property
+    def answered(self) -> int:
+        """How many calls have an answer."""
+        return len(self.history) - self.lost
+
     def _run(self, number: int, seed: float) -> None:
         seen: dict[str, object] = {}
         source = calls(Random(seed), self._new, seen)  # noqa: S311

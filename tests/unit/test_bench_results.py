@@ -199,7 +199,6 @@ def measured(monkeypatch: pytest.MonkeyPatch, rates: dict[str, list[float]], *op
     """Run a workload of servers with these rates, the last for ever; return who was measured."""
     order = ""
     goals = (Goal("rate", 1.0, ("fast",)), Goal("rate", 1.0, ("C",)))
-    monkeypatch.setattr(command_line, "chosen", lambda _: [workload(*goals)])
 
     def measure(_workload: Workload, target: Target, _seconds: float, _offered: float) -> Sample:
         nonlocal order
@@ -208,7 +207,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, rates: dict[str, list[float]], *op
         return sample(known.pop(0) if len(known) > 1 else known[0])
 
     monkeypatch.setattr(command_line, "measure", measure)
-    list(command_line.run(command_line.arguments(options)))
+    list(command_line.run(command_line.arguments(options), [workload(*goals)]))
     return order
 
 

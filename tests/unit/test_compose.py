@@ -225,7 +225,7 @@ def test_a_replica_differs_from_its_service_in_what_it_stores_to() -> None:
     for name, block in REPLICAS.items():
         different = {key for key, value in block.items() if value != service.get(key)}
         assert different == {"profiles", "ports", "environment", "volumes", "networks", "dns_opt",
-                             "mem_limit"}  # fmt: skip
+                             "dns_search", "mem_limit"}  # fmt: skip
         variable = f"WIRELAB_{name.upper().replace('-', '_')}_PORT"
         assert block["ports"] == [f"127.0.0.1:${{{variable}:-0}}:15000/tcp"]
         assert block["volumes"] == []

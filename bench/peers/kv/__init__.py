@@ -1,0 +1,1 @@
+"""What kv is measured beside, and what it stores to."""
