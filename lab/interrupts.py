@@ -125,8 +125,14 @@ def _child(
     `up` would go on while `down` runs. Others are as much in the terminal as we are.
     """
     alone = alone or bool(_came or _shielded)
-    with subprocess.Popen(command, text=True, start_new_session=alone, **options) as process:
+    came: list[int] = []
+    # Popen() that does not return would leave the child that it has started to itself.
+    with _held(came):
+        process = subprocess.Popen(command, text=True, start_new_session=alone, **options)
+    with process:
         try:
+            for number in came:
+                signal.raise_signal(number)
             yield process
         except BaseException:
             # A Ctrl-C, and nothing else, has reached all that is in the terminal.
@@ -140,6 +146,23 @@ def _child(
                 else:
                     break
             raise
+
+
+@contextmanager
+def _held(came: list[int]) -> Iterator[None]:
+    """Note the signals that come in the body, and keep them from it, also where pytest runs us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled elsewhere
+        return
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _send(process: "subprocess.Popen[str]", number: int) -> None:

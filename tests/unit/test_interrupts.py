@@ -46,6 +46,42 @@ def test_an_interrupted_command_in_the_terminal_is_ended(tmp_path: Path, number:
     interrupt(tmp_path, "echo $$ > new; mv new pid; exec sleep 600", number, INSTALL, "run(command")
 
 
+IN_POPEN = """
+import os
+from pathlib import Path
+from lab import interrupts
+{install}
+def begin(): # the child, before it executes the command: the parent waits for that
+    Path("pid").write_text(str(os.getpid()))
+    os.kill(os.getppid(), {number})
+try:
+    interrupts.run(["sleep", "600"], cwd={folder!r}, capture=True, preexec_fn=begin)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(
+    ("install", "number"),
+    [
+        pytest.param(INSTALL, signal.SIGINT, id="Ctrl-C"),
+        pytest.param(INSTALL, signal.SIGTERM, id="SIGTERM"),
+        pytest.param("", signal.SIGINT, id="Ctrl-C in pytest"),
+    ],
+)
+def test_a_command_that_is_interrupted_while_it_starts_is_ended(
+    tmp_path: Path, install: str, number: int
+) -> None:
+    """Nobody else knows of it: the child is there, and Popen() has not returned."""
+    code = IN_POPEN.format(install=install, number=int(number), folder=str(tmp_path))
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    done = subprocess.run(
+        command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True, timeout=FAR
+    )
+    assert done.stdout == "interrupted\n"
+    until(lambda: ended(int((tmp_path / "pid").read_text())), "the command has ended")
+
+
 def interrupt(folder: Path, script: str, number: int, install: str, call: str) -> None:
     """Have a script run, send a signal to whoever waits for it, and wait for its process `pid`."""
     code = INTERRUPTED.format(install=install, call=call, script=script, folder=str(folder))
