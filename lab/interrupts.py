@@ -125,21 +125,33 @@ def _child(
     `up` would go on while `down` runs. Others are as much in the terminal as we are.
     """
     alone = alone or bool(_came or _shielded)
-    with subprocess.Popen(command, text=True, start_new_session=alone, **options) as process:
+    process = None
+    try:
+        with finishing():  # or there would be one that nobody knows
+            process = subprocess.Popen(command, text=True, start_new_session=alone, **options)
+        yield process
+    except BaseException:
+        if process:
+            _end(process, alone=alone)
+        raise
+    finally:
+        if process:
+            with process:  # which closes its pipes, and waits
+                pass
+
+
+def _end(process: "subprocess.Popen[str]", *, alone: bool) -> None:
+    """Have a child end whose wait was interrupted: ask it, and make it if it does not."""
+    # A Ctrl-C, and nothing else, has reached all that is in the terminal.
+    if alone or _came != [signal.SIGINT]:
+        _send(process, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
-            yield process
-        except BaseException:
-            # A Ctrl-C, and nothing else, has reached all that is in the terminal.
-            if alone or _came != [signal.SIGINT]:
-                _send(process, signal.SIGTERM)
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    process.communicate(timeout=END_SECONDS)
-                except subprocess.TimeoutExpired:
-                    _send(process, number)
-                else:
-                    break
-            raise
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            _send(process, number)
+        else:
+            break
 
 
 def _send(process: "subprocess.Popen[str]", number: int) -> None:

@@ -46,6 +46,36 @@ def test_an_interrupted_command_in_the_terminal_is_ended(tmp_path: Path, number:
     interrupt(tmp_path, "echo $$ > new; mv new pid; exec sleep 600", number, INSTALL, "run(command")
 
 
+# A signal that comes when the command has been started, and nobody waits for it yet.
+AT_ONCE = """
+import os, signal, subprocess
+
+class Started(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+interrupts.subprocess.Popen = Started
+"""
+
+
+@pytest.mark.parametrize("call", ["run(command, capture=True", "follow(command, print"])
+def test_a_command_that_has_just_been_started_is_ended_too(tmp_path: Path, call: str) -> None:
+    """Else it would run on, and nobody would know of it."""
+    code = INTERRUPTED.format(
+        install=INSTALL + AT_ONCE, call=call, script="exec sleep 600", folder=str(tmp_path)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=FAR,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout == "interrupted\n"
+    left = [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(tmp_path)]
+    for each in left:
+        each.kill()
+    assert left == []
+
+
 def interrupt(folder: Path, script: str, number: int, install: str, call: str) -> None:
     """Have a script run, send a signal to whoever waits for it, and wait for its process `pid`."""
     code = INTERRUPTED.format(install=install, call=call, script=script, folder=str(folder))
@@ -54,6 +84,8 @@ def interrupt(folder: Path, script: str, number: int, install: str, call: str) -
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         until(file.exists, "the command runs")
+        waiting = psutil.Process(process.pid)
+        until(lambda: waiting.status() == psutil.STATUS_SLEEPING, "it is waited for")
         process.send_signal(number)
         try:
             said, _ = process.communicate(timeout=FAR)
