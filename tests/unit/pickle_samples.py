@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from services.safe_pickle import Decoder
+from services.safe_pickle import Decoder, UnpicklingError
 from services.safe_pickle.decoder import MAX_OPCODES
 
 PROTO4 = pickle.PROTO + b"\4"
@@ -108,3 +108,19 @@ def stepped(data: bytes, budget: int) -> Any:
         if decoder.step(budget):
             return decoder.result
     raise AssertionError("no end")
+
+
+def outcome(decode: Callable[..., Any], *args: Any) -> tuple[str, Any]:
+    """Return the value as Python writes it, or the error."""
+    try:
+        return "value", written(decode(*args))
+    except UnpicklingError as error:
+        return "error", str(error)
+
+
+def written(value: Any) -> str:
+    """Return what tells a value from another one; of one that nests too deep the type only."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return f"a deep {type(value).__name__}"

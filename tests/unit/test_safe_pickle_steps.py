@@ -14,7 +14,7 @@ import pytest
 from services.safe_pickle import Decoder, UnpicklingError, loads
 from services.safe_pickle.decoder import MAX_CONTAINERS, MAX_OPCODES, SLICE
 from tests.hostile import pickles
-from tests.unit.pickle_samples import BY_PROTOCOL, PROTO4, hostile, number, stepped, text
+from tests.unit.pickle_samples import BY_PROTOCOL, PROTO4, hostile, number, outcome, stepped, text
 
 
 def test_deep_nesting_is_no_recursion() -> None:
@@ -60,22 +60,6 @@ def test_opcodes_are_counted(budget: int) -> None:
     assert stepped(data + b".", budget) is None
     with pytest.raises(UnpicklingError, match=f"more than {MAX_OPCODES} opcodes"):
         stepped(data + b"\x94.", budget)
-
-
-def outcome(decode: Callable[..., Any], *args: Any) -> tuple[str, Any]:
-    """Return the value as Python writes it, or the error."""
-    try:
-        return "value", written(decode(*args))
-    except UnpicklingError as error:
-        return "error", str(error)
-
-
-def written(value: Any) -> str:
-    """Return what tells a value from another one; of one that nests too deep the type only."""
-    try:
-        return repr(value)
-    except RecursionError:
-        return f"a deep {type(value).__name__}"
 
 
 def huge_sets() -> list[bytes]:
