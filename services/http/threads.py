@@ -48,6 +48,11 @@ class Pool(Generic[Item]):
         for thread in self._threads:
             thread.start()
 
+    @property
+    def queued(self) -> bool:
+        """Whether there are items that no thread has taken yet."""
+        return bool(self._items)
+
     def put(self, items: Sequence[Item]) -> None:
         """Have items handled, in this order unless one is stuck."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 A thread gets complete requests, and leaves the sending to the worker: it never waits for a client.
 Both sides hand over as much as there is at once: the worker the requests of an iteration, and a
-thread its small responses, when it has nothing else to do.
+thread its small responses, once no request waits.
 """
 
 import os
@@ -67,12 +67,13 @@ class Worker(worker.Worker):
     def send(self, descriptor: int, *parts: bytes, last: bool, close: bool) -> None:
         """Have the worker send parts of a response; called in a thread, which does not wait.
 
-        A small response is kept until the thread has nothing else to do.
+        A small response is kept while other requests wait: theirs can be sent together with it.
         """
         if self._sessions[descriptor].closed and not last:
             raise BrokenPipeError("the client has closed the connection")
         call = partial(self.respond, descriptor, *parts, last=last, close=close)
-        self._later(call, at_once=not last or sum(map(len, parts)) > SMALL)
+        held = last and self._pools[0].queued and sum(map(len, parts)) <= SMALL
+        self._later(call, at_once=not held)
 
     def _has_room(self, descriptor: int, request: Request, size: int) -> bool:
         """Whether a response of `size` bytes may begin; called in a thread."""

@@ -94,7 +94,9 @@ def worker() -> Iterator[Any]:
     made._lock, made._calls, made._woken = Condition(), [], False
     made._sessions = {7: Protocol(CLIENT, REQUEST_TIMEOUT, IDLE_TIMEOUT)}
     made.passed, made.responses = [[], []], []
-    made._pools = [SimpleNamespace(put=lambda new, to=to: to.append([*new])) for to in made.passed]
+    made._pools = [
+        SimpleNamespace(put=lambda new, to=to: to.append([*new]), queued=True) for to in made.passed
+    ]
     made._requests = [[], []]
     made.respond = lambda *arguments, **options: made.responses.append((*arguments, options))
     yield made
@@ -122,7 +124,7 @@ def test_a_thread_learns_that_its_client_has_gone(worker: Any) -> None:
 
 
 def test_small_responses_are_sent_together(worker: Any) -> None:
-    """Once the thread has nothing else to do; an iteration before that does not send the first."""
+    """When the thread has no other request; an iteration before that does not send the first."""
     for _ in range(2):
         worker.send(7, bytes(SMALL), last=True, close=False)
     worker.work()
@@ -135,15 +137,19 @@ def test_small_responses_are_sent_together(worker: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "last", "count"),
+    ("size", "last", "queued", "count"),
     [
-        pytest.param(SMALL + 1, True, 1, id="large"),
-        pytest.param(1, False, 1, id="incomplete"),
-        pytest.param(1, True, MAX_HELD, id="many"),
+        pytest.param(SMALL + 1, True, True, 1, id="large"),
+        pytest.param(1, False, True, 1, id="incomplete"),
+        pytest.param(1, True, True, MAX_HELD, id="many"),
+        pytest.param(1, True, False, 1, id="with no request after it"),
     ],
 )
-def test_other_responses_do_not_wait(worker: Any, size: int, last: bool, count: int) -> None:
-    """Neither for memory nor for what the application does in between."""
+def test_other_responses_do_not_wait(
+    worker: Any, size: int, last: bool, queued: bool, count: int
+) -> None:
+    """Neither for memory, nor for what the application does in between, nor for the log."""
+    worker._pools[0].queued = queued
     for number in range(count):
         assert not woken(worker)
         worker.send(7, bytes(size), last=last, close=False)
