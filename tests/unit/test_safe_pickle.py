@@ -347,6 +347,7 @@ def test_a_pickle_cut_short_anywhere_is_refused(protocol: int) -> None:
         pytest.param(PROTO4 + b")Na.", id="APPEND to a tuple"),
         pytest.param(PROTO4 + b"](NN0u.", id="SETITEMS of a list"),
         pytest.param(PROTO4 + b"}(Nu.", id="a key without a value"),
+        pytest.param(PROTO4 + b"}(\x8c\1xu.", id="a text without a value"),
         pytest.param(PROTO4 + b"}]Ns.", id="a list as a key"),
         pytest.param(PROTO4 + b"\x8f(]\x90.", id="a list in a set"),
         pytest.param(PROTO4 + b"(]\x91.", id="a list in a frozenset"),
@@ -443,6 +444,18 @@ def test_long_texts_that_are_equal_are_refused_as_keys(opcode: bytes) -> None:
         loads(once % (b"h\0N" * 1000))
     with pytest.raises(UnpicklingError, match="keys of a dict or set have the same hash"):
         loads(once % (b"h\0h\0h\0\x87N" * 1000))
+
+
+@pytest.mark.parametrize("opcode", [pickle.BINUNICODE, pickle.BINUNICODE8])
+def test_long_texts_are_paid_for_in_small_dicts_too(opcode: bytes) -> None:
+    """Short ones cost nothing there; two long ones that are equal are compared in each dict."""
+    size = struct.pack("<Q" if opcode == pickle.BINUNICODE8 else "<I", 1_000_000)
+    long = opcode + size + bytes(1_000_000) + b"\x94"
+    for count, refused in ((100, False), (1000, True)):
+        data = PROTO4 + b"(" + long * 2 + b"}(h\0Nh\1Nu0" * count + b"t."
+        found = outcome(loads, data)
+        assert (TOO_EXPENSIVE in found[1]) is refused
+        assert found[0] == ("error" if refused else "value")
 
 
 def test_keys_that_are_expensive_to_compare_are_refused() -> None:
