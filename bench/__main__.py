@@ -221,7 +221,8 @@ def run(options: argparse.Namespace, wanted: Sequence[Workload]) -> Iterator[dic
                     progress.update(task, total=total)
                 for target in targets[:: -1 if number % 2 else 1]:
                     progress.update(task, description=f"{workload.name}: {target.name}")
-                    sample = measure(workload, target, options.seconds, offered)
+                    loop = max(options.seconds, workload.seconds)
+                    sample = measure(workload, target, loop, offered)
                     offered = offered or sample.offered
                     samples[target.name].append(sample)
                     progress.advance(task)

@@ -75,7 +75,8 @@ class Workload:
 
     `request` is a size in bytes (tcp, udp), a file of requests (http) or a call (rpc): `add`,
     `connect`, `records`, or the bytes of an echo. `prepare` is called before with where the server
-    is. In `bursts` all connections send at the same time, once all are answered.
+    is. In `bursts` all connections send at the same time, once all are answered. No loop is shorter
+    than `seconds`: a call may take a tenth of one.
     """
 
     service: str
@@ -87,6 +88,7 @@ class Workload:
     goals: tuple[Goal, ...] = ()
     prepare: Callable[[Address], None] | None = None
     bursts: bool = False
+    seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -397,6 +399,7 @@ def rpc() -> list[Workload]:
     records = Workload(
         "rpc", f"a list of 1,000 records, {count(1, 'client')}", "rpc", 1, "records",
         (*targets, serpent), (Goal("rate", 1.5, (SERPENT,)), Goal("rate", 3, ("XML-RPC",))),
+        seconds=1,
     )  # fmt: skip
     return [
         Workload(

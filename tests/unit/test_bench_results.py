@@ -226,6 +226,20 @@ def test_a_limit_of_rounds_leaves_a_goal_open(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
+def test_no_loop_is_too_short_for_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even in a quick run, where the others take a tenth of a second."""
+    asked: dict[str, float] = {}
+
+    def measure(each: Workload, _target: Target, seconds: float, _offered: float) -> Sample:
+        asked[each.what] = seconds
+        return sample(100)
+
+    monkeypatch.setattr(command_line, "measure", measure)
+    list(command_line.run(command_line.arguments(["rpc", "--quick"])))
+    assert asked.pop("a list of 1,000 records, 1 client") == 1.0
+    assert set(asked.values()) == {0.1}
+
+
 @pytest.mark.parametrize(
     ("server", "process", "load", "busy"),
     [

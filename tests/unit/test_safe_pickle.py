@@ -251,6 +251,7 @@ def test_a_pickle_cut_short_anywhere_is_refused(protocol: int) -> None:
         pytest.param(PROTO4 + b")Na.", id="APPEND to a tuple"),
         pytest.param(PROTO4 + b"](NN0u.", id="SETITEMS of a list"),
         pytest.param(PROTO4 + b"}(Nu.", id="a key without a value"),
+        pytest.param(PROTO4 + b"}(\x8c\1xu.", id="a text without a value"),
         pytest.param(PROTO4 + b"}]Ns.", id="a list as a key"),
         pytest.param(PROTO4 + b"\x8f(]\x90.", id="a list in a set"),
         pytest.param(PROTO4 + b"(]\x91.", id="a list in a frozenset"),

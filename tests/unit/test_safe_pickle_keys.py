@@ -17,7 +17,7 @@ from services.safe_pickle import Decoder, UnpicklingError, loads
 from services.safe_pickle.decoder import MAX_OPCODES
 from services.safe_pickle.key_budget import MAX_CHOSEN, MAX_SAME_HASH
 from tests.hostile import pickles
-from tests.unit.pickle_samples import PROTO4, number, stepped, text
+from tests.unit.pickle_samples import PROTO4, number, outcome, stepped, text
 
 TOO_EXPENSIVE = "too long to hash and compare"
 
@@ -68,6 +68,18 @@ def test_long_texts_that_are_equal_are_refused_as_keys(opcode: bytes) -> None:
         loads(once % (b"h\0N" * 1000))
     with pytest.raises(UnpicklingError, match="keys of a dict or set have the same hash"):
         loads(once % (b"h\0h\0h\0\x87N" * 1000))
+
+
+@pytest.mark.parametrize("opcode", [pickle.BINUNICODE, pickle.BINUNICODE8])
+def test_long_texts_are_paid_for_in_small_dicts_too(opcode: bytes) -> None:
+    """Short ones cost nothing there; two long ones that are equal are compared in each dict."""
+    size = struct.pack("<Q" if opcode == pickle.BINUNICODE8 else "<I", 1_000_000)
+    long = opcode + size + bytes(1_000_000) + b"\x94"
+    for count, refused in ((100, False), (1000, True)):
+        data = PROTO4 + b"(" + long * 2 + b"}(h\0Nh\1Nu0" * count + b"t."
+        found = outcome(loads, data)
+        assert (TOO_EXPENSIVE in found[1]) is refused
+        assert found[0] == ("error" if refused else "value")
 
 
 def test_keys_that_are_expensive_to_compare_are_refused() -> None:
