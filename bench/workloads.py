@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,15 +142,21 @@ def commands(service: str, folder: Path = ROOT) -> dict[str, tuple[str, ...]]:
 
     They stand in the compose.yaml of `folder`.
     """
-    blocks = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     found = {
         name: tuple(map(str, block["command"]))
-        for name, block in blocks.items()
+        for name, block in described(folder).items()
         if name == service or name.startswith(f"{service}-")
     }
     return {
         model(found[name]): found[name] for name in sorted(found, key=lambda name: name != service)
     }
+
+
+@cache
+def described(folder: Path) -> dict[str, Any]:
+    """Return the services of the compose.yaml of a checkout, which takes long to parse."""
+    found: dict[str, Any] = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    return found
 
 
 def model(command: tuple[str, ...]) -> str:
