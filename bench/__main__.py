@@ -196,7 +196,7 @@ def possible(wanted: Sequence[Workload]) -> list[Workload]:
     """
     if not any(workload.on_etcd for workload in wanted) or etcd.provide():
         return list(wanted)
-    say("kv: nothing is measured on etcd, whose program is in an image, and no engine answers")
+    say("kv-cluster is left out: the program etcd is in an image, and no engine answers")
     return [workload for workload in wanted if not workload.on_etcd]
 
 
@@ -262,9 +262,9 @@ def main() -> None:
     wanted = chosen(options)
     reasons = unpublishable(options)
     if len(can := possible(wanted)) < len(wanted):
-        reasons.append("nothing was measured on etcd")
+        reasons.append("there are no results of kv-cluster")
         if is_for_publication(options):
-            raise LabError("a page for publication has kv on etcd, too")
+            raise LabError("a page for publication has results of kv-cluster, too")
     began = datetime.now(UTC).isoformat(timespec="seconds")
     measured = [{**each, "began": began} for each in run(options, can)]
     found = {

@@ -96,10 +96,10 @@ two and measures only what there is a goal for.{unpublishable}
   memory of the server behind it do not count. *directly* is that server without it. With a single
   client, relay, server and load share one CPU. The two workloads with a toxic show from outside
   whether it does what it says: they have no other goal than the p50 of a request.
-- *on etcd* is kv that stores to one node of etcd in place of a file; *the gateway of etcd* is that
-  node, asked without kv in between. CPU time and memory of kv on etcd are kv's own. All of them
-  write to the same disk. With a single client kv, etcd and load share one CPU, and kv's time comes
-  on top of the gateway's; the calls of many clients share a transaction.
+- *kv-cluster* is kv that stores to one node of etcd in place of a file, and *the gateway of etcd*
+  that node, asked without kv in between. CPU time and memory of kv on etcd are kv's own. All of
+  them write to the same disk. With a single client kv, etcd and load share one CPU, and kv's time
+  comes on top of the gateway's; the calls of many clients share a transaction.
 - **C** is a server that does little but what the kernel asks for. It costs about as much as the
   load does, so the two limit each other. Seen by `perf record`, with 64 clients, it spends 98 % of
   its CPU time in the kernel, and ours 75 % for udp-time and 80 % for tcp-echo; the rest is the

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,15 +145,21 @@ def commands(service: str, folder: Path = ROOT) -> dict[str, tuple[str, ...]]:
 
     They stand in the compose.yaml of `folder`.
     """
-    blocks = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     found = {
         name: tuple(map(str, block["command"]))
-        for name, block in blocks.items()
+        for name, block in described(folder).items()
         if name == service or name.startswith(f"{service}-")
     }
     return {
         model(found[name]): found[name] for name in sorted(found, key=lambda name: name != service)
     }
+
+
+@cache
+def described(folder: Path) -> dict[str, Any]:
+    """Return the services of the compose.yaml of a checkout, which takes long to parse."""
+    found: dict[str, Any] = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    return found
 
 
 def model(command: tuple[str, ...]) -> str:
@@ -299,25 +306,26 @@ def kv() -> list[Workload]:
             targets[:1],  # the other one answers none of them within a second
             prepare=http_requests.fill_large,
         )
-    ] + kv_on_etcd(targets[0])  # fmt: skip
+    ]  # fmt: skip
 
 
-def kv_on_etcd(on_disk: Target) -> list[Workload]:
+def kv_cluster() -> list[Workload]:
     """Key-value store: the same on one node of etcd, beside its gateway and beside kv on disk."""
+    (on_disk,) = (target for target in kv()[0].targets if target.kind == "default")
     on_etcd = replace(on_disk, name=ON_ETCD, environment={}, store=ETCD)
     # A single client waits for the gateway and for kv, one after the other, and no call shares a
     # transaction with it: so what kv may add is a time.
     goals = {1: Goal("added", 300, (GATEWAY,)), 16: Goal("rate", 0.7, (GATEWAY,))}
     return [
         Workload(
-            "kv", f"{method} on etcd, {count(clients, 'client')}", "http", clients, method,
+            "kv-cluster", f"{method}, {count(clients, 'client')}", "http", clients, method,
             (
                 on_etcd,
                 Target(
                     GATEWAY, "peer", ETCD, request=f"gateway_{method}",
                     prepare=http_requests.fill_gateway,
                 ),
-                replace(on_disk, kind="variant"),
+                replace(on_disk, name="gunicorn on disk", kind="variant"),
             ),
             (goals[clients],),
             http_requests.fill if method == "get" else None,
@@ -457,4 +465,6 @@ def count(number: int, thing: str = "connection") -> str:
 
 def workloads() -> list[Workload]:
     """Return everything that is measured."""
-    return [*tcp_echo(), *udp_time(), *rest(), *kv(), *object_echo(), *rpc(), *relay()]
+    return [
+        *tcp_echo(), *udp_time(), *rest(), *kv(), *kv_cluster(), *object_echo(), *rpc(), *relay(),
+    ]  # fmt: skip

@@ -65,7 +65,7 @@ def test_without_an_engine_only_what_is_on_etcd_is_left_out(
     monkeypatch.setattr(engine, "answers", lambda: False)
     wanted = workloads()
     assert command_line.possible(wanted) == [each for each in wanted if each not in WORKLOADS]
-    said = "kv: nothing is measured on etcd, whose program is in an image, and no engine answers\n"
+    said = "kv-cluster is left out: the program etcd is in an image, and no engine answers\n"
     assert capsys.readouterr().err == said
     assert command_line.possible(wanted[:1]) == wanted[:1]
     assert capsys.readouterr().err == ""

@@ -41,7 +41,7 @@ def target(role: str, nodes: Mapping[str, Service]) -> Service:
     return nodes[leading if role == "leader" else next(n for n in NODES if n != leading)]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_one_order_explains_all_answers(nodes: dict[str, Service]) -> None:
     """8 clients of 3 replicas, 10,000 calls, and faults of leaders, followers and replicas."""
     seed = secrets.randbelow(10**6)

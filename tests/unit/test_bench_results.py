@@ -418,7 +418,7 @@ def test_results_of_other_conditions_are_not_kept(
     monkeypatch.setattr(command_line, "ROOT", tmp_path)
     folder = tmp_path / "docs/benchmark"
     earlier(folder, **changes)
-    others = "tcp-echo, udp-time, kv, object-echo, rpc, relay"
+    others = "tcp-echo, udp-time, kv, kv-cluster, object-echo, rpc, relay"
     said = refused(capsys, "rest", *words, f"--to={folder}")
     assert f"there are no results of {others} that" in said
 
