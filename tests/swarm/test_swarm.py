@@ -392,12 +392,14 @@ def test_down_says_what_stays_and_removes_the_rest(deployed: Cluster) -> None:
     assert f"the engine at {deployed.worker_engine} does not answer, and keeps" in done.stderr
     assert f"the swarm that `make swarm` made stays, for {OTHERS}" in done.stderr
     ask = deployed.manager.docker
-    assert ask("ps", "--all", "--quiet") == ask("volume", "ls", "--quiet") == ""
-    assert ask("secret", "ls", "--quiet") == ask("config", "ls", "--quiet") == ""
     networks = set(ask("network", "ls", "--format", "{{.Name}}").split())
-    assert networks == {"host", "none", "ingress", BRIDGE}  # the engine's and the swarm's own
-    assert ask("service", "ls", "--format", "{{.Name}}").split() == [OTHERS]
+    left = {kind: ask(kind, "ls", "--quiet").split() for kind in ("volume", "secret", "config")}
+    there = ask("service", "ls", "--format", "{{.Name}}").split()
     ask("service", "rm", OTHERS)
+    assert there == [OTHERS]
+    assert left == {"volume": [], "secret": [], "config": []}
+    assert networks == {"host", "none", "ingress", BRIDGE}  # the engine's and the swarm's own
+    assert ask("ps", "--all", "--quiet") == ""
 
 
 def test_a_node_that_is_back_is_cleared_and_can_be_used_again(deployed: Cluster) -> None:
