@@ -118,6 +118,17 @@ def test_a_check_brings_its_nodes_and_removes_them(
     assert left() == [], named
 
 
+def test_an_interrupted_check_leaves_nothing(named: str, house: Path) -> None:
+    """Also while its nodes are being started."""
+    log = house / "log"
+    command = ["python", "-m", "lab", "check", "12", f"--file={TWELVE.start}"]
+    process = processes.start(command, {}, log, folder=house)
+    until(lambda: "starting three nodes" in log.read_text(), "the nodes are started", FAR)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(2 * FAR) == 130, log.read_text()
+    assert left() == [], named
+
+
 def test_what_a_killed_check_has_left_is_removed_with_the_lab(
     named: str,
     house: Path,

@@ -52,7 +52,7 @@ def ask(method, request):
 
 def connect(node):
     """Connect to a node; OSError if that fails: then nothing was sent."""
-    connection = HTTPConnection(node, timeout=1)
+    connection = HTTPConnection(node, timeout=2)
     connection.connect()
     return connection
 
