@@ -5,9 +5,8 @@ from playwright.sync_api import Page, Route, expect
 
 from clients import rest
 from clients.relay import Relay
-from tests.browser.acts import change_network
+from tests.browser.acts import change_network, latencies
 from tests.browser.conftest import Addresses, Visit
-from tests.browser.test_network import latencies
 from tests.support.pace import FAR, until
 
 

@@ -9,7 +9,7 @@ from clients import rest
 from clients.relay import Relay
 from lab.testing.service import FindService
 from services.wire.diagram import CROSS
-from tests.browser.acts import try_it
+from tests.browser.acts import latencies, try_it
 from tests.browser.conftest import Addresses, Visit
 from tests.support.pace import FAR, until
 
@@ -35,12 +35,6 @@ def took(relayed: Addresses) -> float:
     began = time.monotonic()
     rest.hello(relayed["rest"], "anybody", FAR)
     return time.monotonic() - began
-
-
-def latencies(control: Relay) -> list[int]:
-    """Return the latencies that the relay gives rest, in ms."""
-    toxics = control.proxy("rest")["toxics"]
-    return [each["attributes"]["latency"] for each in toxics if each["type"] == "latency"]
 
 
 def milliseconds(page: Page, proxy: str) -> int:
