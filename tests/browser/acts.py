@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from clients import console
 from clients.addresses import Address
+from clients.relay import Relay
 from tests.support.pace import until
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
@@ -41,6 +42,12 @@ def change_network(page: Page, what: str, **fields: object) -> None:
         }""",
         [what, form],
     )
+
+
+def latencies(control: Relay) -> list[int]:
+    """Return the latencies that the relay gives rest, in ms."""
+    toxics = control.proxy("rest")["toxics"]
+    return [each["attributes"]["latency"] for each in toxics if each["type"] == "latency"]
 
 
 def wait_for_state(
