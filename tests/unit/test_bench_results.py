@@ -235,7 +235,8 @@ def test_no_loop_is_too_short_for_a_call(monkeypatch: pytest.MonkeyPatch) -> Non
         return sample(100)
 
     monkeypatch.setattr(command_line, "measure", measure)
-    list(command_line.run(command_line.arguments(["rpc", "--quick"])))
+    options = command_line.arguments(["rpc", "--quick"])
+    list(command_line.run(options, command_line.chosen(options)))
     assert asked.pop("a list of 1,000 records, 1 client") == 1.0
     assert set(asked.values()) == {0.1}
 

@@ -21,15 +21,19 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 # Each part, and one of its tasks. Those beside others end after these.
 TASKS = {
     "lint, unit and contract": "lint",
-    "stack and plugin": "tests/stack",
-    "hostile": "tests/hostile",
     "workshop": "tests/workshop",
     "other Pythons": "test-pythons",
+    "stack and plugin": "tests/stack",
+    "hostile": "tests/hostile",
     "interop": "interop",
     "bench-test and a quick bench": "bench QUICK",
+    "browser": "browser",
+    "kv on etcd": "cluster-test",
+    "kit": "kit-test",
+    "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "interop"]
+BESIDE = ["stack and plugin", "browser", "kit"]
 PARTS = list(TASKS)
 
 
@@ -93,7 +97,7 @@ def test_the_output_of_a_part_beside_another_follows_in_one_piece(tmp_path: Path
     """Between two lines that name it, and not in between the other's."""
     said = run(tmp_path, "no such task").stdout
     assert re.search(
-        r"=== interop \(budget 5 min\), its output\nmade interop\n=== interop: 0:0\d min, passed\n",
+        r"=== browser \(budget 3 min\), its output\nmade browser\n=== browser: 0:0\d min, passed\n",
         said,
     )
 
