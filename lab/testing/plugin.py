@@ -283,7 +283,7 @@ def pytest_runtest_makereport(
     stash = item.config.stash
     if call.excinfo and str(call.excinfo.value) == stash.get(FAILURE, None):
         if stash.get(SHOWN, False):
-            report.longrepr = "the stack has not started: above is why"
+            report.longrepr = "the stack has not started: the first error says why"
         stash[SHOWN] = True
     used: dict[str, Any] = getattr(item, "funcargs", {})
     stacks = {each.project: each for each in used.values() if isinstance(each, Project)}

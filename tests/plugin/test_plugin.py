@@ -81,7 +81,7 @@ def test_service_that_does_not_get_healthy_is_shown_and_nothing_is_left(foreign:
     assert "cache: Up " in output
     assert output.count("web, its last health check:\nno luck\n") == 1
     assert output.count("web-1  | the log of web\n") == 1
-    assert output.count("the stack has not started: above is why") == 4
+    assert output.count("the stack has not started: the first error says why") == 4
     assert "Traceback" not in output
     assert foreign.left() == []
 
