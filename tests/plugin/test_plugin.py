@@ -47,6 +47,7 @@ def get(service, page):
 
 def test_before(service):
     get(service, "before")
+    service("web").wait_for_log("?before")  # the engine stamps a line when it comes there
 
 def test_fails(service):
     get(service, "first")
