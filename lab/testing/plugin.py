@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Generator, Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from lab.testing.network import Network, Reach, Wire
     from lab.testing.service import FindService
     from lab.testing.sharing import Sharing
+
+# pytest shows the line of the test that is wrong, and not those in here that say so.
+__tracebackhide__ = methodcaller("errisinstance", LabError)
 
 # The names that Compose itself looks for, in its order.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -140,7 +144,6 @@ def service(
     known = stack.services()
 
     def find(name: str) -> Service:
-        __tracebackhide__ = True
         if name not in known:
             stack.check_known(name)  # which raises
         return Service(stack, docker_engine, name, timeout(pytestconfig))

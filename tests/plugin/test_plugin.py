@@ -281,6 +281,9 @@ def test_stopped(service):
 def test_command_where_nothing_runs(service):
     with service("web").stopped():
         service("web").exec("ls", "/")
+
+def test_no_relay(relay):
+    pass
 """
 
 
@@ -300,8 +303,10 @@ def test_errors_say_what_there_is(foreign: Foreign) -> None:
         "service 'cache' publishes more than one port: which of 8000/tcp, 8000/udp?",
         "service 'web' publishes no port 80/udp; it publishes 8000/tcp",
         "service 'web' does not run",
+        "no service 'relay'; there are cache, web",
     ):
         assert f"LabError: {error}\n" in output
+    assert "def relay" not in output
     assert re.search(r"LabError: service 'web' cannot run 'ls': .* is not running", output)
 
 
