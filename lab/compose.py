@@ -9,12 +9,16 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from clients.addresses import Address
 from lab import LabError, interrupts
+
+# pytest shows the line of the test that is wrong, and not those in here that say so.
+__tracebackhide__ = methodcaller("errisinstance", LabError)
 
 COMMANDS = ("build", "config", "down", "logs", "ps", "restart", "rm", "run", "up")
 PROJECT_LABEL = "com.docker.compose.project"

@@ -1,5 +1,6 @@
 """A stack from nothing to healthy, and back to nothing, whatever happens in between."""
 
+import os
 import shutil
 import signal
 import threading
@@ -22,11 +23,13 @@ def connect() -> docker.DockerClient:
     """Connect to the engine; raises NoEngine with the reason where that or Compose is missing."""
     if not shutil.which("docker"):
         raise NoEngine("no Docker engine: there is no command `docker`")
+    host = os.environ.get("DOCKER_HOST")
     try:
         docker_command("compose", "version")
         return docker.from_env()
     except (LabError, DockerException) as error:
-        raise NoEngine(f"no Docker engine with Compose: {error}") from None
+        where = f" at DOCKER_HOST={host}" if host else ""
+        raise NoEngine(f"no Docker engine with Compose{where}: {error}") from None
 
 
 @contextmanager

@@ -1,13 +1,19 @@
 """A network that misbehaves for a test, and what was on the wire: the relay of a stack."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import methodcaller
+from typing import Any
 
 from clients.addresses import PORTS, Address
 from clients.relay import Relay, RelayError
+from lab import LabError
 from services.wire.conversation import Conversation, conversations, service_of
 from services.wire.event import Event
 from services.wire.record import Record, Stream
+
+# A failure shows the line of the test, and not those in here.
+__tracebackhide__ = methodcaller("errisinstance", (LabError, AssertionError))
 
 CONTROL = PORTS["relay"]
 RECORDS = "wirelab_relay_journal_records_total"
@@ -24,8 +30,8 @@ class Network:
         self._added: list[tuple[str, str]] = []
 
     def address(self, service: str) -> Address:
-        """Return where a service is reached through the relay; RelayError if it is not."""
-        proxy = self.control.proxy(service)
+        """Return where a service is reached through the relay; LabError if it is not."""
+        proxy = self._proxy(service)
         _, _, port = proxy["listen"].rpartition(":")
         return self._reach(int(port), proxy["protocol"])
 
@@ -35,15 +41,25 @@ class Network:
     ) -> str:  # fmt: skip
         """Add a toxic (services/relay/README.md), and return its name.
 
-        With a seed, the draws of the next connection are those of a first one.
+        With a seed, the draws of the next connection are those of a first one. Raises LabError for
+        one that the relay refuses.
         """
+        protocol = self._proxy(service)["protocol"].upper()
         if seed is not None:
             self.control.update(service, seed=seed)
-        made = self.control.add_toxic(
-            service, kind, stream, name="", toxicity=toxicity, seed=seed, **attributes
-        )
+        try:
+            made = self.control.add_toxic(
+                service, kind, stream, name="", toxicity=toxicity, seed=seed, **attributes
+            )
+        except RelayError as error:
+            raise LabError(f"toxic {kind!r} of {service!r}, by {protocol}: {error}") from None
         self._added.append((service, str(made["name"])))
         return str(made["name"])
+
+    def _proxy(self, service: str) -> dict[str, Any]:
+        proxies = self.control.proxies()
+        check_known(service, proxies)
+        return proxies[service]
 
     def remove(self, service: str, name: str) -> None:
         """Remove a toxic that was added; nothing happens if it is gone already."""
@@ -83,9 +99,16 @@ class Wire:
         self._first = int(self._control.metrics()[RECORDS]) + 1
 
     def records(self, service: str) -> list[Record]:
-        """Return what has passed to and from a service, as the relay has noted it."""
-        found = self._control.journal(self._first)
-        return [each for each in found if service in (each.proxy, service_of(each.proxy))]
+        """Return what has passed to and from a service, as the relay has noted it.
+
+        Raises LabError for a service that the relay does not lead to: nothing passes to that ever.
+        """
+        found = [each for each in self._control.journal(self._first)
+                 if service in (each.proxy, service_of(each.proxy))]  # fmt: skip
+        if not found:
+            names = self._control.proxies()
+            check_known(service, {*names, *map(service_of, names)} - {""})
+        return found
 
     def conversations(self, service: str) -> list[Conversation]:
         """Return the conversations with a service, decoded, in the order of their beginning."""
@@ -118,6 +141,14 @@ class Wire:
         """Fail if a client has sent a service anything after a time, as of time.time()."""
         late = [each for each in self.requests(service) if each.departed > deadline]
         assert not late, f"{service}: sent after the deadline:{listed(late)}"  # noqa: S101
+
+
+def check_known(service: str, proxies: Iterable[str]) -> None:
+    """Raise LabError, which lists the proxies, for a service that has none."""
+    if service not in proxies:
+        raise LabError(
+            f"the relay does not lead to {service!r}; it leads to {', '.join(sorted(proxies))}"
+        )
 
 
 def listed(events: list[Event]) -> str:

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Generator, Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from lab.testing.service import FindService
     from lab.testing.sharing import Sharing
 
+# pytest shows the line of the test that is wrong, and not those in here that say so.
+__tracebackhide__ = methodcaller("errisinstance", LabError)
+
 # The names that Compose itself looks for, in its order.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 LINES = 200  # of each container below a failure, at most
@@ -37,6 +41,8 @@ LINES = 200  # of each container below a failure, at most
 BEGAN = pytest.StashKey[float]()  # when a test did, as of time.time()
 SHARING = pytest.StashKey["Sharing"]()
 NOTES = pytest.StashKey[list[str]]()  # for the end of the run
+FAILURE = pytest.StashKey[str]()  # why the stack has not started
+SHOWN = pytest.StashKey[bool]()  # whether a test has said that
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,11 +77,15 @@ def docker_engine() -> "Iterator[docker.DockerClient]":
     try:
         client = connect()
     except NoEngine as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    yield client
-    client.close()
+        reason = str(error)
+    else:
+        yield client
+        client.close()
+        return
+    # Not in the handler: pytest would show both exceptions.
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +109,7 @@ def stack(
         return find_or_start(pytestconfig, stack_environment, tmp_path_factory.getbasetemp())
     except LabError as error:
         reason = str(error)
+    pytestconfig.stash[FAILURE] = reason
     pytest.fail(reason, pytrace=False)
 
 
@@ -133,7 +144,6 @@ def service(
     known = stack.services()
 
     def find(name: str) -> Service:
-        __tracebackhide__ = True
         if name not in known:
             stack.check_known(name)  # which raises
         return Service(stack, docker_engine, name, timeout(pytestconfig))
@@ -266,10 +276,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show below a failure what the containers of its stacks have written since it began."""
+    """Show below a failure what the containers of its stacks have written since it began.
+
+    Why the stack has not started is shown once: it can be long, and is the same for each test.
+    """
     report = yield
+    stash = item.config.stash
+    if call.excinfo and str(call.excinfo.value) == stash.get(FAILURE, None):
+        if stash.get(SHOWN, False):
+            report.longrepr = "the stack has not started: the first error says why"
+        stash[SHOWN] = True
     used: dict[str, Any] = getattr(item, "funcargs", {})
     stacks = {each.project: each for each in used.values() if isinstance(each, Project)}
     if report.failed and BEGAN in item.stash:

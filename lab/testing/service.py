@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from operator import methodcaller
 from typing import Any, NamedTuple, cast
 
 import docker
@@ -13,6 +14,9 @@ from docker.models.networks import Network
 from clients.addresses import Address
 from lab import LabError
 from lab.compose import PROJECT_LABEL, START_SECONDS, Project
+
+# pytest shows the line of the test that is wrong, and not those in here that say so.
+__tracebackhide__ = methodcaller("errisinstance", LabError)
 
 PAUSES = 3  # times that a container is tried to be paused
 EVERY = 0.2  # seconds: an engine that is asked all the time takes longer to start anything
@@ -102,8 +106,16 @@ class Service:
             time.sleep(EVERY)
 
     def exec(self, *command: str) -> Outcome:
-        """Run a command in its container; return the status and what it wrote."""
-        return run_in(self.container, *command)
+        """Run a command in its container; return the status and what it wrote.
+
+        Raises LabError if the container does not run, or is paused.
+        """
+        try:
+            return run_in(self.container, *command)
+        except APIError as error:
+            raise LabError(
+                f"service {self.name!r} cannot run {command[0]!r}: {error.explanation}"
+            ) from None
 
     def stopped(self, *, wait: bool = True) -> AbstractContextManager[None]:
         """Stop it as `docker stop` does: SIGTERM, and SIGKILL after its grace period."""

@@ -51,19 +51,20 @@ async def relay(address: runtime.Address) -> None:
     hosts = NAMES | runtime.setting("WIRELAB_HOSTS", "", host_names.parse)
     with listeners.tcp_listener(address) as control:
         proxies = Proxies(shared, (address[0], control.getsockname()[1]))
-        for name, upstream in shared.upstreams.defaults.items():
-            start(proxies, name, upstream)
+        for name, default in shared.upstreams.defaults.items():
+            start(proxies, name, default)
         server = Server(api.application(proxies, hosts), MAX_CONNECTIONS)
         log.info("listening on %s", listeners.text(control.getsockname()))
         await server.serve([control])
 
 
-def start(proxies: Proxies, name: str, upstream: str) -> None:
+def start(proxies: Proxies, name: str, default: upstreams.Default) -> None:
     """Start a proxy; raises SettingError if that is not possible."""
-    default, protocol = PROXIES.get(name, (0, "tcp"))
+    usual, usual_protocol = PROXIES.get(name, (0, "tcp"))
+    upstream, protocol = default.upstream, default.protocol or usual_protocol
     prefix = f"WIRELAB_RELAY_{name.upper().replace('-', '_')}"
     variable = f"{prefix}_PORT"
-    port = runtime.setting(variable, str(default), runtime.port_number)
+    port = runtime.setting(variable, str(usual), runtime.port_number)
     host = runtime.setting(f"{prefix}_HOST", "", addresses.numeric)  # else the control's
     try:
         proxy = proxies.create(

@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import NamedTuple, cast
 
 from services import addresses
+from services.wire.record import Protocol
 
 CONSOLE = ("console", 8090)
 LOCAL = ("localhost", "relay", "")  # names that stand for this machine
 Ports = set[int]
+
+
+class Default(NamedTuple):
+    """Where a proxy leads from the start; None is the protocol of the service of its name."""
+
+    upstream: str
+    protocol: Protocol | None = None
 
 
 @dataclass
@@ -22,7 +31,7 @@ class Upstreams:
     """The hosts that are allowed, `defaults` by their proxies' names, and the ports of our own."""
 
     hosts: frozenset[str]
-    defaults: Mapping[str, str]
+    defaults: Mapping[str, Default]
     own: Ports = field(default_factory=set)
 
     def problem(self, upstream: str) -> str:
@@ -55,15 +64,19 @@ def is_loopback(host: str) -> bool:
 
 
 def parse(text: str) -> Upstreams:
-    """Parse words with spaces between them: `name=host:port`, and hosts that are allowed too."""
+    """Parse words with spaces between them: `name=host:port`, and hosts that are allowed too.
+
+    With /udp or /tcp behind the port a proxy is one of that protocol.
+    """
     defaults, hosts = {}, set()
     for word in text.split():
         name, equals, place = word.rpartition("=")
         if equals:
-            if not name or name in defaults:
-                raise ValueError(f"name=host:port, each name once: {word!r}")
+            place, slash, protocol = place.partition("/")
+            if not name or name in defaults or (slash and protocol not in ("tcp", "udp")):
+                raise ValueError(f"name=host:port or name=host:port/udp, each name once: {word!r}")
             host, _ = addresses.split(place)
-            defaults[name] = place
+            defaults[name] = Default(place, cast("Protocol", protocol) if slash else None)
             hosts.add(host.lower())
         else:
             with suppress(ValueError):

@@ -9,8 +9,9 @@ import pytest
 
 from clients import rest, tcp_echo, udp_time
 from clients.addresses import Address
-from clients.relay import Relay, RelayError
+from clients.relay import Relay
 from clients.udp_time import TimeClient
+from lab import LabError
 from lab.testing.network import CONTROL, Network, Reach, Wire
 from tests.support.drivers import DRIVERS, serving
 from tests.support.relay import relaying
@@ -62,10 +63,34 @@ def test_toxics_are_removed_in_any_case(relay: Network, control: Relay) -> None:
     assert len(control.proxy("rest")["toxics"]) == 2
 
 
-def test_a_service_that_there_is_not_is_an_error(relay: Network) -> None:
-    """The relay says so."""
-    with pytest.raises(RelayError, match="proxy not found"):
-        relay.add("nope", "latency")
+def test_a_service_that_there_is_not_is_an_error(relay: Network, wire: Wire) -> None:
+    """Wherever it is named: a check that nothing was sent would otherwise pass for ever."""
+    error = "the relay does not lead to 'nope'; it leads to rest, tcp-echo, udp-time"
+    for asks in (
+        lambda: relay.address("nope"),
+        lambda: relay.add("nope", "latency", seed=1),
+        lambda: wire.requests("nope"),
+        lambda: wire.assert_nothing_sent_after("nope", 0),
+    ):
+        with pytest.raises(LabError, match=f"^{error}$"):
+            asks()
+
+
+@pytest.mark.parametrize(
+    ("service", "kind", "error"),
+    [
+        ("rest", "latensy", "toxic 'latensy' of 'rest', by TCP: invalid toxic type"),
+        ("udp-time", "slicer", "toxic 'slicer' of 'udp-time', by UDP: invalid toxic type"),
+        ("rest", "latency", "toxic 'latency' of 'rest', by TCP: .* which are: latency, jitter"),
+    ],
+    ids=["type", "protocol", "attribute"],
+)
+def test_a_toxic_that_there_is_not_is_named(
+    relay: Network, service: str, kind: str, error: str
+) -> None:
+    """With its service and protocol: TCP and UDP have others."""
+    with pytest.raises(LabError, match=f"^{error}$"):
+        relay.add(service, kind, delay=1)
 
 
 def test_a_connection_that_fails_once(relay: Network, wire: Wire) -> None:

@@ -1,5 +1,6 @@
 """The plugin on a foreign project: what passes, what fails, what is said, and what is left."""
 
+import re
 import shlex
 import signal
 import subprocess
@@ -46,6 +47,7 @@ def get(service, page):
 
 def test_before(service):
     get(service, "before")
+    service("web").wait_for_log("?before")  # the engine stamps a line when it comes there
 
 def test_fails(service):
     get(service, "first")
@@ -63,7 +65,10 @@ def test_fails(service):
 
 
 def test_service_that_does_not_get_healthy_is_shown_and_nothing_is_left(foreign: Foreign) -> None:
-    """With the states of all, what its health check printed, and its log; and no traceback."""
+    """With the states of all, what its health check printed, and its log; and no traceback.
+
+    The first of the five tests shows it, and the others refer to that.
+    """
     check = ["CMD", "sh", "-c", "echo no luck; exit 1"]
     options = foreign.override(
         web={
@@ -75,8 +80,9 @@ def test_service_that_does_not_get_healthy_is_shown_and_nothing_is_left(foreign:
     assert status == 1
     assert "not healthy: web\n" in output
     assert "cache: Up " in output
-    assert "web, its last health check:\nno luck\n" in output
-    assert "web-1  | the log of web\n" in output
+    assert output.count("web, its last health check:\nno luck\n") == 1
+    assert output.count("web-1  | the log of web\n") == 1
+    assert output.count("the stack has not started: the first error says why") == 4
     assert "Traceback" not in output
     assert foreign.left() == []
 
@@ -271,21 +277,37 @@ def test_no_such_port(service):
 def test_stopped(service):
     with service("web").stopped():
         service("web").address()
+
+def test_command_where_nothing_runs(service):
+    with service("web").stopped():
+        service("web").exec("ls", "/")
+
+def test_no_relay(relay):
+    pass
 """
 
 
 def test_errors_say_what_there_is(foreign: Foreign) -> None:
-    """An unknown service, a port that is none, one of several, and a service that is stopped."""
-    status, output = foreign.run(foreign.test(ERRORS))
+    """An unknown service, a port that is none, one of several, and a service that is stopped.
+
+    The last line that is shown is the test's own.
+    """
+    name = foreign.test(ERRORS)
+    status, output = foreign.run(name)
     assert status == 1
-    assert "4 failed" in output
+    assert "5 failed" in output
+    assert len(re.findall(rf"^{name}:\d+: LabError$", output, re.MULTILINE)) == 5
+    assert "APIError" not in output
     for error in (
         "no service 'wbe'; there are cache, web",
         "service 'cache' publishes more than one port: which of 8000/tcp, 8000/udp?",
         "service 'web' publishes no port 80/udp; it publishes 8000/tcp",
         "service 'web' does not run",
+        "no service 'relay'; there are cache, web",
     ):
         assert f"LabError: {error}\n" in output
+    assert "def relay" not in output
+    assert re.search(r"LabError: service 'web' cannot run 'ls': .* is not running", output)
 
 
 @pytest.mark.parametrize(
@@ -321,8 +343,9 @@ def test_folder_without_a_compose_file_is_named(foreign: Foreign) -> None:
 def test_without_an_engine_tests_are_skipped_but_fail_in_ci(
     foreign: Foreign, ci: str, status: int
 ) -> None:
-    """With the reason."""
+    """With the reason, and where it was looked for."""
     done, output = foreign.run("-rs", DOCKER_HOST="unix:///none", CI=ci)
     assert done == status
-    assert "no Docker engine with Compose: " in output
+    assert "no Docker engine with Compose at DOCKER_HOST=unix:///none: " in output
+    assert "another exception occurred" not in output
     assert ("5 errors" if ci else "5 skipped") in output

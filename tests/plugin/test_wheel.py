@@ -1,6 +1,7 @@
 """The plugin as its people get it: a wheel, in an environment that has nothing else of wirelab."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from tests.plugin.conftest import Foreign
 NAMES = {"lab", "clients", "services"}  # of the packages in a clone
 ABOUT = f"wirelab-{VERSION}.dist-info"
 LOCK = ROOT / "tests/plugin/requirements.txt"
+MANUAL = ROOT / "docs/testing.md"
 FIXTURES = ("docker_engine", "stack", "stack_environment", "service", "relay", "wire")
 # Beside the example: each worker writes down its stack, and one test waits for the other worker.
 CONFTEST = """
@@ -130,6 +132,27 @@ def test_fixtures_are_there_without_a_word_in_the_project(python: Path, tmp_path
     _, _, ours = listed.partition("fixtures defined from wirelab.testing.plugin")
     found = {line.split()[0] for line in ours.splitlines() if line[:1].isalpha()}
     assert found >= set(FIXTURES)
+
+
+def test_types_of_the_fixtures_are_known(python: Path, tmp_path: Path) -> None:
+    """As the manual imports them; what a test does with them that cannot be is seen."""
+    blocks = re.findall(r"```python\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    (shown,) = [block for block in blocks if "from wirelab" in block]
+    test = tmp_path / "test_typed.py"
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python),
+            f"--cache-dir={tmp_path / 'cache'}", str(test))  # fmt: skip
+    test.write_text(shown)
+    assert "Success" in run(*mypy, folder=tmp_path)
+    wrong = """
+    service("web").kiled()
+    wire.requests("web")[0].sumary
+    relay.adress("web")
+    stack.compos("ps")
+"""
+    everything = "service: FindService, stack: Project, relay: Network, wire: Wire"
+    test.write_text(f"{shown}\ndef test_wrong({everything}) -> None:{wrong}")
+    done = subprocess.run(mypy, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert "Found 4 errors" in done.stdout, done.stdout
 
 
 def test_example_passes_with_the_wheel_and_leaves_nothing(installed: Foreign) -> None:
