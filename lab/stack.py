@@ -190,8 +190,8 @@ class Stack(Project):
     ) -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
-        `only` names one that is to be started without the others. Raises LabError that names those
-        which are not, with their logs.
+        `only` names one that is to be started without the others. Raises NotHealthy that names
+        those which are not, after their logs.
         """
         up = ("up", "--detach", "--no-build", "--remove-orphans")
         names = [only] if only else []
@@ -207,7 +207,7 @@ class Stack(Project):
                 done = self.follow(healthy, *up, *wait, *names, profile=profile)
             if done.returncode:
                 said = reasons.explained(without_states(done.stdout))
-                raise LabError(self._not_started(said))
+                self.check_started(said)
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.

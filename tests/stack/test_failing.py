@@ -34,7 +34,9 @@ def test_failed_start_is_torn_down_and_its_logs_are_shown(broken: Stack) -> None
     """`make up` names the container that failed, shows what it logged, and leaves nothing."""
     done = lab(broken, "up")
     assert done.returncode == 1
-    assert "not healthy: tcp-echo" in done.stderr
+    assert (
+        "\nnot healthy: tcp-echo\nAll that had started is stopped again: `make up`" in done.stderr
+    )
     assert "ECHO_TRANSFORM has value 'rot13'. Not one of 'none', 'upper'" in done.stderr
     assert "Traceback" not in done.stderr
     assert broken.left() == [f"volume {broken.project}_kv"]
