@@ -35,6 +35,10 @@ QUIET_SECONDS = 1.0  # after which a connection is shown that is still open, or 
 SILENCE_SECONDS = 60.0  # after which the relay is gone: it says something every 15 s
 EMPTY = 'nothing has passed {where} yet: `make demo ARGS="--via relay"` sends something'
 
+MORE = """\
+`make wire ARGS="--last 9"` shows more of them,
+ARGS="--follow" those to come, ARGS="--help" what else there is"""
+
 
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Describe the subcommand's arguments."""
@@ -94,8 +98,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         elif not latest:
             say(empty(options.service))
         elif not options.as_json:
-            say(f"{len(latest)} of {len(all_of_them)} conversations: `--last N` shows more of them,"
-                " `--follow` those to come, `--help` what else there is")  # fmt: skip
+            say(f"{len(latest)} of {len(all_of_them)} conversations. {MORE}")
     except RelayError as error:
         raise ValueError(error) from None
 
@@ -131,13 +134,15 @@ def write(options: "argparse.Namespace", records: list[Record]) -> None:
         raise ValueError(empty(options.service))
     if options.picture:
         with writable(options.picture, "--svg") as picture:
-            picture.write(svg(diagram(found[-1])).encode())
+            count = picture.write(svg(diagram(found[-1])).encode())
+        say(f"{options.picture}: {count:,} bytes")
         return
     if options.last:
         kept = {(each.proxy, each.connection) for each in found[-options.last :]}
         records = [each for each in records if (each.proxy, each.connection) in kept]
     with writable(options.pcapng, "--pcapng") as file:
-        file.write(pcapng.encode(records))
+        count = file.write(pcapng.encode(records))
+    say(f"{options.pcapng}: {count:,} bytes")
 
 
 def empty(service: str | None) -> str:
