@@ -68,6 +68,16 @@ def test_distclean_knows_every_image_that_a_script_makes() -> None:
     assert sorted(made) == sorted(OWN_IMAGES)
 
 
+def test_the_list_of_tasks_fits_a_terminal() -> None:
+    """Of 80 columns, with a line for every task that somebody would type."""
+    listed = outcome(["make", "--no-print-directory", "help"]).stdout.splitlines()
+    assert [line for line in listed if len(line) > 80] == []
+    (tasks,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert [line.split()[1] for line in listed] == [
+        task for task in tasks.split() if task not in ("venv", "any-venv")
+    ]
+
+
 @pytest.mark.parametrize(
     "task", ["down", "swarm-down", "ps", "logs", "demo", "wire", "network", "shell", "distclean"]
 )
