@@ -27,12 +27,17 @@ def down() -> int:
     strays = Local().stop_strays()
     say_stopped(strays)
     if engine.answers():
-        Stack().check_own()
+        stack = Stack()
+        stack.check_own()
         cluster.remove_if_there()
-        Stack().down()
+        if not stack.is_down():
+            stack.down()
+        elif not (stopped or strays):
+            on_swarm = " but the lab on a swarm: `make swarm-down` removes it"
+            say(f"nothing runs{on_swarm if swarm.is_deployed() else ''}")
         return engine.shut_down()
     if not (stopped or strays):
-        console.print("nothing runs, as far as can be known: no engine answers")
+        say("nothing runs, as far as can be known: no engine answers")
     return 0
 
 

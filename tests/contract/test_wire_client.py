@@ -151,7 +151,7 @@ def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
     """Of one service its own, without that of the others above it."""
     relay.set_profile("lossy", seed=7)
     one = clients("relay", "lossy", "--seed", "8", "--service", "rest").stdout
-    toxics = "               to the server and to the client: packet_loss (loss_rate 0.1)\n"
+    toxics = "               both ways: packet_loss (loss_rate 0.1)\n"
     assert re.fullmatch(rf"rest         TCP \S+ → \S+, seed 8\n{re.escape(toxics)}", one)
     assert re.match(r"kv +TCP \S+ → \S+, seed 7\n", clients("relay", "--service", "kv").stdout)
     first, *lines = clients("relay").stdout.splitlines(keepends=True)
@@ -161,6 +161,8 @@ def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
     relay.add_toxic("kv", "latency", seed=9, latency=5)
     shown = clients("relay", "--service", "kv").stdout
     assert "to the client: latency (latency 5, jitter 0), seed 9\n" in shown
+    elsewhere = clients("relay", "--service", "kv", WIRELAB_RELAY_KV_ADDRESS="192.0.2.1:15020")
+    assert elsewhere.stdout.startswith("kv           TCP 192.0.2.1:15020 → ")
     assert clients("relay", "clean", "--seed", "1").stdout.startswith("profile clean, seed 1\n")
 
 

@@ -9,6 +9,7 @@ import docker
 import pytest
 
 from lab import ROOT
+from lab.compose import PROJECT_LABEL
 from lab.stack import Stack
 from tests.support import clones
 from tests.support.engine import SERVICES, container_of, lab, new_stack
@@ -80,3 +81,16 @@ def test_lab_of_the_same_name_in_another_folder_is_left_alone(
     assert f"the lab named {stack.project} is that of {ROOT}: " in done.stderr
     assert [container_of(engine, stack, service).id for service in SERVICES] == before
     assert all(container_of(engine, stack, name).status == "running" for name in SERVICES)
+
+
+def test_down_says_that_nothing_runs(engine: docker.DockerClient, key_file: Path) -> None:
+    """It does not claim to have removed something; a network that is left is something."""
+    never = new_stack(key_file)
+    done = lab(never, "down")
+    assert (done.returncode, done.stderr) == (0, "nothing runs\n")
+    labels = {PROJECT_LABEL: never.project, "com.docker.compose.network": "default"}
+    engine.networks.create(f"{never.project}_default", labels=labels)
+    done = lab(never, "down")
+    assert done.returncode == 0
+    assert "nothing runs" not in done.stderr
+    assert never.left() == []
