@@ -21,7 +21,17 @@ DRY ?=
 YES ?=
 MINE ?=
 ARGS ?=
+TESTS ?=
+QUICK ?=
 OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
+
+# A variable that is mistyped would be ignored, and the task done without it.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+ifneq ($(GIVEN),)
+KNOWN := $(shell sed -n 's/^\([A-Z]*\) [?:]=.*/\1/p' Makefile; grep -ohsE '[A-Z_]+_[A-Z0-9_]+' compose.yaml docs/settings.md docs/by-hand.md)
+UNKNOWN := $(filter-out $(KNOWN) CI LANG LC_% %_COLOR PIP_% DOCKER_% %_PROXY %_proxy,$(GIVEN))
+$(if $(UNKNOWN),$(error no task has a variable $(UNKNOWN): `make` lists those of the tasks, docs/settings.md the others))
+endif
 
 .DEFAULT_GOAL := help
 # Meant for other Pythons than ours.
