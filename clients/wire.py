@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
-from clients.relay import Relay, RelayError
+from clients.relay import Relay, RelayError, check_known
 from services.wire import pcapng
 from services.wire.conversation import Conversation, Conversations, conversations, service_of
 from services.wire.diagram import diagram
@@ -109,10 +109,7 @@ def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
         return lambda _: True
     proxies = relay.proxies()
     known = sorted({*proxies, *filter(None, map(service_of, proxies))})
-    if service not in known:
-        raise ValueError(
-            f"--service has value {service!r}. Not what the relay leads to: {', '.join(known)}"
-        )
+    check_known("service", service, known)
     return lambda record: service in (record.proxy, service_of(record.proxy))
 
 

@@ -112,7 +112,7 @@ def test_the_exercise_goes_through_it_and_says_what_does_not(clients: Clients) -
         (["rpc", "--all", "--via", "relay"], "--via and --all: the relay leads to no variants"),
         (["cidr", "--sweep", "--via", "relay"], "--via: cidr has no way through the relay"),
         (["--via", "proxy"], "argument --via: invalid choice: 'proxy' (choose from"),
-        (["wire", "--service", "nope"], "--service has value 'nope'. Not what the relay leads "),
+        (["wire", "--service", "nope"], "no service 'nope'; there are httpbin, kv, "),
         (["wire", "--last", "0"], "argument --last: '0' is not a whole number from 1 to 1,000"),
         (["wire", "--follow", "--svg", "x"], "--follow shows on the terminal, and writes no file"),
         (["wire", "--svg", "/nowhere/x", "--service", "tcp-echo"],
