@@ -78,7 +78,7 @@ def test_a_variable_that_no_task_has_is_named(name: str) -> None:
 
 def test_every_setting_can_be_given_on_the_command_line() -> None:
     """Those of the tables of settings, those that compose.yaml reads, and those of the tasks."""
-    pages = (ROOT / "docs/settings.md").read_text().split("Good to know")[0]
+    pages = (ROOT / "docs/settings.md").read_text().split("\n## ")[0]
     named = set(re.findall(r"`([A-Z][A-Z_0-9]+)\b", pages)) - {"NAME"}
     named |= set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
     named |= set(re.findall(r"\$\(([A-Z]+)\)", MAKEFILE.partition("\nhelp:")[2])) - {"LAB", "MAKE"}
