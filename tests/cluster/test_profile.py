@@ -1,6 +1,7 @@
 """`make up PROFILE=cluster`: started, listed, used by the clients, and stopped like the rest."""
 
 import json
+import re
 
 from clients import kv
 from clients.relay import Relay
@@ -16,7 +17,7 @@ def test_the_profile_is_added_to_the_lab(cluster: Stack, nodes: dict[str, Servic
         each.wait_healthy()
     done = lab(cluster, "up", "--profile=cluster")
     assert done.returncode == 0, done.stdout + done.stderr
-    shown = [line.split()[0] for line in done.stderr.splitlines() if "127.0.0.1:" in line]
+    shown = re.findall(r"^(\S+) {2,}\S*127\.0\.0\.1:", done.stderr, re.MULTILINE)
     assert sorted(shown) == sorted([*SERVICES, *KV])
     listed = {line.split()[0]: line for line in lab(cluster, "ps").stdout.splitlines()}
     assert {*shown} <= {*listed}

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from sysconfig import get_path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from lab import processes
 from lab.description import services
 from tests.support.clones import Clone, one_line
 from tests.support.pace import FAR, until
@@ -204,15 +206,21 @@ def as_nobody(clone: Clone, *arguments: str) -> "subprocess.CompletedProcess[str
 
 
 @pytest.fixture
-def shared(clone: Clone) -> Clone:
-    """Return a clone that other users may read."""
+def shared() -> Iterator[Clone]:
+    """Return a clone that other users may read.
+
+    Not in a folder of pytest's: each session of it makes those private again.
+    """
     if os.geteuid():
         pytest.skip("only root runs commands as somebody else")
-    for parent in clone.folder.parents:  # pytest's are for their owner alone
-        if not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    assert as_nobody(clone, "--help").returncode == 0
-    return clone
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        made = Clone(Path(folder, "clone"))
+        try:
+            assert as_nobody(made, "--help").returncode == 0
+            yield made
+        finally:
+            processes.stop([process.pid for process in made.servers()])
 
 
 def test_lab_that_root_has_started_is_not_for_others(shared: Clone) -> None:

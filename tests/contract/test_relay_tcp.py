@@ -530,7 +530,8 @@ def test_a_signal_stops_it_whoever_is_connected(server: Server, number: signal.S
 
 def test_its_ports_are_free_at_once(server: Server) -> None:
     """A relay that is started again listens where the first one did, and is clean."""
-    with processes.running(COMMAND, **ANY_PORTS) as first:
+    upstream = f"tcp-echo={server.address}"
+    with processes.running(COMMAND, WIRELAB_RELAY_UPSTREAMS=upstream, **ANY_PORTS) as first:
         relay = RelayUnderTest(first.address, FAR)
         places = {name: proxy["listen"] for name, proxy in relay.proxies().items()}
         with connect(relay.listening("tcp-echo")):
@@ -540,7 +541,6 @@ def test_its_ports_are_free_at_once(server: Server) -> None:
         f"WIRELAB_RELAY_{name.upper().replace('-', '_')}_PORT": place.rpartition(":")[2]
         for name, place in places.items()
     }
-    upstream = f"tcp-echo={server.address}"
     with processes.running(COMMAND, WIRELAB_RELAY_UPSTREAMS=upstream, **ports) as second:
         relay = RelayUnderTest(second.address, FAR)
         assert relay.proxy("tcp-echo")["listen"] == places["tcp-echo"]
