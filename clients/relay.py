@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from clients.addresses import Address
+from clients.addresses import PORTS, Address, through_relay
 from clients.checks import Check, expect
 from services import addresses
 from services.wire.record import Record, from_json
@@ -286,14 +286,17 @@ def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:
 
 
 def described(proxy: Document, default_seed: int | None = None) -> Iterator[str]:
-    """Yield lines on a proxy: where it listens and leads, and what its toxics do.
+    """Yield lines on a proxy: where clients reach it, where it leads, and what its toxics do.
 
     Its seed is shown if it has one of its own or there is a default.
     """
     state = "" if proxy["enabled"] else ", disabled"
     seed = seed_shown(proxy, default_seed)
     protocol = proxy["protocol"].upper()
-    yield f"{proxy['name']:12} {protocol} {proxy['listen']} → {proxy['upstream']}{state}{seed}"
+    name = proxy["name"]
+    # It listens on all addresses of its container; one that somebody has added is nowhere else.
+    where = through_relay(name) if name in PORTS else proxy["listen"]
+    yield f"{name:12} {protocol} {where} → {proxy['upstream']}{state}{seed}"
     streams: dict[str, list[str]] = {}
     for toxic in proxy["toxics"]:
         values = ", ".join(f"{key} {value:g}" for key, value in toxic["attributes"].items())
@@ -302,7 +305,7 @@ def described(proxy: Document, default_seed: int | None = None) -> Iterator[str]
         text += f"{share}{seed_shown(toxic)}"
         streams.setdefault(text, []).append(WAYS[toxic["stream"]])
     for text, ways in streams.items():
-        yield f"{'':12}   {' and '.join(ways)}: {text}"
+        yield f"{'':12}   {'both ways' if len(set(ways)) > 1 else ways[0]}: {text}"
 
 
 def seed_shown(of: Document, default: int | None = None) -> str:

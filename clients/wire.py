@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
-from clients.relay import Relay, RelayError
+from clients.relay import Relay, RelayError, check_known
 from services.wire import pcapng
 from services.wire.conversation import Conversation, Conversations, conversations, service_of
 from services.wire.diagram import diagram
@@ -34,6 +34,10 @@ LAST = 3  # conversations that are shown
 QUIET_SECONDS = 1.0  # after which a connection is shown that is still open, or has no end (UDP)
 SILENCE_SECONDS = 60.0  # after which the relay is gone: it says something every 15 s
 EMPTY = 'nothing has passed {where} yet: `make demo ARGS="--via relay"` sends something'
+
+MORE = """\
+`make wire ARGS="--last 9"` shows more of them,
+ARGS="--follow" those to come, ARGS="--help" what else there is"""
 
 
 def configure(parser: "argparse.ArgumentParser") -> None:
@@ -94,8 +98,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
         elif not latest:
             say(empty(options.service))
         elif not options.as_json:
-            say(f"{len(latest)} of {len(all_of_them)} conversations: `--last N` shows more of them,"
-                " `--follow` those to come, `--help` what else there is")  # fmt: skip
+            say(f"{len(latest)} of {len(all_of_them)} conversations. {MORE}")
     except RelayError as error:
         raise ValueError(error) from None
 
@@ -106,10 +109,7 @@ def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
         return lambda _: True
     proxies = relay.proxies()
     known = sorted({*proxies, *filter(None, map(service_of, proxies))})
-    if service not in known:
-        raise ValueError(
-            f"--service has value {service!r}. Not what the relay leads to: {', '.join(known)}"
-        )
+    check_known("service", service, known)
     return lambda record: service in (record.proxy, service_of(record.proxy))
 
 
@@ -131,13 +131,15 @@ def write(options: "argparse.Namespace", records: list[Record]) -> None:
         raise ValueError(empty(options.service))
     if options.picture:
         with writable(options.picture, "--svg") as picture:
-            picture.write(svg(diagram(found[-1])).encode())
+            count = picture.write(svg(diagram(found[-1])).encode())
+        say(f"{options.picture}: {count:,} bytes")
         return
     if options.last:
         kept = {(each.proxy, each.connection) for each in found[-options.last :]}
         records = [each for each in records if (each.proxy, each.connection) in kept]
     with writable(options.pcapng, "--pcapng") as file:
-        file.write(pcapng.encode(records))
+        count = file.write(pcapng.encode(records))
+    say(f"{options.pcapng}: {count:,} bytes")
 
 
 def empty(service: str | None) -> str:

@@ -32,10 +32,12 @@ from lab import (
     settings,
     up,
 )
+from lab.capture import duration_typed
 from lab.console import complain, say
 from lab.description import project
 from lab.swarm import commands as swarm
 from lab.workshop import commands as workshop
+from lab.workshop.lesson import number_typed
 from lab.workshop.place import Place, place
 from services.version import VERSION
 
@@ -82,7 +84,9 @@ def parser() -> argparse.ArgumentParser:
             "--mine", default="", metavar="SERVICE",
             help="whose place your server of the workshop takes",
         )  # fmt: skip
-        each.add_argument("--lesson", type=int, metavar="N", help="the lesson that it is of")
+        each.add_argument(
+            "--lesson", type=number_typed, metavar="N", help="the lesson that it is of"
+        )
     cluster = command(
         "swarm", lambda options: swarm.up(options.scale, options.publish, options.nodes),
         "put the lab on Docker Swarm, on one machine or several, and run the clients there",
@@ -125,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
         "write the packets of a server, as they are on its interface, to a file in captures/",
     )  # fmt: skip
     packets.add_argument("--service", default="", help="which one")
-    packets.add_argument("--seconds", type=float, default=30.0, help="for how long (default: 30)")
+    packets.add_argument(
+        "--seconds", type=duration_typed, default=30.0, help="for how long (default: 30)"
+    )
     command("doctor", lambda _: doctor.doctor(), "say what is there and what is missing")
     command("wheel", lambda _: release.wheel(), "build the wheel of the pytest plugin")
     command("kit", lambda _: release.kit(), "pack all that a machine without a network needs")

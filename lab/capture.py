@@ -35,14 +35,20 @@ CHUNK = 65536  # bytes
 POLL = 0.2  # seconds
 
 
+def duration_typed(text: str) -> float:
+    """Return the seconds that somebody typed; LabError for what is no such time."""
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= MAX_SECONDS:
+            return seconds
+    raise LabError(f"SECONDS has value {text!r}. Not a number of seconds up to {MAX_SECONDS:g}")
+
+
 def capture(service: str, seconds: float) -> int:
     """Write the packets of a running server to a file in `captures/`; return the exit status.
 
     Ends after so many seconds, or with Ctrl-C, which keeps what there is. Raises LabError that says
     why it cannot be done.
     """
-    if not 0 < seconds <= MAX_SECONDS:
-        raise LabError(f"SECONDS has value {seconds:g}. Not a time up to {MAX_SECONDS:g} seconds")
     container = Stack().compose("ps", "--quiet", "--status", "running", service).stdout.strip()
     if not container:
         raise LabError(f"{service} does not run; `make ps` lists what does")

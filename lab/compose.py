@@ -24,7 +24,16 @@ COMMANDS = ("build", "config", "down", "logs", "ps", "restart", "rm", "run", "up
 PROJECT_LABEL = "com.docker.compose.project"
 START_SECONDS = 60.0
 EVERY_INTERFACE = ("0.0.0.0", "::", "")
+LAST_LINES = 20  # of the log of each container that failed to start
 STAMPED = re.compile(r"(?P<who>[^|]*\| )(?P<stamp>\S+Z) (?P<what>.*)")
+
+
+class NotHealthy(LabError):
+    """A start failed as some services, which it names, are not healthy."""
+
+    def __init__(self, shown: str, services: Sequence[str]) -> None:
+        super().__init__(f"{shown}\nnot healthy: {', '.join(services)}")
+        self.services = services
 
 
 @dataclass
@@ -155,25 +164,27 @@ class Project:
     def start(self, profile: str | None = None, seconds: float = START_SECONDS) -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
-        A service without a health check has to run. Raises LabError that names those which are not
-        healthy, with their last checks and their logs.
+        A service without a health check has to run. Raises NotHealthy that names those which are
+        not, after their logs and last checks.
         """
         done = self.run(
             "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
             "--wait", "--wait-timeout", f"{seconds:.0f}", capture=True, profile=profile,
         )  # fmt: skip
         if done.returncode:
-            raise LabError(self._not_started(done.stderr.strip()))
+            self.check_started(done.stderr.strip())
 
-    def _not_started(self, said: str) -> str:
-        """Return what is to be known of a start that failed: states, checks, logs."""
+    def check_started(self, said: str) -> None:
+        """Raise LabError for a start that failed as Compose `said`, unless all are healthy by now.
+
+        It has what is to be known: logs, states, checks, and at the end the services that failed.
+        """
         containers = self.containers()
-        # Compose names the container that it gave up for. One that is restarted again and again may
-        # run once more by now, or seem to: `ps` asks for its state and for its health in turn.
-        words = said.split()
-        failed = [found for found in containers if found["Name"] in words or not is_ready(found)]
-        if not failed:
-            return f"docker compose up failed:\n{said}"
+        if not (failed := failing(containers, said)):
+            # It waits no longer than until the first that it counts as unhealthy.
+            if containers and "is unhealthy" in said:
+                return
+            raise LabError(f"docker compose up failed:\n{said}")
         states = [f"{found['Service']}: {found['Status']}" for found in containers]
         checks = [
             f"{found['Service']}, its last health check:\n{output}"
@@ -181,10 +192,8 @@ class Project:
             if (output := last_check(str(found["ID"])))
         ]
         names = sorted({str(found["Service"]) for found in failed})
-        logs = self.logs(*names, tail=50)
-        return "\n".join(
-            [f"not healthy: {', '.join(names)}", said, *states, *checks, logs]
-        ).rstrip()
+        logs = self.logs(*names, tail=LAST_LINES).rstrip()
+        raise NotHealthy("\n".join(filter(None, [logs, *states, *checks, said])), names)
 
     def remove(self) -> None:
         """Remove containers, networks, volumes, and the images built for this project alone.
@@ -224,6 +233,22 @@ def docker(*arguments: str) -> str:
 def is_ready(container: Mapping[str, Any]) -> bool:
     """Whether a container runs, and is healthy if it has a health check."""
     return container["State"] == "running" and container["Health"] in ("", "healthy")
+
+
+def failing(containers: Sequence[Mapping[str, Any]], said: str) -> list[Mapping[str, Any]]:
+    """Return the containers that a start failed for, which are not healthy now, either.
+
+    Compose names one that it gave up for. If that is restarted again and again it may run once more
+    by now, or seem to: `ps` asks for its state and for its health in turn. Who is starting still
+    is to blame only if nobody else is.
+    """
+    words = said.split()
+    failed = [
+        each for each in containers
+        if (each["Health"] != "healthy" if each["Name"] in words else not is_ready(each))
+    ]  # fmt: skip
+    ended = [each for each in failed if each["Name"] in words or each["Health"] != "starting"]
+    return ended or failed
 
 
 def last_check(container: str) -> str:

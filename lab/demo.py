@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clients.addresses import Address, variables
+from clients.addresses import RELAY, Address, variables
 from clients.cli import main as command_line
 from clients.cli import report
 from clients.cli.exercise import Result
@@ -27,7 +27,9 @@ def run(stack: Stack, arguments: list[str]) -> int:
     """
     options = command_line.parsed(arguments)  # a usage error is one before anything is started
     if not any(isinstance(value, Path) for value in values(options)):
-        return stack.run_clients(*arguments)
+        # What is shown of the relay is where its ports are published.
+        shown = variables({}, stack.relayed()) if options.subcommand == RELAY else {}
+        return stack.run_clients(*arguments, told=shown)
     if options.svg:
         return draw(stack, options.svg, via_relay=bool(options.via))
     servers = stack.addresses()

@@ -1,9 +1,11 @@
 """The end of the lab: `down`, which keeps the data of kv, and `distclean`, which keeps nothing."""
 
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 
 from lab import ROOT, LabError, engine
+from lab.compose import PROJECT_LABEL
 from lab.console import console, say, step
 from lab.local import Local
 from lab.stack import Stack
@@ -25,12 +27,17 @@ def down() -> int:
     strays = Local().stop_strays()
     say_stopped(strays)
     if engine.answers():
-        Stack().check_own()
+        stack = Stack()
+        stack.check_own()
         cluster.remove_if_there()
-        Stack().down()
+        if not stack.is_down():
+            stack.down()
+        elif not (stopped or strays):
+            on_swarm = " but the lab on a swarm: `make swarm-down` removes it"
+            say(f"nothing runs{on_swarm if swarm.is_deployed() else ''}")
         return engine.shut_down()
     if not (stopped or strays):
-        console.print("nothing runs, as far as can be known: no engine answers")
+        say("nothing runs, as far as can be known: no engine answers")
     return 0
 
 
@@ -68,6 +75,8 @@ def remove_shared_images() -> None:
 
     The label `wirelab.base` of an image is the name of its base, also of those that share it.
     """
+    kept: list[str] = []
+    built_on_them: set[str] = set()
     for image in OWN_IMAGES:
         label = '{{index .Config.Labels "wirelab.base"}}'
         with suppress(LabError):  # it may never have been made
@@ -76,7 +85,23 @@ def remove_shared_images() -> None:
                 "image", "ls", "--filter", f"label=wirelab.base={base}",
                 "--filter", "dangling=false", "--format", "{{.Repository}}:{{.Tag}}",
             )  # fmt: skip
-            if others := sorted(set(named.split()) - set(OWN_IMAGES)):
-                console.print(f"{image} stays, for {', '.join(others)}", soft_wrap=True)
+            if others := set(named.split()) - set(OWN_IMAGES):
+                kept.append(image)
+                built_on_them |= others
             else:
                 engine.docker("image", "rm", image)
+    if kept:
+        count, whose = len(built_on_them), ", ".join(owners(built_on_them))
+        said = f"kept, for {count} {'image' if count == 1 else 'images'} of {whose}"
+        console.print(f"{', '.join(kept)}: {said}", soft_wrap=True)
+
+
+def owners(images: Iterable[str]) -> list[str]:
+    """Return the labs that images belong to; of an image of no lab, its own name."""
+    label = f'{{{{index .Config.Labels "{PROJECT_LABEL}"}}}}'
+    found = set()
+    for image in images:
+        with suppress(LabError):  # removed meanwhile
+            lab = engine.docker("image", "inspect", "--format", label, image).strip()
+            found.add(lab or image)
+    return sorted(found)

@@ -1,12 +1,14 @@
 """Where the servers listen, in columns: each itself, and where the relay passes on to it."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from clients.addresses import Address
 from lab.description import Port, services
 
 WEB = {"rest", "httpbin", "kv", "console"}  # what a browser or an HTTP client can be pointed at
-DIRECTLY, RELAYED = "directly", "through the relay"
+DIRECTLY, RELAYED = "directly", "via the relay"
+UP = re.compile(r"Up (?:About |Less than )?(.+) \((?:health: )?(\w+)\)")
 
 
 def addresses(ports: Mapping[str, Address]) -> str:
@@ -27,6 +29,11 @@ def states(states: Mapping[str, str], ports: Mapping[str, Address]) -> str:
             state = states.get(name, "not running")
             rows.append((name, state, _text(own, ports), _text(leading, ports)))
     return columns(rows)
+
+
+def short(status: str) -> str:
+    """Return the status of a container, `Up 2 minutes (healthy)`, as `healthy, 2 minutes`."""
+    return UP.sub(r"\2, \1", status)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

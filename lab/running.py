@@ -31,7 +31,7 @@ def ps() -> int:
         return 0
     need_lab()
     stack = Stack()
-    states = {each["Service"]: each["Status"] for each in stack.containers()}
+    states = {each["Service"]: listing.short(each["Status"]) for each in stack.containers()}
     print(listing.states(states, stack.bindings()))
     say_old_key(stack.with_old_key())
     return 0

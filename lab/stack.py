@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, interrupts, kit, package_index, reasons, settings
@@ -63,12 +64,13 @@ class Stack(Project):
             env={**self.environment(), "COMPOSE_PROFILES": profile or ""},
         )
 
-    def run_clients(self, *arguments: str) -> int:
+    def run_clients(self, *arguments: str, told: Mapping[str, str] = MappingProxyType({})) -> int:
         """Run the clients in a container of their own; return their exit status.
 
-        They know the terminal that they write to by the same settings as programs here.
+        They know the terminal that they write to by the same settings as programs here, and the
+        variables that they are `told`.
         """
-        known = {name: os.environ[name] for name in TERMINAL if name in os.environ}
+        known = {name: os.environ[name] for name in TERMINAL if name in os.environ} | dict(told)
         options = [f"--env={name}={value}" for name, value in (known | self.replicas()).items()]
         return self.run("run", "--rm", *no_terminal(), *options, "clients", *arguments).returncode
 
@@ -190,8 +192,8 @@ class Stack(Project):
     ) -> None:
         """Start the containers, those of `profile` too, and wait until each is healthy.
 
-        `only` names one that is to be started without the others. Raises LabError that names those
-        which are not, with their logs.
+        `only` names one that is to be started without the others. Raises NotHealthy that names
+        those which are not, after their logs.
         """
         up = ("up", "--detach", "--no-build", "--remove-orphans")
         names = [only] if only else []
@@ -207,7 +209,7 @@ class Stack(Project):
                 done = self.follow(healthy, *up, *wait, *names, profile=profile)
             if done.returncode:
                 said = reasons.explained(without_states(done.stdout))
-                raise LabError(self._not_started(said))
+                self.check_started(said)
 
     def down(self, *, volumes: bool = False, images: bool = False) -> None:
         """Remove containers and networks, and the volumes that only running servers need.
@@ -223,15 +225,23 @@ class Stack(Project):
             if done.returncode:
                 said = reasons.explained(without_states(done.stdout))
                 raise LabError(f"docker compose down failed:\n{said}")
-        labels = [f"{PROJECT_LABEL}={self.project}", "wirelab.ephemeral"]
-        filters = [word for label in labels for word in ("--filter", f"label={label}")]
-        found = docker("volume", "ls", "--quiet", *filters).split()
-        if found:
+        if found := self.ephemeral_volumes():
             docker("volume", "rm", *found)
         if images:  # those that later builds took the name from
-            docker("image", "prune", "--force", "--filter", f"label={labels[0]}")
+            label = f"label={PROJECT_LABEL}={self.project}"
+            docker("image", "prune", "--force", "--filter", label)
         if left := remains(self.project):
             raise LabError("\n".join(left))
+
+    def is_down(self) -> bool:
+        """Whether there is nothing of it that `down` would remove."""
+        return not (remains(self.project) or self.ephemeral_volumes())
+
+    def ephemeral_volumes(self) -> list[str]:
+        """Return the volumes that only running servers need."""
+        labels = [f"{PROJECT_LABEL}={self.project}", "wirelab.ephemeral"]
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return docker("volume", "ls", "--quiet", *filters).split()
 
     def remove(self) -> None:
         """Remove all of it, with its volumes and images; raises LabError on failure."""

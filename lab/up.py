@@ -1,15 +1,18 @@
 """The lab from nothing to running: `up`, `up-local`, and what the tests need before they start."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from clients.addresses import CONSOLE, RELAY, Address
 from lab import LabError, authkey, engine, interrupts, listing, ports, preflight, wire
+from lab.compose import NotHealthy
 from lab.console import complain, console, say, step
 from lab.description import only_in_containers, services
 from lab.local import Local
 from lab.stack import Stack
 from lab.workshop.place import Place
+
+STOPPED_AGAIN = "All that had started is stopped again: `make up` starts it anew"
 
 
 def prepare() -> int:
@@ -55,18 +58,33 @@ def up(profile: str, mine: Place | None = None) -> int:
 
 @contextmanager
 def undone_if_it_fails(stack: Stack) -> Iterator[None]:
-    """Start a stack in the body; if that fails, stop it again, unless some of it ran before."""
+    """Start a stack in the body; if that fails, stop it again, unless some of it ran before.
+
+    A NotHealthy then says at its end what became of the others, and what to do next.
+    """
     was_running = stack.running()
     try:
         yield
-    except BaseException:
+    except BaseException as problem:
         if not was_running:
             with interrupts.finishing():
                 try:
                     stack.down()
                 except LabError as error:  # beside the first one, which is raised
                     complain(str(error))
+        if isinstance(problem, NotHealthy):
+            what = next_step(problem.services) if was_running else STOPPED_AGAIN
+            raise LabError(f"{problem}\n{what}") from None
         raise
+
+
+def next_step(failed: Sequence[str]) -> str:
+    """Return what became of a lab of which some services failed to start, and what to do."""
+    logs = " ".join(f"`make logs SERVICE={name}`" for name in failed)
+    return (
+        f"The rest of the lab goes on: {logs} shows more, `make up` tries again, `make down` stops"
+        " everything"
+    )
 
 
 def up_local(profile: str, mine: Place | None = None) -> int:

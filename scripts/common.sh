@@ -20,12 +20,18 @@ command -v timeout >/dev/null || timeout() { shift && "$@"; }
 # the folder that a script calls $unfinished.
 begin() {
     if command -v flock >/dev/null; then
-        local folder=/run
+        local folder=/run lock holder
         ((EUID == 0)) || folder=${XDG_RUNTIME_DIR-}
         # after `su` the variable names the folder of somebody else
         [[ -d $folder && -O $folder && -w $folder ]] || folder=/tmp
-        exec 9>>"$folder/wirelab-setup.$EUID.lock"
-        flock --nonblock 9 || { echo "${me%.sh}: waiting for another run" >&2 && flock 9; }
+        lock=$folder/wirelab-setup.$EUID.lock
+        exec 9>>"$lock"
+        if ! flock --nonblock 9; then
+            holder=$(cat "$lock" 2>/dev/null) || true
+            echo "${me%.sh}: waiting for ${holder:-another run}: one at a time sets up this machine" >&2
+            flock 9
+        fi
+        { : >"$lock" && echo "${me%.sh} in ${kit%/kit}, process $$" >&9; } 2>/dev/null || true
     fi
     tmp='' underway=''
     trap end EXIT

@@ -99,11 +99,12 @@ def table(outcomes: list[Outcome], lines: box.Box = box.ROUNDED) -> Table:
 
 
 def promises(outcome: Outcome) -> str:
-    """Say which checks failed, and why, with rich's markup."""
+    """Say how many promises are kept, and which are not and why, with rich's markup."""
     if not outcome.failed:
         return f"[green]✓ all {outcome.checks}[/]"
-    reasons = "; ".join(outcome.failed)
-    return f"[red]✗ {len(outcome.failed)} of {outcome.checks}: {escaped(reasons)}[/]"
+    kept = outcome.checks - len(outcome.failed)
+    reasons = escaped("; ".join(outcome.failed))
+    return f"[red]✗ {kept} of {outcome.checks} kept, not: {reasons}[/]"
 
 
 def waiting(outcome: Outcome) -> str:

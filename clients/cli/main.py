@@ -36,8 +36,8 @@ WITHOUT_VARIANTS = ("http", "relay", "wire", "console", "cidr")
 NOT_THROUGH_RELAY = ("relay", "wire", "console", "cidr")
 
 
-def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
-    """Return the parser; of the subcommands only the one chosen is set up and imported."""
+def parsers(chosen: str | None, comparing: bool) -> tuple[Parser, Parser]:
+    """Return the parser, and that of the subcommand chosen, or itself; no other is set up."""
     main_parser = Parser(
         prog="clients",
         description="Talk to the lab's servers. Without a subcommand: exercise all of them, show"
@@ -50,6 +50,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
     form.add_argument("--svg", type=Path, metavar="FILE", help="write its table as a picture too")
     add_via(main_parser, None, comparing=False)
     subparsers = main_parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
+    chosen_parser = main_parser
     for name, what in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(
             name,
@@ -59,6 +60,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
         )
         if name != chosen:
             continue
+        chosen_parser = subparser
         add_via(subparser, argparse.SUPPRESS, comparing)  # it may stand before the subcommand too
         if name not in WITHOUT_VARIANTS:
             subparser.add_argument(
@@ -76,7 +78,7 @@ def parser(chosen: str | None, comparing: bool) -> argparse.ArgumentParser:
                     "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
                 )
             subcommand(MODULES.get(name, name)).configure(subparser)
-    return main_parser
+    return main_parser, chosen_parser
 
 
 def add_via(to: argparse.ArgumentParser, default: str | None, comparing: bool) -> None:
@@ -98,11 +100,11 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     chosen = next((word for word in words if word in SUBCOMMANDS), None)
     # Nothing else that a subcommand takes is then needed, or of use. After `--` it is text.
     comparing = chosen not in WITHOUT_VARIANTS and "--all" in takewhile("--".__ne__, arguments)
-    main_parser = parser(chosen, comparing)
+    main_parser, chosen_parser = parsers(chosen, comparing)
     options, unknown = main_parser.parse_known_args(arguments)
     if unknown:
-        hint = ": what comes after `--` is text" if chosen and not comparing else ""
-        main_parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        hint = "what comes after `--` is text" if chosen and not comparing else ""
+        chosen_parser.refuse(unknown, hint)
     if options.subcommand and (options.json or options.svg):
         main_parser.error("--json and --svg are for the exercise, without a subcommand")
     if options.via:

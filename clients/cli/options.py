@@ -4,8 +4,9 @@ import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -25,6 +26,15 @@ class Parser(ArgumentParser):
         if option == "-h" != arg_string:
             return None
         return super()._parse_optional(arg_string)
+
+    def refuse(self, unknown: list[str], hint: str) -> NoReturn:
+        """Exit with the usage, what is unknown, the options nearest to it, and a hint."""
+        names = [word.partition("=")[0] for word in unknown]
+        known = self._option_string_actions
+        nearest = [near for name in names for near in get_close_matches(name, known, 1, 0.7)]
+        meant = f"perhaps {' and '.join(nearest)}" if nearest else ""
+        more = "; ".join(filter(None, [meant, hint]))
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{more and ': '}{more}")
 
 
 def parsed(what: str, parse: Callable[[str], T]) -> Callable[[str], T]:

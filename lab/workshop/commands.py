@@ -8,6 +8,7 @@ from lab.workshop import class_table
 from lab.workshop.checking import check, hint
 from lab.workshop.class_server import class_server
 from lab.workshop.helping import catch_up, reset, show_solution
+from lab.workshop.lesson import number_typed
 from lab.workshop.reading import show_lesson, show_lessons
 from lab.workshop.ready import ready
 
@@ -21,8 +22,9 @@ def add(command: Command) -> None:
     def numbered(name: str, run: Run, what: str) -> argparse.ArgumentParser:
         made = command(name, run, what)
         made.add_argument(
-            "number", metavar="N", type=int, nargs="?", help="a lesson; by default the latest"
-        )
+            "number", metavar="N", type=number_typed, nargs="?",
+            help="a lesson; by default the latest",
+        )  # fmt: skip
         return made
 
     command("lessons", lambda _: show_lessons(), "list the lessons, and how far you are")

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,21 @@ def lesson(number: int, workshop: Path = WORKSHOP) -> Lesson:
     """Return a lesson by its number; LabError if there is none."""
     found = {each.number: each for each in lessons(workshop)}
     if number not in found:
-        raise LabError(f"no lesson {number}; there are {', '.join(map(str, found))}")
+        raise no_lesson(number, found)
     return found[number]
+
+
+def number_typed(text: str) -> int:
+    """Return the number of a lesson that somebody typed; LabError for what is no number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise no_lesson(repr(text), (each.number for each in lessons())) from None
+
+
+def no_lesson(wanted: object, known: Iterable[int]) -> LabError:
+    """Return the error that says so, and which ones there are."""
+    return LabError(f"no lesson {wanted}; there are {', '.join(map(str, known))}")
 
 
 def load(folder: Path) -> Lesson:

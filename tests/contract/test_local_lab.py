@@ -102,11 +102,17 @@ def test_the_wire_has_an_exchange_of_each_service_after_the_start(lab: Lab, tmp_
     for service in PROXIES:
         shown = lab("wire", f"--service={service}")
         assert shown.stdout.startswith(f"{service}, connection 1 "), shown.stderr
+        first, second = shown.stderr.splitlines()  # in words that can be typed as they stand
+        assert first == '1 of 1 conversations. `make wire ARGS="--last 9"` shows more of them,'
+        assert len(second) <= 80
     assert lab("demo", "--", "rpc", "--via", "relay", "add", "2", "3").stdout == "5\n"
     found = lab("wire", "--service=rpc", "--", "--json", "--last", "1").stdout
     assert "add(2, 3)" in [each["summary"] for each in json.loads(found)["events"]]
-    packets = tmp_path / "wire.pcapng"
-    assert lab("wire", "--", "--pcapng", str(packets)).returncode == 0
+    picture, packets = tmp_path / "wire.svg", tmp_path / "wire.pcapng"
+    for option, file in (("--svg", picture), ("--pcapng", packets)):
+        done = lab("wire", "--", option, str(file))
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"{file}: {file.stat().st_size:,} bytes\n"
     assert {each.proxy for each in pcapng.decode(packets.read_bytes())} == set(PROXIES)
 
 

@@ -112,7 +112,7 @@ def test_the_exercise_goes_through_it_and_says_what_does_not(clients: Clients) -
         (["rpc", "--all", "--via", "relay"], "--via and --all: the relay leads to no variants"),
         (["cidr", "--sweep", "--via", "relay"], "--via: cidr has no way through the relay"),
         (["--via", "proxy"], "argument --via: invalid choice: 'proxy' (choose from"),
-        (["wire", "--service", "nope"], "--service has value 'nope'. Not what the relay leads "),
+        (["wire", "--service", "nope"], "no service 'nope'; there are httpbin, kv, "),
         (["wire", "--last", "0"], "argument --last: '0' is not a whole number from 1 to 1,000"),
         (["wire", "--follow", "--svg", "x"], "--follow shows on the terminal, and writes no file"),
         (["wire", "--svg", "/nowhere/x", "--service", "tcp-echo"],
@@ -151,7 +151,7 @@ def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
     """Of one service its own, without that of the others above it."""
     relay.set_profile("lossy", seed=7)
     one = clients("relay", "lossy", "--seed", "8", "--service", "rest").stdout
-    toxics = "               to the server and to the client: packet_loss (loss_rate 0.1)\n"
+    toxics = "               both ways: packet_loss (loss_rate 0.1)\n"
     assert re.fullmatch(rf"rest         TCP \S+ → \S+, seed 8\n{re.escape(toxics)}", one)
     assert re.match(r"kv +TCP \S+ → \S+, seed 7\n", clients("relay", "--service", "kv").stdout)
     first, *lines = clients("relay").stdout.splitlines(keepends=True)
@@ -161,6 +161,8 @@ def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
     relay.add_toxic("kv", "latency", seed=9, latency=5)
     shown = clients("relay", "--service", "kv").stdout
     assert "to the client: latency (latency 5, jitter 0), seed 9\n" in shown
+    elsewhere = clients("relay", "--service", "kv", WIRELAB_RELAY_KV_ADDRESS="192.0.2.1:15020")
+    assert elsewhere.stdout.startswith("kv           TCP 192.0.2.1:15020 → ")
     assert clients("relay", "clean", "--seed", "1").stdout.startswith("profile clean, seed 1\n")
 
 

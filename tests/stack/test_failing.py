@@ -9,6 +9,7 @@ import docker
 import pytest
 
 from lab import ROOT
+from lab.compose import PROJECT_LABEL
 from lab.stack import Stack
 from tests.support import clones
 from tests.support.engine import SERVICES, container_of, lab, new_stack
@@ -34,7 +35,9 @@ def test_failed_start_is_torn_down_and_its_logs_are_shown(broken: Stack) -> None
     """`make up` names the container that failed, shows what it logged, and leaves nothing."""
     done = lab(broken, "up")
     assert done.returncode == 1
-    assert "not healthy: tcp-echo" in done.stderr
+    assert (
+        "\nnot healthy: tcp-echo\nAll that had started is stopped again: `make up`" in done.stderr
+    )
     assert "ECHO_TRANSFORM has value 'rot13'. Not one of 'none', 'upper'" in done.stderr
     assert "Traceback" not in done.stderr
     assert broken.left() == [f"volume {broken.project}_kv"]
@@ -78,3 +81,16 @@ def test_lab_of_the_same_name_in_another_folder_is_left_alone(
     assert f"the lab named {stack.project} is that of {ROOT}: " in done.stderr
     assert [container_of(engine, stack, service).id for service in SERVICES] == before
     assert all(container_of(engine, stack, name).status == "running" for name in SERVICES)
+
+
+def test_down_says_that_nothing_runs(engine: docker.DockerClient, key_file: Path) -> None:
+    """It does not claim to have removed something; a network that is left is something."""
+    never = new_stack(key_file)
+    done = lab(never, "down")
+    assert (done.returncode, done.stderr) == (0, "nothing runs\n")
+    labels = {PROJECT_LABEL: never.project, "com.docker.compose.network": "default"}
+    engine.networks.create(f"{never.project}_default", labels=labels)
+    done = lab(never, "down")
+    assert done.returncode == 0
+    assert "nothing runs" not in done.stderr
+    assert never.left() == []

@@ -13,6 +13,7 @@ import docker
 import pytest
 
 from lab import down
+from lab.compose import PROJECT_LABEL
 from lab.engine import base_image
 from lab.stack import Stack
 from tests.support import clones
@@ -181,15 +182,20 @@ def test_what_labs_share_stays_while_another_is_built_on_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of two labs with images on one base, the last takes the base away, and what stays is said."""
-    monkeypatch.setattr(down, "OWN_IMAGES", (shared, "wirelab-test-never:made"))
-    other = shared.replace(":base", "-other:latest")
+    tools = shared.replace(":base", ":tools")
+    engine.images.get(shared).tag(*tools.split(":"))
+    monkeypatch.setattr(down, "OWN_IMAGES", (shared, tools, "wirelab-test-never:made"))
+    others = [shared.replace(":base", f"-{name}:latest") for name in ("rest", "kv")]
     on_it = engine.containers.create(shared)
-    on_it.commit(*other.split(":"))
+    for other in others:
+        on_it.commit(*other.split(":"), conf={"Labels": {PROJECT_LABEL: "wirelab-test-other"}})
     on_it.remove()
     down.remove_shared_images()
-    assert f"{shared} stays, for {other}\n" in capsys.readouterr().err
+    said = f"{shared}, {tools}: kept, for 2 images of wirelab-test-other\n"
+    assert capsys.readouterr().err == said
     assert engine.images.get(shared)
-    engine.images.remove(other)
+    for other in others:
+        engine.images.remove(other)
     down.remove_shared_images()
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(shared)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import socket
 import xmlrpc.client
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lab.stack import Stack
 from lab.testing.service import FindService
 from tests.stack.conftest import SPEAKS, Find
 from tests.support.clients import stock
-from tests.support.engine import SERVICES, run_in
+from tests.support.engine import SERVICES, lab, run_in
 from tests.support.pace import FAR
 
 ON_HOST = [
@@ -81,6 +82,13 @@ def test_check_holds_over_published_port(
     """Each promise is also kept to a client on the host."""
     where = published(service)
     check.run(for_empty_datagrams(where, find) if check.run is udp_time.check_empty else where)
+
+
+def test_the_network_is_shown_on_the_published_ports(stack: Stack) -> None:
+    """Not on those of the relay's container, which nobody outside of it can use."""
+    shown = lab(stack, "network").stdout
+    found = dict(re.findall(r"^(\S+) +(?:TCP|UDP) (\S+) → ", shown, re.MULTILINE))
+    assert found == {name: str(where) for name, where in stack.relayed().items()}
 
 
 def test_sweep_finds_all_services_on_published_ports(

@@ -12,6 +12,13 @@ import pytest
 from lab import LabError, capture
 
 
+@pytest.mark.parametrize("text", ["x", "nan", "0", "-1", "3601", ""])
+def test_a_time_that_is_none_is_named(text: str) -> None:
+    """By the word that was typed."""
+    with pytest.raises(LabError, match=f"SECONDS has value '{text}'. Not a number of seconds up"):
+        capture.duration_typed(text)
+
+
 @pytest.mark.parametrize("step", [1, 7, 16, 1000])
 def test_packets_are_counted_however_they_arrive(step: int) -> None:
     """A packet counts as soon as its header is there, with none of its bytes or all."""

@@ -88,6 +88,16 @@ def test_the_help_lists_all_subcommands() -> None:
     [
         pytest.param(["telnet"], "invalid choice: 'telnet'", id="no such subcommand"),
         pytest.param(["--verbose"], "unrecognized arguments: --verbose", id="no such option"),
+        pytest.param(
+            ["tcp-echo", "--cuont", "3"],
+            "unrecognized arguments: --cuont: what comes after `--` is text",
+            id="no option of that one",
+        ),
+        pytest.param(
+            ["kv", "--timout=3", "keys"],
+            "unrecognized arguments: --timout=3: perhaps --timeout; ",
+            id="nearly one",
+        ),
         pytest.param(["kv"], "required: ACTION", id="no action"),
         pytest.param(["kv", "drop"], "invalid choice: 'drop'", id="no such action"),
         pytest.param(

@@ -6,7 +6,9 @@ import subprocess
 import pytest
 
 from lab import LabError
-from lab.compose import Project
+from lab.compose import NotHealthy, Project, failing
+from lab.stack import Stack
+from lab.up import undone_if_it_fails
 
 
 class Restarting(Project):
@@ -39,8 +41,63 @@ def test_a_failed_start_names_a_container_that_is_restarted_for_ever(
     with pytest.raises(LabError) as failed:
         Restarting("x").start()
     assert str(failed.value).splitlines() == [
-        "not healthy: web",
-        "container x-web-1 is unhealthy",
-        "web: Up Less than a second",
         "x-web-1  | no such setting",
+        "web: Up Less than a second",
+        "container x-web-1 is unhealthy",
+        "not healthy: web",
     ]
+
+
+def container(service: str, state: str, health: str) -> dict[str, str]:
+    """Return what `docker compose ps` says of a container."""
+    return {"Name": f"x-{service}-1", "Service": service, "State": state, "Health": health}
+
+
+@pytest.mark.parametrize(
+    ("states", "failed"),
+    [
+        pytest.param({"web": "unhealthy", "relay": "healthy"}, ["web"], id="one of them by now"),
+        pytest.param({"web": "unhealthy", "relay": "starting"}, ["web"], id="one still starts"),
+        pytest.param({"web": "healthy", "relay": "starting"}, ["relay"], id="nobody else"),
+        pytest.param({"web": "healthy", "relay": "healthy"}, [], id="all by now"),
+    ],
+)
+def test_who_is_healthy_by_now_has_not_failed(states: dict[str, str], failed: list[str]) -> None:
+    """Compose waits no longer than until the first check that fails, and the next may pass."""
+    containers = [container(service, "running", health) for service, health in states.items()]
+    said = "container x-web-1 is unhealthy"
+    assert [found["Service"] for found in failing(containers, said)] == failed
+    ended = container("cache", "exited", "")
+    assert failing([*containers, ended], said)[-1] == ended
+
+
+def test_a_start_succeeds_if_all_are_healthy_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What else Compose complains about is an error."""
+    monkeypatch.setattr(Project, "containers", lambda _: [container("web", "running", "healthy")])
+    Project("x").check_started("container x-web-1 is unhealthy")
+    with pytest.raises(LabError, match="docker compose up failed:\nno space left"):
+        Project("x").check_started("no space left")
+
+
+@pytest.mark.parametrize(
+    ("running", "said"),
+    [(["web"], "The rest of the lab goes on: `make logs SERVICE=web` "), ([], "stopped again")],
+    ids=["ran before", "did not"],
+)
+def test_make_up_that_fails_says_what_to_do(running: list[str], said: str) -> None:
+    """After the reason, which stands below the logs; a lab that did not run before is stopped."""
+    stopped = []
+
+    class Failing(Stack):
+        def running(self) -> list[str]:
+            return running
+
+        def down(self, **_: bool) -> None:
+            stopped.append(True)
+
+    with pytest.raises(LabError) as raised, undone_if_it_fails(Failing("x")):
+        raise NotHealthy("web-1  | no such setting", ["web"])
+    *_, reason, last = str(raised.value).splitlines()
+    assert reason == "not healthy: web"
+    assert said in last
+    assert bool(stopped) is not bool(running)

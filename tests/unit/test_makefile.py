@@ -68,6 +68,35 @@ def test_distclean_knows_every_image_that_a_script_makes() -> None:
     assert sorted(made) == sorted(OWN_IMAGES)
 
 
+@pytest.mark.parametrize("name", ["PROFIL", "WIRELAB_RST_PORT", "WIRELAB_REST_PORTS"])
+def test_a_variable_that_no_task_has_is_named(name: str) -> None:
+    """Nothing is done without it, as if it had not been there."""
+    done = outcome(["make", "-n", "up", f"{name}=1", "SEED=7"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f" no task has a variable {name}: " in done.stderr
+
+
+def test_every_setting_can_be_given_on_the_command_line() -> None:
+    """Those of the tables of settings, those that compose.yaml reads, and those of the tasks."""
+    pages = (ROOT / "docs/settings.md").read_text().split("\n## ")[0]
+    named = set(re.findall(r"`([A-Z][A-Z_0-9]+)\b", pages)) - {"NAME"}
+    named |= set(re.findall(r"\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
+    named |= set(re.findall(r"\$\(([A-Z]+)\)", MAKEFILE.partition("\nhelp:")[2])) - {"LAB", "MAKE"}
+    assert {"TESTS", "WATCH", "HTTPS_PROXY", "WIRELAB_CLASS", "WIRELAB_KV_PORT"} <= named
+    done = outcome(["make", "-n", "help", *(f"{name}=" for name in sorted(named))])
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_of_tasks_fits_a_terminal() -> None:
+    """Of 80 columns, with a line for every task that somebody would type."""
+    listed = outcome(["make", "--no-print-directory", "help"]).stdout.splitlines()
+    assert [line for line in listed if len(line) > 80] == []
+    (tasks,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert [line.split()[1] for line in listed] == [
+        task for task in tasks.split() if task not in ("venv", "any-venv")
+    ]
+
+
 @pytest.mark.parametrize(
     "task", ["down", "swarm-down", "ps", "logs", "demo", "wire", "network", "shell", "distclean"]
 )

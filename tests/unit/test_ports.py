@@ -198,7 +198,7 @@ def test_the_list_has_both_ways_to_a_service() -> None:
         "WIRELAB_RELAY_PORT": Address("127.0.0.1", 4),
     }
     assert [line.split() for line in listing.addresses(where).splitlines()] == [
-        ["server", "directly", "through", "the", "relay"],
+        ["server", "directly", "via", "the", "relay"],
         ["kv", "http://127.0.0.1:1/", "http://127.0.0.1:2/"],
         ["rpc", "127.0.0.1:3"],
         ["relay", "127.0.0.1:4"],
@@ -212,6 +212,23 @@ def test_the_list_has_who_does_not_run() -> None:
     assert [line.split()[0] for line in listed[1:]] == sorted(
         [*PORTS, "kv-single"], key=[each.name for each in ALL].index
     )
-    assert listed[0].split() == ["server", "state", "directly", "through", "the", "relay"]
+    assert listed[0].split() == ["server", "state", "directly", "via", "the", "relay"]
     assert "rpc          Up (healthy)  0.0.0.0:3" in listed
     assert "rest         not running" in listed
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("Up 59 minutes (unhealthy)", "unhealthy, 59 minutes"),
+        ("Up About a minute (healthy)", "healthy, a minute"),
+        ("Up Less than a second (health: starting)", "starting, a second"),
+        ("Exited (137) 5 hours ago", "Exited (137) 5 hours ago"),
+    ],
+)
+def test_the_list_of_all_variants_fits_a_terminal(status: str, shown: str) -> None:
+    """Of 80 columns, however the servers do, on ports of five digits."""
+    assert listing.short(status) == shown
+    where = {port.setting: Address("127.0.0.1", 20000) for each in ALL for port in each.ports}
+    up = {each.name: shown if shown != status else "healthy" for each in ALL}
+    assert max(map(len, listing.states(up, where).splitlines())) <= 80

@@ -1,11 +1,16 @@
 """The settings: what .env may look like, and what an engine's errors are explained with."""
 
 import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from lab import LabError, reasons, settings
+from lab import ROOT, LabError, reasons, settings
+from lab.description import project, services
+from tests.support.pace import FAR
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,16 @@ def test_a_file_of_settings_is_read_as_others_read_it(
 def test_a_file_that_is_not_there_has_no_settings(tmp_path: Path) -> None:
     """It is not needed."""
     assert settings.read(tmp_path / ".env") == {}
+
+
+def test_a_second_lab_has_a_name_and_ports_of_its_own(tmp_path: Path) -> None:
+    """By the lines of docs/settings.md, whichever ports there are."""
+    (lines,) = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/settings.md").read_text(), re.DOTALL)
+    shutil.copy(ROOT / "compose.yaml", tmp_path)
+    subprocess.run(["sh", "-ec", lines], cwd=tmp_path, check=True, timeout=FAR)
+    given = settings.read(tmp_path / ".env")
+    assert project(given) == "second"
+    assert {port.published for each in services(given, "*") for port in each.ports} == {0}
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ def test_the_table_says_what_each_model_does() -> None:
     assert ["evented", "✓ all 3", "20 of 20", "1.23", "0.05", "0.10"] in rows
     assert ["one for all", "", "", "", "", ""] in rows
     assert [
-        "single", "✗ 1 of 3: 50 [connections] at once: timed out", "1 of 20,", "0.00", "1.00",
-        "1.00",
+        "single", "✗ 2 of 3 kept, not: 50 [connections] at once: timed out", "1 of 20,", "0.00",
+        "1.00", "1.00",
     ] in rows  # fmt: skip
     assert ["one at a time", "", "others wait", "", "", ""] in rows
     assert ["threaded (UNIX)", "✓ all 1", "20 of 20, not", "0.00", "1.00", "1.00"] in rows

@@ -185,7 +185,8 @@ def test_a_second_run_waits_for_the_first(folder: Path) -> None:
         )  # fmt: skip
         with second:
             assert second.stderr is not None
-            assert second.stderr.readline() == "venv: waiting for another run\n"
+            waiting = f"venv: waiting for venv in {folder}, process {first.pid}: one at a time"
+            assert second.stderr.readline() == f"{waiting} sets up this machine\n"
             assert not (folder / ".venv").exists()
             os.killpg(first.pid, signal.SIGINT)
             second.communicate(timeout=FAR)

@@ -219,6 +219,8 @@ def test_the_list_goes_on_with_what_is_not_done(house: Path) -> None:
         (["check"], "which lesson? `make lesson N=1` begins the first"),
         (["hint"], "which lesson? `make lesson N=1` begins the first"),
         (["lesson", "99"], "no lesson 99; there are 0, 1, "),
+        (["lesson", "x"], "no lesson 'x'; there are 0, 1, "),
+        (["check", "1.5"], "no lesson '1.5'; there are 0, 1, "),
         (["check", "1", "--at=there"], "AT has value 'there'. Not a host:port"),
         (["check", "1", "--run=none-such"], "RUN has value 'none-such'. There is no program"),
     ],
