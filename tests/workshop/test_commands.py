@@ -246,16 +246,19 @@ def test_progress_that_is_broken(house: Path) -> None:
 
 
 def test_a_hint_comes_after_two_failures(house: Path) -> None:
-    """Of one check, with two different files; or on request, and then the next one."""
+    """Of one check, with two different files; or on request, the next one, up to the last."""
     started(house)
     first = ONE.start.read_text()
     assert "Hint" not in lab(house, "check").stdout
     assert "Hint" not in lab(house, "check").stdout  # the same file again
     write(house, first + "# thinking\n")
     assert "Hint 1 of 3 for 1.2" in lab(house, "check").stdout
-    assert "Hint 2 of 3 for 1.2" in lab(house, "hint").stdout
-    assert "Hint 3 of 3 for 1.2" in lab(house, "hint", WIRELAB_LANGUAGE="en").stdout
-    assert "Hint 3 of 3 for 1.2" in lab(house, "hint").stdout
+    second = lab(house, "hint").stdout
+    assert "Hint 2 of 3 for 1.2" in second
+    assert "the last one" not in second
+    for last in (lab(house, "hint", WIRELAB_LANGUAGE="en"), lab(house, "hint")):
+        assert "Hint 3 of 3 for 1.2" in last.stdout
+        assert "the last one. Our solution: make solution N=1 YES=1" in last.stdout
 
 
 def test_the_solution_comes_after_a_pass(house: Path) -> None:
