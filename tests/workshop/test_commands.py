@@ -20,6 +20,7 @@ from lab.workshop.mine import put_off
 from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
+from tests.support.sockets import closed_port
 from tests.workshop.houses import NO_ENGINE, environment, lab
 
 ONE = lesson(1)
@@ -162,6 +163,16 @@ def test_a_black_box(house: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "– 1.2   not checked" in done.stdout  # noqa: RUF001 - as it is printed
     assert not (house / "workshop" / "mine").exists()
+
+
+def test_an_address_where_nobody_listens(house: Path) -> None:
+    """It is not said that somebody did before: the address may be wrong."""
+    with closed_port() as nobody:
+        done = lab(house, "check", "1", f"--at={nobody}")
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert f"Connection refused: nobody listens on {nobody}. The listening socket is closed" in said
+    assert "or the server is at another address" in said
 
 
 def test_a_server_in_any_language(house: Path) -> None:
