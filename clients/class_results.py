@@ -67,7 +67,7 @@ def server(environ: Mapping[str, str] = os.environ) -> Address | None:
         return None
     try:
         if not (found := re.fullmatch(r"http://([^/]+)/?", value)):
-            raise ValueError("a URL, such as http://192.0.2.7:15000")
+            raise ValueError("a URL, such as http://192.0.2.7:15040")
         return Address(*addresses.split(found[1]))
     except ValueError as error:
         raise ValueError(f"{SETTING} has value {value!r}. Not {error}") from None

@@ -217,3 +217,5 @@ def show_hint(speaker: Speaker, of: Lesson, failing: str) -> None:
     speaker.line()
     speaker.say("hint", "bold yellow", number=number, count=len(hints), check=failing)
     speaker.text(hints[number - 1])
+    if number == len(hints):
+        speaker.say("last_hint", "dim", command=f"`make solution N={of.number} YES=1`")

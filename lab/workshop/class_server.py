@@ -78,12 +78,18 @@ def show(where: Address) -> None:
     speaker = Speaker()
     hosts = [where.host] if where.host not in EVERY_INTERFACE else of_this_machine()
     speaker.line()
-    speaker.say("class_open", "bold yellow", command="`make down`")
+    said = "class_alone" if alone(hosts) else "class_open"
+    speaker.say(said, "bold yellow", command="`make down`")
     speaker.line()
     speaker.say("class_participants")
     for host in hosts or [reached(where.host)]:
         speaker.text(f"export WIRELAB_CLASS=http://{Address(host, where.port)}", "cyan", 3)
     speaker.say("class_teacher", command="`make class WATCH=1`")
+
+
+def alone(hosts: list[str]) -> bool:
+    """Return whether these addresses are of loopback, or none, so that nobody else gets there."""
+    return engine.is_here() and all(host.startswith(("127.", "::1")) for host in hosts)
 
 
 def of_this_machine() -> list[str]:

@@ -93,15 +93,18 @@ def put(speaker: Speaker, found: Class) -> None:
 
 
 def table(found: Class, spoken: str) -> Table:
-    """Return people by lessons: those that somebody has begun, and how long the latest is so."""
+    """Return people by lessons: those that somebody has begun, and how long the latest is so.
+
+    Where a terminal is too narrow, a name goes on in the next line, and nothing is cut off.
+    """
     numbers = sorted({number for lessons in found.people.values() for number in lessons})
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 1))
-    made.add_column("")
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    made.add_column("", overflow="fold")
     for number in numbers:
-        made.add_column(str(number), justify="center")
-    made.add_column(say("class_for", spoken), justify="right")
+        made.add_column(str(number), justify="center", no_wrap=True)
+    made.add_column(say("class_for", spoken), justify="right", no_wrap=True)
     for name, lessons in found.people.items():
-        age = say("minutes", spoken, minutes=since(lessons)) if lessons else ""
+        age = say("class_minutes", spoken, minutes=since(lessons)) if lessons else ""
         made.add_row(Text(name), *(cell(lessons.get(number)) for number in numbers), Text(age))
     return made
 

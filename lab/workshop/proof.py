@@ -41,18 +41,13 @@ def row(speaker: Speaker, of: Lesson) -> bool:
     left_out = of.needs in WITH_ENGINE and not engine.answers()
     problem = "no container engine answers" if left_out else problem_with(of)
     mark, style = ("–", "yellow") if left_out else ("✗", "red") if problem else ("✓", "")  # noqa: RUF001
-    needs = ", ".join(filter(None, (of.service, need(of, speaker.language))))
     title = f"{of.number:2} {of.title[speaker.language]}"
+    needs = say(f"ready_{of.needs}", speaker.language)
     said = say("ready_lesson", speaker.language, title=title, needs=needs)
     speaker.text(f"{mark} {said}", style)
     if problem:
         speaker.text(problem, style, indent=6)
     return left_out or not problem
-
-
-def need(of: Lesson, spoken: str) -> str:
-    """Return what a lesson needs beside its service, or nothing."""
-    return "" if of.needs == "process" else say(f"ready_{of.needs}", spoken)
 
 
 def problem_with(of: Lesson) -> str:

@@ -123,8 +123,8 @@ def test_where_the_class_is(value: str, wanted: Address | None) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("192.0.2.7:15040", "a URL, such as http://192.0.2.7:15000"),
-        ("https://192.0.2.7:15040", "a URL, such as http://192.0.2.7:15000"),
+        ("192.0.2.7:15040", "a URL, such as http://192.0.2.7:15040"),
+        ("https://192.0.2.7:15040", "a URL, such as http://192.0.2.7:15040"),
         ("http://192.0.2.7", "a host:port"),
         ("http://192.0.2.7:http", "a host:port"),
     ],

@@ -26,8 +26,9 @@ from clients import class_results, kv
 from clients.addresses import Address
 from clients.class_results import Reached
 from lab import processes
+from lab.cut_off import NOT_ALLOWED
 from lab.workshop import classroom
-from lab.workshop.lesson import lesson
+from lab.workshop.lesson import lesson, lessons
 from tests.support.pace import FAR, until, within
 from tests.support.processes import running
 from tests.support.sockets import closed_port
@@ -94,7 +95,7 @@ def test_a_pseudonym_is_chosen_or_made_up_and_kept(begun: Path, store: Address) 
     [
         (
             {"WIRELAB_CLASS": "teacher"},
-            "WIRELAB_CLASS has value 'teacher'. Not a URL, such as http://192.0.2.7:15000",
+            "WIRELAB_CLASS has value 'teacher'. Not a URL, such as http://192.0.2.7:15040",
         ),
         (
             {"WIRELAB_CLASS": "http://127.0.0.1:1", "WIRELAB_PSEUDONYM": "a b"},
@@ -199,8 +200,8 @@ def test_a_teacher_sees_who_is_where(house: Path, store: Address) -> None:
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["1", "2", "for"] in lines
-    assert ["otter-31", "✓", "2.2", "12", "minutes"] in lines
-    assert ["小明", "1.3", "·", "0", "minutes"] in lines
+    assert ["otter-31", "✓", "2.2", "12", "min"] in lines
+    assert ["小明", "1.3", "·", "0", "min"] in lines
     assert "1 records are not shown" in done.stdout
     assert "Not for grades" in done.stdout
     assert not re.search(r"[\x1b\x9b]|mallory", done.stdout)
@@ -210,6 +211,27 @@ def test_a_teacher_sees_who_is_where(house: Path, store: Address) -> None:
     assert found["people"][1]["lessons"]["1"] | {"since": ""} == {
         "passed": 2, "of": 4, "failing": "1.3", "since": "",
     }  # fmt: skip
+
+
+def test_all_lessons_of_a_class_fit_into_80_columns(house: Path, store: Address) -> None:
+    """No name, check or time is cut off; the longest pseudonym takes more than one line."""
+    earlier = datetime.now(UTC) - timedelta(minutes=135, seconds=30)
+    reached = {
+        each.number: Reached(0, 4, f"{each.number}.4" if each.number % 2 else "", earlier)
+        for each in lessons()
+    }
+    longest = "kestrel-" + "".join(str(each % 10) for each in range(16))
+    for name in ("jackdaw-997", longest):
+        class_results.write(store, name, reached)
+    shown = lab(house, "class", COLUMNS="80", **of(store)).stdout
+    failing = [each.failing or "▶" for each in reached.values()]
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["jackdaw-997", *failing, "135", "min"] in lines
+    (first,) = (
+        line for line in lines if line[1:] == [*failing, "135", "min"] and line[0][0] == "k"
+    )
+    assert "".join([first[0], *lines[lines.index(first) + 1]]) == longest
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_a_teacher_watches(house: Path, store: Address) -> None:
@@ -284,3 +306,23 @@ def test_a_class_server_is_all_that_is_open(house: Path, opened: dict[str, str])
     assert lab(house, "down", **opened).stderr.startswith("stopped kv-class\n")
     assert not any(processes.alive(each.pid) for each in everything)
     assert not volume.exists()
+
+
+def test_a_class_that_nobody_else_reaches_is_said_to_be_so(
+    house: Path, opened: dict[str, str]
+) -> None:
+    """On a machine without a network, and where the settings keep it on loopback."""
+    cut = [sys.executable, "-m", "lab.cut_off"]
+    alone: list[tuple[list[str], dict[str, str]]] = [([], {"WIRELAB_BIND": "127.0.0.1"})]
+    if subprocess.run([*cut, "true"], cwd=house, check=False).returncode != NOT_ALLOWED:
+        alone.append((cut, {}))
+    for command, setting in alone:
+        done = subprocess.run(
+            [*command, sys.executable, "-m", "lab", "class-server"],
+            cwd=house, env=environment(**opened, **setting),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "Nobody but this machine reaches the class" in done.stdout
+        assert "Everybody" not in done.stdout
+        assert lab(house, "down", **opened).stderr.startswith("stopped kv-class\n")

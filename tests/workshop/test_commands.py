@@ -20,6 +20,7 @@ from lab.workshop.mine import put_off
 from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
+from tests.support.sockets import closed_port
 from tests.workshop.houses import NO_ENGINE, environment, lab
 
 ONE = lesson(1)
@@ -164,6 +165,16 @@ def test_a_black_box(house: Path) -> None:
     assert not (house / "workshop" / "mine").exists()
 
 
+def test_an_address_where_nobody_listens(house: Path) -> None:
+    """It is not said that somebody did before: the address may be wrong."""
+    with closed_port() as nobody:
+        done = lab(house, "check", "1", f"--at={nobody}")
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert f"Connection refused: nobody listens on {nobody}. The listening socket is closed" in said
+    assert "or the server is at another address" in said
+
+
 def test_a_server_in_any_language(house: Path) -> None:
     """Whatever prints where it listens is checked, process and all."""
     program = house / "a server.sh"
@@ -248,16 +259,19 @@ def test_progress_that_is_broken(house: Path) -> None:
 
 
 def test_a_hint_comes_after_two_failures(house: Path) -> None:
-    """Of one check, with two different files; or on request, and then the next one."""
+    """Of one check, with two different files; or on request, the next one, up to the last."""
     started(house)
     first = ONE.start.read_text()
     assert "Hint" not in lab(house, "check").stdout
     assert "Hint" not in lab(house, "check").stdout  # the same file again
     write(house, first + "# thinking\n")
     assert "Hint 1 of 3 for 1.2" in lab(house, "check").stdout
-    assert "Hint 2 of 3 for 1.2" in lab(house, "hint").stdout
-    assert "Hint 3 of 3 for 1.2" in lab(house, "hint", WIRELAB_LANGUAGE="en").stdout
-    assert "Hint 3 of 3 for 1.2" in lab(house, "hint").stdout
+    second = lab(house, "hint").stdout
+    assert "Hint 2 of 3 for 1.2" in second
+    assert "the last one" not in second
+    for last in (lab(house, "hint", WIRELAB_LANGUAGE="en"), lab(house, "hint")):
+        assert "Hint 3 of 3 for 1.2" in last.stdout
+        assert "the last one. Our solution: make solution N=1 YES=1" in last.stdout
 
 
 def test_the_solution_comes_after_a_pass(house: Path) -> None:

@@ -100,6 +100,9 @@ def run(command: str, house: Path, settings: dict[str, str]) -> str:
             process.wait(100)
         else:
             assert process.wait(100) == 0, log.read_text()
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"{command} has not ended in 100 s:\n{log.read_text()}")
     finally:
         process.kill()
         process.wait()

@@ -63,7 +63,8 @@ def test_lesson_1_is_proved_and_each_lesson_is_looked_at(house: Path) -> None:
     assert "Of the lessons only 12 needs one: make up PROFILE=cluster" in said
     assert rows(done.stdout, "✓") == PROVED
     assert rows(done.stdout, "–") == [12]  # noqa: RUF001 - as it is printed
-    assert "7 UDP pairs nothing: udp-time, the relay" in done.stdout
+    assert "1 One socket: Python alone" in done.stdout
+    assert "7 UDP pairs nothing: the relay" in done.stdout
     assert "All is there" in done.stdout
 
 
