@@ -22,18 +22,17 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 TASKS = {
     "lint, unit and contract": "lint",
     "workshop": "tests/workshop",
-    "other Pythons": "test-pythons",
     "stack and plugin": "tests/stack",
     "hostile": "tests/hostile",
     "interop": "interop",
-    "bench-test and a quick bench": "bench QUICK",
+    "other Pythons": "test-pythons",
     "browser": "browser",
+    "bench-test and a quick bench": "bench QUICK",
     "kv on etcd": "cluster-test",
-    "kit": "kit-test",
     "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "browser", "kit"]
+BESIDE = ["stack and plugin", "browser", "kv on etcd"]
 PARTS = list(TASKS)
 
 
