@@ -159,8 +159,11 @@ def test_it_has_one_capability_and_nothing_else(stack: Stack, engine: docker.Doc
     [
         (["--service=nothing"], "no service 'nothing'; there are tcp-echo, "),
         ([], "SERVICE has no value: packets of which server? tcp-echo, "),
-        (["--service=rest", "--seconds=0"], "SECONDS has value 0. Not a time up to 3600 seconds"),
-        (["--service=rest", "--seconds=nan"], "SECONDS has value nan. Not a time"),
+        (
+            ["--service=rest", "--seconds=0"],
+            "SECONDS has value '0'. Not a number of seconds up to 3600",
+        ),
+        (["--service=rest", "--seconds=nan"], "SECONDS has value 'nan'. Not a number"),
         (["--service=rest-single"], "rest-single does not run; `make ps` lists what does"),
     ],
     ids=["no such service", "none", "no time", "no number", "not running"],

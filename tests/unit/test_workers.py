@@ -65,12 +65,12 @@ def test_a_worker_that_fails_is_replaced_after_a_pause(body: str, reported: str)
         assert process.stderr
         lines = [process.stdout.readline()]
         began = time.monotonic()
-        lines += [process.stdout.readline() for _ in range(2)]
+        lines += [process.stdout.readline() for _ in range(5)]
         took = time.monotonic() - began
         process.kill()
         traceback = process.stderr.read()
     for line in lines:
         assert re.fullmatch(r"worker 1 \(process \d+\) ended with status 1\n", line)
-    assert len(set(lines)) == 3
-    assert took > 1.5 * workers.PAUSE_SECONDS
+    assert len(set(lines)) == 6
+    assert took > 3 * workers.PAUSE_SECONDS  # of 5: the first line may have been read late
     assert reported in traceback
