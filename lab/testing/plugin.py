@@ -108,7 +108,7 @@ def stack(
     try:
         return find_or_start(pytestconfig, stack_environment, tmp_path_factory.getbasetemp())
     except LabError as error:
-        reason = str(error)
+        reason = f"the stack has not started\n{error}"  # pytest's summary has the first line alone
     pytestconfig.stash[FAILURE] = reason
     pytest.fail(reason, pytrace=False)
 
