@@ -87,7 +87,8 @@ def test_down_says_that_nothing_runs(engine: docker.DockerClient, key_file: Path
     """It does not claim to have removed something; a network that is left is something."""
     never = new_stack(key_file)
     done = lab(never, "down")
-    assert (done.returncode, done.stderr) == (0, "nothing runs\n")
+    assert done.returncode == 0
+    assert "nothing runs" in done.stderr.splitlines()
     labels = {PROJECT_LABEL: never.project, "com.docker.compose.network": "default"}
     engine.networks.create(f"{never.project}_default", labels=labels)
     done = lab(never, "down")
