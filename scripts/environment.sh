@@ -17,5 +17,7 @@ done
 unset variable CDPATH
 # Another builder than the engine's own does not have the engine's images.
 export DOCKER_BUILDKIT=1 BUILDX_BUILDER=default
+# uv trusts whom the machine does, as pip does by itself.
+export UV_SYSTEM_CERTS=true
 # What is installed for the whole machine is for all its users, whatever one keeps for oneself.
 umask 022

@@ -50,6 +50,11 @@ def test_settings_for_other_calls_of_docker_are_dropped(
     assert seen_by_scripts(name, DROPPED[name]) is None
 
 
+def test_packages_come_from_whom_the_machine_trusts() -> None:
+    """As a proxy that inspects TLS, whose certificate is among those of the system."""
+    assert seen_by_scripts("UV_SYSTEM_CERTS", "false") == "true"
+
+
 @pytest.mark.parametrize("name", PINNED)
 def test_images_are_built_by_the_engine_with_buildkit(
     monkeypatch: pytest.MonkeyPatch, name: str
