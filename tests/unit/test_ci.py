@@ -26,13 +26,10 @@ TASKS = {
     "hostile": "tests/hostile",
     "interop": "interop",
     "other Pythons": "test-pythons",
-    "browser": "browser",
     "bench-test and a quick bench": "bench QUICK",
-    "kv on etcd": "cluster-test",
-    "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "browser", "kv on etcd"]
+BESIDE = ["stack and plugin", "other Pythons"]
 PARTS = list(TASKS)
 
 
@@ -96,7 +93,8 @@ def test_the_output_of_a_part_beside_another_follows_in_one_piece(tmp_path: Path
     """Between two lines that name it, and not in between the other's."""
     said = run(tmp_path, "no such task").stdout
     assert re.search(
-        r"=== browser \(budget 3 min\), its output\nmade browser\n=== browser: 0:0\d min, passed\n",
+        r"=== other Pythons \(budget 4 min\), its output\nmade test-pythons\n"
+        r"=== other Pythons: 0:0\d min, passed\n",
         said,
     )
 
