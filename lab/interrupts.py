@@ -70,6 +70,29 @@ def finishing() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def put_off() -> Iterator[None]:
+    """Take signals only at the end of the body: what it starts is known by then, and is ended.
+
+    That holds with and without `install`, as where pytest runs us.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled in another one
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
+    taken = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in taken:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler)
+    for each in came:
+        signal.raise_signal(each)
+
+
 def run(
     command: Sequence[str], *, capture: bool = False, **options: Any
 ) -> "subprocess.CompletedProcess[str]":
@@ -125,44 +148,33 @@ def _child(
     `up` would go on while `down` runs. Others are as much in the terminal as we are.
     """
     alone = alone or bool(_came or _shielded)
-    came: list[int] = []
-    # Popen() that does not return would leave the child that it has started to itself.
-    with _held(came):
-        process = subprocess.Popen(command, text=True, start_new_session=alone, **options)
-    with process:
-        try:
-            for number in came:
-                signal.raise_signal(number)
-            yield process
-        except BaseException:
-            # A Ctrl-C, and nothing else, has reached all that is in the terminal.
-            if alone or _came != [signal.SIGINT]:
-                _send(process, signal.SIGTERM)
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    process.communicate(timeout=END_SECONDS)
-                except subprocess.TimeoutExpired:
-                    _send(process, number)
-                else:
-                    break
-            raise
-
-
-@contextmanager
-def _held(came: list[int]) -> Iterator[None]:
-    """Note the signals that come in the body, and keep them from it, also where pytest runs us."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled elsewhere
-        return
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in handlers:
-        signal.signal(number, lambda number, _: came.append(number))
+    process = None
     try:
-        yield
+        with put_off():  # Popen() that does not return would leave its child to itself
+            process = subprocess.Popen(command, text=True, start_new_session=alone, **options)
+        yield process
+    except BaseException:
+        if process:
+            _end(process, alone)
+        raise
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        if process:
+            with process:  # closes its pipes, and waits
+                pass
+
+
+def _end(process: "subprocess.Popen[str]", alone: bool) -> None:
+    """Have a child end whose wait was interrupted: ask it, and make it if it does not."""
+    # A Ctrl-C, and nothing else, has reached all that is in the terminal.
+    if alone or _came != [signal.SIGINT]:
+        _send(process, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            _send(process, number)
+        else:
+            break
 
 
 def _send(process: "subprocess.Popen[str]", number: int) -> None:

@@ -17,6 +17,7 @@ import psutil
 
 from clients.addresses import Address
 from lab import ROOT, LabError, processes
+from lab.interrupts import put_off
 from lab.workshop.client import Client, Failed, Recording
 from lab.workshop.cluster import Cluster
 from lab.workshop.dialogue import Dialogue
@@ -28,7 +29,6 @@ PATIENCE = 1.0  # seconds that an answer may take, on a machine that has nothing
 PACE = 40  # times as long as an empty Python takes to start: more than PATIENCE if that is slow
 START_PATIENCE = 10  # times the patience, for its start
 BUSY_SECONDS = 0.3  # of processor time that a server is compared for
-INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 SPINNING = 0.25  # of the processor time that a busy loop gets beside it
 
 
@@ -320,23 +320,6 @@ class Mine:
         took = self.cpu - before
         had = time.process_time() - own
         return Share(min(100, 100 * took / (time.monotonic() - began)), took > SPINNING * had)
-
-
-@contextmanager
-def put_off() -> Iterator[None]:
-    """Take signals only at the end of the body: what it starts is known by then, and is ended."""
-    came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in INTERRUPTING}
-    taken = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in taken:
-        signal.signal(number, lambda number, _frame: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in taken.items():
-            signal.signal(number, handler)
-    for each in came:
-        signal.raise_signal(each)
 
 
 def family(address: Address) -> socket.AddressFamily:

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.interrupts import put_off
 from lab.workshop import run
 from lab.workshop.check import Check, Mine
 from lab.workshop.lesson import lesson, lessons
-from lab.workshop.mine import put_off
 from lab.workshop.progress import Progress
 from tests.support.pace import FAR, until
 from tests.support.processes import running
