@@ -83,29 +83,41 @@ class Drawing:
 def svg(shown: Diagram, standalone: bool = True) -> str:
     """Return the picture; with `standalone`, as a document that has its styles within."""
     name = NOT_IN_A_NAME.sub("-", shown.name)[:80]
+    root = document(f"wire-{name}", shown.title, description(shown), standalone)
+    drawing = Drawing(root)
+    top(drawing, shown)
+    rows(drawing, shown)
+    bottom(drawing, shown)
+    return written(root, drawing.y, standalone)
+
+
+def document(name: str, title: str, said: str, standalone: bool = True) -> ET.Element:
+    """Return the root of a picture, with its title and in sentences what it shows, on a paper."""
     root = ET.Element(
         "svg",
         {
             "xmlns": "http://www.w3.org/2000/svg",
             "class": "wire",
             "role": "img",
-            "aria-labelledby": f"wire-{name}-title wire-{name}-desc",
+            "aria-labelledby": f"{name}-title {name}-desc",
             "font-family": "monospace",
             "font-size": "13",
         },
     )
-    ET.SubElement(root, "title", {"id": f"wire-{name}-title"}).text = shown.title
-    ET.SubElement(root, "desc", {"id": f"wire-{name}-desc"}).text = description(shown)
+    ET.SubElement(root, "title", {"id": f"{name}-title"}).text = title
+    ET.SubElement(root, "desc", {"id": f"{name}-desc"}).text = said
     if standalone:
         ET.SubElement(root, "style").text = STYLE
-    paper = ET.SubElement(root, "rect", {"class": "paper", "fill": "white"})
-    drawing = Drawing(root)
-    top(drawing, shown)
-    rows(drawing, shown)
-    bottom(drawing, shown)
-    height = f"{math.ceil(drawing.y)}"
+    ET.SubElement(root, "rect", {"class": "paper", "fill": "white"})
+    return root
+
+
+def written(root: ET.Element, y: float, standalone: bool = True) -> str:
+    """Return a picture that ends at `y` as text."""
+    height = f"{math.ceil(y)}"
     root.attrib |= {"viewBox": f"0 0 {SIZE} {height}", "width": f"{SIZE}", "height": height}
-    paper.attrib |= {"width": f"{SIZE}", "height": height}
+    if (paper := root.find("rect")) is not None:
+        paper.attrib |= {"width": f"{SIZE}", "height": height}
     declaration = '<?xml version="1.0" encoding="UTF-8"?>\n' if standalone else ""
     return declaration + ET.tostring(root, encoding="unicode") + "\n"
 

@@ -9,14 +9,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.wire.svg import STYLE
+from services.wire.svg import document, written
 from services.wire.visible import cut, line, pad, width
 
 LABEL = 12  # columns of the text: the name of a row
 LEVELS = "▁▂▃▄▅▆▇█"
 MIN_TICK = 8  # columns from one second to the next
 NOBODY = "—"
-LEFT, RIGHT, SIZE = 130, 930, 960  # pixels
+LEFT, RIGHT = 130, 930  # pixels, of the 960 that a picture is wide
 HEIGHT = 80  # pixels of the bars of the calls
 BAND = 30  # pixels of a row
 MIN_BAR = 2.0  # pixels
@@ -148,32 +148,14 @@ def write(cells: list[str], at: int, said: str) -> None:
 
 def svg(shown: Timeline) -> str:
     """Return the picture as a document that has its styles within."""
-    root = ET.Element(
-        "svg",
-        {
-            "xmlns": "http://www.w3.org/2000/svg",
-            "class": "wire",
-            "role": "img",
-            "aria-labelledby": "timeline-title timeline-desc",
-            "font-family": "monospace",
-            "font-size": "13",
-        },
-    )
-    ET.SubElement(root, "title", {"id": "timeline-title"}).text = shown.title
-    ET.SubElement(root, "desc", {"id": "timeline-desc"}).text = description(shown)
-    ET.SubElement(root, "style").text = STYLE
-    paper = ET.SubElement(root, "rect", {"class": "paper", "fill": "white"})
+    root = document("timeline", shown.title, description(shown))
     put(root, 20, 28, shown.title, "title")
     y = ticks(root, shown, 62)
     y = leader_row(root, shown, y + BAND)
     y = latency_row(root, shown, y + BAND)
     y = register_row(root, shown, y + BAND) + BAND
     put(root, 20, y, shown.legend, "soft")
-    size = {"width": f"{SIZE}", "height": f"{y + BAND:g}"}
-    root.attrib |= {"viewBox": f"0 0 {SIZE} {y + BAND:g}", **size}
-    paper.attrib |= size
-    declaration = '<?xml version="1.0" encoding="UTF-8"?>\n'
-    return declaration + ET.tostring(root, encoding="unicode") + "\n"
+    return written(root, y + BAND)
 
 
 def x(shown: Timeline, moment: float) -> float:
