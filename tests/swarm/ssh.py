@@ -45,7 +45,10 @@ def serve_ssh(machine: Machine) -> Path:
     folder = machine.folder / "ssh"
     (folder / "bin").mkdir(parents=True)
     built = subprocess.run(
-        ["bash", str(SCRIPTS / "sshd_image.sh")], stdout=subprocess.PIPE, text=True, check=True
+        ["bash", str(SCRIPTS / "tool_image.sh"), "sshd"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     for name in ("key", "host_key"):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name))

@@ -6,7 +6,6 @@ import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from clients.cli.main import main
 from clients.http import with_requests, with_urllib
 from clients.http.errors import Incomplete
 from clients.http.messages import Wanted
+from tests.support.sockets import in_a_thread
 
 TIMEOUT = 5.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
@@ -53,14 +53,8 @@ class Handler(socketserver.StreamRequestHandler):
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Run a server for all tests."""
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_a_thread(Server(("127.0.0.1", 0), Handler)) as server:
+        yield server
 
 
 def with_length(body: bytes) -> bytes:
