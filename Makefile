@@ -23,6 +23,8 @@ MINE ?=
 ARGS ?=
 TESTS ?=
 QUICK ?=
+# A machine of CI has sudo without a password; elsewhere tests that take root are skipped without it.
+AS_ROOT = $(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E))
 OF_MINE = $(if $(MINE),--mine=$(MINE) $(if $(N),--lesson=$(N)))
 
 # A variable that is mistyped would be ignored, and the task done without it.
@@ -59,15 +61,15 @@ swarm-down: any-venv ## remove it again, and the swarm if the lab has made it
 
 swarm-test: venv ## test the lab on two engines as two nodes (as root)
 	@$(LAB) prepare
-	@$(if $(filter true,$(CI)),$(shell [ "$$(id -u)" = 0 ] || echo sudo -n -E)) $(PYTHON) -m pytest tests/swarm --timeout=300
+	@$(AS_ROOT) $(PYTHON) -m pytest tests/swarm --timeout=300
 
 cluster-test: venv ## test kv on etcd while nodes are killed and cut off
 	@$(LAB) prepare
 	@$(PYTHON) -m pytest tests/cluster
 
-kit-test: venv ## make a kit, and install it without a network (as root)
+kit-test: venv ## make a release, and install its kit offline (as root)
 	@$(LAB) prepare
-	@$(PYTHON) -m pytest tests/kit
+	@$(AS_ROOT) $(PYTHON) -m pytest tests/kit
 
 ps: any-venv ## list the servers, their state and where they listen
 	@$(LAB) ps

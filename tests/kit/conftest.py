@@ -17,6 +17,7 @@ import pytest
 
 from lab import ROOT
 from lab.console import step
+from lab.release import FOLDER, git
 from tests.support.pace import until
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,24 +85,27 @@ def project() -> str:
 
 
 @pytest.fixture(scope="session")
-def archive(engine: docker.DockerClient, project: str) -> Iterator[Path]:
-    """Make the kit; its images go from this engine at the end."""
+def release(engine: docker.DockerClient, project: str) -> Iterator[Path]:
+    """Make what a release is made of, the kit too, whose images go from this engine at the end."""
+    tags = git("tag")
     environment = {**os.environ, "COMPOSE_PROJECT_NAME": project}
     try:
-        with step("making the kit"):
+        with step("making a release"):
             subprocess.run(
-                [sys.executable, "-m", "lab", "kit"], cwd=ROOT, env=environment, check=True
-            )
-        (made,) = (ROOT / "build/kit").glob("wirelab-kit-*.tar")
-        yield made
+                [sys.executable, "-m", "lab", "release", "--dry"],
+                cwd=ROOT, env=environment, check=True,
+            )  # fmt: skip
+        assert git("tag") == tags, "a dry run tags nothing"
+        yield FOLDER
     finally:
         for image in engine.images.list(filters={"reference": f"{project}-*"}):
             engine.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="session")
-def unpacked(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack it, as onto a USB stick."""
+def unpacked(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the kit, as onto a USB stick."""
+    (archive,) = release.glob("wirelab-kit-*.tar")
     folder = tmp_path_factory.mktemp("stick")
     subprocess.run(["tar", "--extract", "--file", archive, "--directory", folder], check=True)
     (made,) = folder.iterdir()

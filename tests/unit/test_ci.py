@@ -25,11 +25,15 @@ TASKS = {
     "stack and plugin": "tests/stack",
     "hostile": "tests/hostile",
     "interop": "interop",
+    "browser": "browser",
     "other Pythons": "test-pythons",
+    "cluster": "cluster-test",
     "bench-test and a quick bench": "bench QUICK",
+    "kit and release": "kit-test",
+    "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "other Pythons"]
+BESIDE = ["stack and plugin", "other Pythons", "kit and release"]
 PARTS = list(TASKS)
 
 
