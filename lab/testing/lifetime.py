@@ -26,6 +26,7 @@ def connect() -> docker.DockerClient:
     host = os.environ.get("DOCKER_HOST")
     try:
         docker_command("compose", "version")
+        docker_command("version")  # the SDK leaves a socket open where no engine answers
         return docker.from_env()
     except (LabError, DockerException) as error:
         where = f" at DOCKER_HOST={host}" if host else ""

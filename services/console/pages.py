@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from starlette.responses import (
     PlainTextResponse,
     RedirectResponse,
     Response,
+    StreamingResponse,
 )
 from starlette.routing import Route
 
@@ -82,7 +83,7 @@ class Pages:
 
     async def page(self, request: Request) -> Response:
         """Return the page."""
-        return await self._page(view_in(request))
+        return self._page(view_in(request))
 
     async def conversation(self, request: Request) -> Response:
         """Return the page with a conversation, or only that."""
@@ -106,7 +107,7 @@ class Pages:
         opened = {"picture": found, "dump": dump}
         if UPDATE in request.headers:
             return HTMLResponse(render("conversation", view, opened=opened))
-        return await self._page(view, opened=opened)
+        return self._page(view, opened=opened)
 
     async def file(self, request: Request) -> Response:
         """Return what passed as a file for Wireshark; one at a time, as it takes memory."""
@@ -143,7 +144,7 @@ class Pages:
         await self.watch.ask(self.watch.wire)
         if UPDATE in request.headers:
             return HTMLResponse(render("outcome", view, service=service, outcome=outcome))
-        return await self._page(view, outcomes={service: outcome}, forms={service: form})
+        return self._page(view, outcomes={service: outcome}, forms={service: form})
 
     async def set_profile(self, request: Request) -> Response:
         """Give the network a profile."""
@@ -189,17 +190,21 @@ class Pages:
             raise HTTPException(404)
         return Response(self.static[name], media_type=TYPES[name])
 
-    async def _page(self, view: View, status: int = 200, **values: Any) -> Response:
+    def _page(self, view: View, status: int = 200, **values: Any) -> Response:
         """Return the whole page; `values` are what a request has added to it."""
+        return StreamingResponse(self._parts(view, values), status, media_type="text/html")
+
+    async def _parts(self, view: View, values: dict[str, Any]) -> AsyncIterator[str]:
+        """Yield its top, which a browser paints while the servers are asked, and then the rest."""
+        yield render("top", view, languages=LANGUAGES)
         await self.watch.refresh()
         watch = self.watch
         defaults: dict[str, Any] = {"opened": None, "outcomes": {}, "forms": {}, "problem": ""}
-        html = render(
+        yield render(
             "page", view, stack=watch.stack, wire=watch.wire, network=watch.network,
             workshop=watch.workshop, rows=watch.wire.rows(view.service), services=SERVICES,
-            languages=LANGUAGES, methods=METHODS, actions=ACTIONS, **defaults | values,
+            methods=METHODS, actions=ACTIONS, **defaults | values,
         )  # fmt: skip
-        return HTMLResponse(html, status)
 
     async def _form(self, request: Request) -> dict[str, str]:
         """Return the fields of a form of ours; raises Problem for another one."""
@@ -233,7 +238,7 @@ class Pages:
         said = say(view.language, error.name, **error.figures)
         if UPDATE in request.headers:
             return HTMLResponse(render("problem", view, problem=said), error.status)
-        return await self._page(view, error.status, problem=said)
+        return self._page(view, error.status, problem=said)
 
 
 def view_in(request: Request) -> View:

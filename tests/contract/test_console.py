@@ -67,6 +67,18 @@ def test_the_page_has_all_parts(console: Console, query: str) -> None:
     assert ('<body class="present"' in answer.html) == ("present" in query)
 
 
+def test_the_top_of_the_page_is_sent_before_anything_is_asked(console: Console) -> None:
+    """By itself, so that a browser paints it, and gets the style, while the servers answer."""
+    with closing(HTTPConnection(*console.address, timeout=FAR)) as connection:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        first, rest = response.read1().decode(), response.read().decode()
+    assert first.endswith("</nav>")
+    assert "console.css" in first
+    assert 'id="announcement"' in rest
+    assert rest.endswith("</html>")
+
+
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [
