@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services.rest.parameters import Params, parameters
-from services.rest.paths import IN_PATH, raw_path, unencoded
+from services.rest.paths import IN_PATH, encoded, normalized, raw_path, unencoded
 from services.rest.problems import Problem
 from services.rest.responses import started
 
@@ -31,7 +31,7 @@ class PathDispatcher:
     def __init__(self, max_body: int = 1024 * 1024) -> None:
         """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
         self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
-        self.literal: dict[tuple[str, ...], str] = {}  # paths without parameters, by segments
+        self.literal: dict[str, dict[str, WSGIApplication]] = {}  # by paths without parameters
         self.templates: list[tuple[str, Segments]] = []  # the others
         self.max_body = max_body
 
@@ -44,9 +44,7 @@ class PathDispatcher:
         self.pathmap.setdefault(path, {})[method.upper()] = function
         split = {each: segments_of(each) for each in self.pathmap}
         parameters = {each: sum(bool(name) for _, name in split[each]) for each in split}
-        self.literal = {
-            tuple(text for text, _ in split[each]): each for each in split if not parameters[each]
-        }
+        self.literal = {encoded(each): self.pathmap[each] for each in split if not parameters[each]}
         self.templates = [(each, split[each]) for each in split if parameters[each]]
         self.templates.sort(key=lambda template: parameters[template[0]])
         return function
@@ -81,7 +79,8 @@ class PathDispatcher:
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
                 params, environ["files"] = parameters(environ, self.max_body)
-                environ["params"] = params | segments
+                params.update(segments)
+                environ["params"] = params
                 return handlers[name]
             methods.update(handlers)
         if not methods:
@@ -96,16 +95,18 @@ class PathDispatcher:
 
     def find(self, path: str) -> Iterator[tuple[dict[str, WSGIApplication], Params]]:
         """Yield what matches a path: handlers by their methods, and the parameters in the path."""
+        if handlers := self.literal.get(path):  # most clients encode only what has to be
+            yield handlers, {}
         if fault := unencoded(IN_PATH, path):
             raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
-        segments = tuple(path.split("/"))
+        segments = path.split("/")
         if "%" in path:
             try:
-                segments = tuple([unquote(segment, errors="strict") for segment in segments])
+                segments = [unquote(segment, errors="strict") for segment in segments]
             except UnicodeDecodeError:
                 raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        if literal := self.literal.get(segments):
-            yield self.pathmap[literal], {}
+        if not handlers and (handlers := self.literal.get(normalized(path))):
+            yield handlers, {}
         for template, expected in self.templates:
             if (params := match(expected, segments)) is not None:
                 yield self.pathmap[template], params
@@ -119,7 +120,7 @@ def segments_of(template: str) -> Segments:
     ]
 
 
-def match(template: Segments, segments: tuple[str, ...]) -> Params | None:
+def match(template: Segments, segments: list[str]) -> Params | None:
     """Return the parameters in a path, of decoded segments, if it is as the template says."""
     if len(template) != len(segments):
         return None

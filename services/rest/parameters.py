@@ -113,8 +113,7 @@ def urlencoded(text: str) -> Fields:
     if text.count("&") >= MAX_FIELDS:
         raise Problem(HTTPStatus.BAD_REQUEST, f"There may be at most {MAX_FIELDS} parameters.")
     if "%" not in text and "+" not in text:  # what parse_qsl() does takes four times as long
-        pairs = [field.partition("=") for field in text.split("&") if field]
-        return [(name, value) for name, _, value in pairs]
+        return [field.partition("=")[::2] for field in text.split("&") if field]
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:

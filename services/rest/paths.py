@@ -11,8 +11,8 @@ _AUTHORITY = re.compile("^https?://[^/]*", re.IGNORECASE)
 _SEGMENT = "!$&'()*+,;=:@"  # what a segment may have beside unreserved characters (RFC 3986, 3.3)
 # What has to be percent-encoded. In a query, a % without two digits stands for itself (WHATWG URL
 # Standard, 5.1); in a path it could not be told from a mistake.
-IN_QUERY = re.compile("[^!-~]|#")
-IN_PATH = re.compile("[^!-~]|#|%(?![0-9A-Fa-f]{2})")
+IN_QUERY = re.compile('[^!"$-~]')  # what is neither visible ASCII nor #
+IN_PATH = re.compile('[^!"$-~]|%(?![0-9A-Fa-f]{2})')
 
 
 def raw_path(environ: WSGIEnvironment) -> str:
@@ -28,7 +28,12 @@ def raw_path(environ: WSGIEnvironment) -> str:
     path = _AUTHORITY.sub("", target)  # of the absolute form (RFC 9112, 3.2.2)
     if path_info in (unquote(target, "latin-1"), unquote(path, "latin-1")):
         return path or "/"
-    return quote(path_info.encode("latin-1"), safe="/" + _SEGMENT)
+    return encoded(path_info.encode("latin-1"))
+
+
+def encoded(path: str | bytes) -> str:
+    """Return a path that is not percent-encoded as one that is; it has no slash as data."""
+    return quote(path, safe="/" + _SEGMENT)
 
 
 def normalized(path: str) -> str:
