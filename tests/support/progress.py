@@ -105,6 +105,7 @@ class Progress:
             name = part_of(test)
             self.parts.setdefault(name, Part(name)).add(test)
 
+    @pytest.hookimpl(tryfirst=True)  # that of pytest-xdist is the last
     def pytest_runtestloop(self) -> None:
         """Begin to show where the tests are."""
         if self.replaces:
@@ -204,23 +205,25 @@ class Progress:
 
     def line(self) -> str:
         """Return where the tests are."""
-        part = next(iter(self.begun), None)  # it may end at any time
-        if not part:
+        begun = list(self.begun)  # at once: a part may end at any time
+        if not begun:
             return ""
-        words = [f"{part.name}: {part.total - len(part.left):,} of {part.total:,}"]
-        if failed := part.outcomes["failed"]:
+        words = [f"{part.name}: {part.total - len(part.left):,} of {part.total:,}"
+                 for part in begun]  # fmt: skip
+        if failed := sum(part.outcomes["failed"] for part in begun):
             words.append(f"{failed} failed")
         for step in underway[-1:]:  # it has times of its own, and all has to fit into a line
             return f"{', '.join(words)}: {step}"
-        words.append(durations.text(time.monotonic() - part.started))
+        words.append(durations.text(time.monotonic() - begun[0].started))
         pace = self.spent / self.expected if self.expected > ENOUGH else 1.0
         pace /= self.workers
-        remaining = [each.remaining(self.known) for each in self.parts.values() if each.left]
-        if (own := part.remaining(self.known)) is not None:
+        own = total(part.remaining(self.known) for part in begun)
+        left = [part for part in self.parts.values() if part.left]
+        if own is not None:
             words.append(f"{about(pace * own)} left")
-            known = [each for each in remaining if each is not None]
-            if len(known) == len(remaining) > 1:
-                words[-1] += f" (in all {durations.text(pace * sum(known))})"
+            everything = total(part.remaining(self.known) for part in left)
+            if everything is not None and len(left) > len(begun):
+                words[-1] += f" (in all {durations.text(pace * everything)})"
         return f"{', '.join(words)}: {self.test.rpartition('/')[2]}"
 
 
@@ -272,6 +275,13 @@ class Ticker:
         os.close(self._fd)
 
 
+def total(estimates: Iterable[float | None]) -> float | None:
+    """Return the sum of estimates; None if one is not known."""
+    found = list(estimates)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
 def about(seconds: float) -> str:
     """Return an estimate as it is shown."""
     return f"about {durations.text(max(seconds, 1))}"
@@ -305,7 +315,8 @@ def save(file: Path, took: Mapping[str, float]) -> None:
 
 @pytest.hookimpl(trylast=True)  # after pytest has made its reporter
 def pytest_configure(config: pytest.Config) -> None:
-    """Take part wherever tests are run."""
+    """Take part wherever tests are run, but in no worker of pytest-xdist, whom nobody hears."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and not config.getoption("collectonly"):
+    worker = hasattr(config, "workerinput")
+    if reporter and not worker and not config.getoption("collectonly"):
         config.pluginmanager.register(Progress(config, reporter), "progress")

@@ -215,6 +215,22 @@ def test_on_a_terminal_a_line_says_what_a_long_fixture_does(folder: Path, pipe: 
     assert re.fullmatch(r"unit: 1 passed in \d+ s", shown[-1])
 
 
+def test_parts_beside_each_other_share_the_line(folder: Path, tmp_path: Path) -> None:
+    """As where there are several workers: each says how far it is."""
+    pipes = [tmp_path / "one", tmp_path / "two"]
+    for pipe, file in zip(pipes, ("unit/test_one.py", "contract/test_two.py"), strict=True):
+        os.mkfifo(pipe)
+        test = f"def test_it():\n    assert open({str(pipe)!r}).read() == 'seen'\n"
+        (folder / "tests" / file).write_text(test)
+    with terminal(folder, "-n", "2", "-p", "no:timeout") as run:
+        each = [f"{name}: 0 of 1" for name in ("unit", "contract")]
+        line = rf"\r\x1b\[K({', '.join(each)}|{', '.join(each[::-1])}), \d+ s: test_"
+        until(lambda: re.search(line, run.read()), "the line")
+        for pipe in pipes:
+            pipe.write_text("seen")
+        assert run.end() == 0
+
+
 def test_ctrl_c_leaves_a_clean_line(folder: Path, pipe: Path) -> None:
     """What pytest says of it begins where the line stood."""
     with terminal(folder, f"{folder}/tests/unit/test_one.py") as run:
