@@ -20,7 +20,7 @@ from lab import ROOT
 from services.wire import pcapng
 from tests.support.drivers import DRIVERS, serving
 from tests.support.pace import FAR, until
-from tests.support.processes import running
+from tests.support.processes import beside, running
 from tests.support.relay import ANY_PORTS, relaying
 from tests.support.relay import COMMAND as RELAY
 
@@ -193,7 +193,7 @@ def test_following_shows_what_comes_until_ctrl_c(told: dict[str, str], clients: 
     ours, theirs = pty.openpty()
     command = [*COMMAND, "wire", "--follow", "--last", "1", "--service", "tcp-echo"]
     environment = {**told, "COLUMNS": "100"}
-    with subprocess.Popen(
+    with beside(
         command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
@@ -220,7 +220,7 @@ def test_following_ends_with_the_relay(told: dict[str, str]) -> None:
     """And says so."""
     with running(RELAY, **ANY_PORTS) as server:
         environment = {**told, "WIRELAB_RELAY_ADDRESS": str(server.address)}
-        with subprocess.Popen(
+        with beside(
             [*COMMAND, "wire", "--follow"], cwd=ROOT, env=environment, stderr=subprocess.PIPE,
             text=True,
         ) as process:  # fmt: skip

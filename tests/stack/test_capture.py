@@ -20,6 +20,7 @@ from lab.engine import tool_image
 from lab.stack import Stack
 from tests.support.engine import container_of, lab, run_in
 from tests.support.pace import FAR
+from tests.support.processes import beside
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,21 +42,18 @@ def written() -> Iterator[list[Path]]:
 def capturing(stack: Stack, seconds: str) -> Iterator["subprocess.Popen[str]"]:
     """Start to capture the packets of rest, and wait until none is missed."""
     command = [sys.executable, "-m", "lab", "capture", "--service=rest"]
-    with subprocess.Popen(
+    with beside(
         [*command, f"--seconds={seconds}"],
         cwd=ROOT,
         env=stack.environment(),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.startswith("capturing rest"):
-                    break
-            yield process
-        finally:
-            process.kill()
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("capturing rest"):
+                break
+        yield process
 
 
 def left_over(engine: docker.DockerClient, stack: Stack) -> list[Container]:

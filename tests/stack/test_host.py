@@ -22,6 +22,7 @@ from lab.engine import base_image
 from lab.stack import Stack
 from tests.support.engine import SERVICES, container_of, lab, new_stack
 from tests.support.pace import FAR, until
+from tests.support.processes import beside
 
 WITH_KEY = ["console", "object-echo", "rpc"]
 
@@ -210,7 +211,7 @@ def test_down_says_what_stays_and_why(
 
 def test_interrupted_start_leaves_nothing(mine: Stack, clone: Path) -> None:
     """However often it is interrupted: what was created meanwhile is removed."""
-    with subprocess.Popen(
+    with beside(
         [sys.executable, "-m", "lab", "up"], cwd=clone, env=mine.environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     ) as starting:  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -106,6 +107,23 @@ class Server:
         took = time.monotonic() - began
         assert within(took, STOP_SECONDS), f"stopped after {took:.1f} s"
         return status
+
+
+@contextmanager
+def beside(command: Sequence[str | Path], **options: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """Run a program, with options of Popen, beside the body of the `with`, and no longer.
+
+    Popen itself would wait for its end, and so a test that fails meanwhile would last for ever.
+    """
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                top = psutil.Process(process.pid)
+                for each in (*top.children(recursive=True), top):
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
 
 
 @contextmanager

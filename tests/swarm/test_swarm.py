@@ -23,6 +23,7 @@ from lab.description import filled, services
 from lab.swarm.nodes import BRIDGE, LOOPBACK
 from lab.swarm.stack_file import in_bytes
 from tests.support.pace import FAR, until, within
+from tests.support.processes import beside
 from tests.swarm import ssh
 from tests.swarm.conftest import SCALE, Cluster
 from tests.swarm.machines import Machine, run
@@ -110,20 +111,17 @@ def test_ctrl_c_leaves_nothing_half_done(cluster: Cluster) -> None:
     nodes = f"{cluster.worker_engine}={LOOPBACK}"
     command = cluster.manager.inside(sys.executable, "-m", "lab", "swarm", "--nodes", nodes)
     said = []
-    with subprocess.Popen(
+    with beside(
         command, cwd=ROOT, env=cluster.environment(), stderr=subprocess.PIPE, text=True,
         process_group=0,
     ) as process:  # fmt: skip
-        try:
-            assert process.stderr
-            for line in process.stderr:
-                said.append(line)
-                if line.startswith("starting the services"):
-                    listening = cluster.worker.listening()
-                    os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(FAR) == 130, "".join(said)
-        finally:
-            process.kill()
+        assert process.stderr
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("starting the services"):
+                listening = cluster.worker.listening()
+                os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(FAR) == 130, "".join(said)
     print("".join(said))
     assert said[-1] == "interrupted\n"
     assert {host for host, port in listening if port != ssh.PORT} == {"0100007F"}
@@ -316,22 +314,17 @@ def test_the_death_of_a_node(deployed: Cluster) -> None:
     lost = [name for name, nodes in places(deployed).items() if deployed.worker.name in nodes]
     assert lost
     command = [*in_object_echo(deployed), "-c", (HERE / "good_clients.py").read_text()]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as clients:
-        try:
-            assert clients.stdout
-            assert clients.stdout.readline() == "started\n"
-            deployed.worker.plug("down")
-            died = time.monotonic()
-            deployed.worker.cut_power()
-            until(lambda: is_down(deployed), "the manager notices it", 4 * FAR, every=0.3)
-            noticed = time.monotonic() - died
-            until(lambda: is_back(deployed), "all tasks on the manager", 4 * FAR, every=0.3)
-            back = time.monotonic() - died
-            output, _ = clients.communicate(timeout=FAR)
-        finally:
-            clients.kill()
+    with beside(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdout
+        assert clients.stdout.readline() == "started\n"
+        deployed.worker.plug("down")
+        died = time.monotonic()
+        deployed.worker.cut_power()
+        until(lambda: is_down(deployed), "the manager notices it", 4 * FAR, every=0.3)
+        noticed = time.monotonic() - died
+        until(lambda: is_back(deployed), "all tasks on the manager", 4 * FAR, every=0.3)
+        back = time.monotonic() - died
+        output, _ = clients.communicate(timeout=FAR)
     found = json.loads(output)
     gaps = {name: gap(times, died) for name, times in found["answers"].items()}
     print(f"\nnoticed after {noticed:.1f} s, back after {back:.1f} s;"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab import LabError, capture
+from tests.support.processes import beside
 
 
 @pytest.mark.parametrize("text", ["x", "nan", "0", "-1", "3601", ""])
@@ -34,13 +35,8 @@ def test_packets_are_counted_however_they_arrive(step: int) -> None:
 @contextmanager
 def source_of(script: str) -> Iterator[capture.Source]:
     """Lend what a shell script writes, in place of tcpdump."""
-    with subprocess.Popen(
-        ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        try:
-            yield capture.Source(process, "wirelab-capture-none")
-        finally:
-            process.kill()
+    with beside(["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        yield capture.Source(process, "wirelab-capture-none")
 
 
 def test_ctrl_c_before_tcpdump_has_started() -> None:

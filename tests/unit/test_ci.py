@@ -12,6 +12,7 @@ import yaml
 
 from lab import ROOT
 from tests.support.pace import FAR, until
+from tests.support.processes import beside
 
 RUN = ROOT / ".ci" / "run"
 MAKE = """#!/bin/sh
@@ -111,7 +112,7 @@ def test_an_interrupt_ends_both_of_two_parts(tmp_path: Path, number: signal.Sign
         f"echo > {tmp_path}/$$.began\n"
         "while :; do sleep 0.1; done\n"
     )
-    with subprocess.Popen(
+    with beside(
         [str(RUN)], env=fake(tmp_path, script), stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
         until(lambda: len(list(tmp_path.glob("*.began"))) == 2, "both have begun")

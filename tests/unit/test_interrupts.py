@@ -10,6 +10,7 @@ import pytest
 
 from lab import ROOT, interrupts
 from tests.support.pace import FAR, until
+from tests.support.processes import beside
 
 INTERRUPTED = """
 from lab import interrupts
@@ -86,15 +87,12 @@ def interrupt(folder: Path, script: str, number: int, install: str, call: str) -
     """Have a script run, send a signal to whoever waits for it, and wait for its process `pid`."""
     code = INTERRUPTED.format(install=install, call=call, script=script, folder=str(folder))
     file = folder / "pid"
-    with subprocess.Popen(
+    with beside(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         until(file.exists, "the command runs")
         process.send_signal(number)
-        try:
-            said, _ = process.communicate(timeout=FAR)
-        finally:
-            process.kill()
+        said, _ = process.communicate(timeout=FAR)
     assert said == "interrupted\n"
     until(lambda: ended(int(file.read_text())), "the command has ended")
 

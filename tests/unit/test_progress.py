@@ -13,6 +13,7 @@ import pytest
 
 from lab import ROOT
 from tests.support.pace import FAR, until
+from tests.support.processes import beside
 from tests.support.progress import Part, part_of
 
 PASSING = "def test_a():\n    pass\n\n\ndef test_b():\n    pass\n"
@@ -245,17 +246,14 @@ def test_ctrl_c_leaves_a_clean_line(folder: Path, pipe: Path) -> None:
 
 def test_elsewhere_a_long_fixture_has_a_line(folder: Path, pipe: Path) -> None:
     """As soon as it is under way."""
-    with subprocess.Popen(
+    with beside(
         command(folder, f"{folder}/tests/unit/test_one.py"), cwd=ROOT, stdout=subprocess.PIPE,
         text=True,
     ) as process:  # fmt: skip
         assert process.stdout
-        try:
-            said = next(line for line in process.stdout if "building the images" in line)
-            pipe.write_text("seen")
-            assert process.stdout.read().count("1 passed") == 2
-        finally:
-            process.kill()
+        said = next(line for line in process.stdout if "building the images" in line)
+        pipe.write_text("seen")
+        assert process.stdout.read().count("1 passed") == 2
     assert re.fullmatch(r"unit: 0 of 1: building the images, .*\n", said)
 
 

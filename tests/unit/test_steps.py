@@ -11,6 +11,7 @@ import pytest
 
 from lab import SCRIPTS, console, docker_output, durations
 from tests.support.pace import FAR, until
+from tests.support.processes import beside
 
 # Of BuildKit, with the steps of two images in between one another.
 BUILD = """\
@@ -166,12 +167,10 @@ def test_on_a_terminal_a_step_is_one_line_that_goes(
         step "something slow" slow""")
     master, slave = os.openpty()
     # In a session of its own, and the terminal is that session's: so Ctrl-C is a signal there.
-    with subprocess.Popen(
-        ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, close_fds=True
-    ) as process:
+    with beside(["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         output = ""
-        while "try: something slow, 0 s: package 1, one==1" not in output:
+        while not re.search(r"try: something slow, \d+ s: package 1, one==1", output):
             output += os.read(master, 1000).decode()
         if keys:
             os.write(master, keys.encode())

@@ -4,13 +4,14 @@ import os
 import re
 import sys
 import time
-from subprocess import PIPE, Popen
+from subprocess import PIPE
 
 import pytest
 
 from lab import ROOT
 from services import workers
 from services.runtime import SettingError
+from tests.support.processes import beside
 
 
 @pytest.mark.parametrize(("cpus", "count"), [(1, 1), (3, 3), (8, 8), (64, 8)])
@@ -44,6 +45,7 @@ def test_the_number_of_workers_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> 
 FAILING = """
 import logging, sys, time
 from services import workers
+from tests.support.processes import beside
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 try:
     with workers.forked(["Hello"]):
@@ -60,7 +62,7 @@ finally:
 def test_a_worker_that_fails_is_replaced_after_a_pause(body: str, reported: str) -> None:
     """Whatever it raises ends only the worker, and runs no clean-up of the parent's."""
     command = [sys.executable, "-c", FAILING.format(body=body)]
-    with Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True) as process:
+    with beside(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
         lines = [process.stdout.readline()]
