@@ -1,6 +1,7 @@
 """Answers over HTTP that break off, at every byte: no client takes one for the whole."""
 
 import io
+import re
 import socketserver
 import xmlrpc.client
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clients import httpbin, kv, rest
+from clients import console, httpbin, kv, relay, rest
 from clients.addresses import Address
 from clients.checks import WrongAnswer
 from clients.cli.main import main
@@ -276,3 +277,47 @@ def test_the_terminal_says_incomplete(
     errors = capfd.readouterr().err.removesuffix("200 OK\n")
     whole = f"clients: {service} at {server.where}: the answer is incomplete: it {said}\n"
     assert errors == (whole.format(len(BODY) - missing, len(BODY)) if missing else "")
+
+
+IN_JSON: dict[str, tuple[Callable[[Address], object], bytes]] = {
+    "relay": (lambda where: relay.Relay(where, TIMEOUT).proxies(), b'{"kv": {}}'),
+    "journal": (lambda where: list(relay.Relay(where, TIMEOUT).journal()), b": quiet\n\n"),
+    "console": (lambda where: console.stack(where, TIMEOUT), b'[{"name": "kv"}]'),
+}
+
+
+@pytest.mark.parametrize("framed", [with_length, in_chunks])
+@pytest.mark.parametrize("client", IN_JSON)
+def test_an_answer_in_json_that_breaks_off_is_an_error(
+    server: Server, client: str, framed: Callable[[bytes], bytes]
+) -> None:
+    """Also that of the relay's journal, which would otherwise be one without conversations."""
+    call, body = IN_JSON[client]
+    whole = framed(body)
+    server.answer = whole
+    call(server.where)
+    for count in range(len(whole)):
+        server.answer = whole[:count]
+        with pytest.raises((OSError, WrongAnswer), match=r"."):  # its status is among what is wrong
+            call(server.where)
+
+
+@pytest.mark.parametrize("arguments", [["relay"], ["wire"], ["console"]], ids=" ".join)
+def test_the_terminal_names_who_answers_with_something_else(
+    server: Server,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With status 1, as nothing is wrong with what was typed."""
+    service = "console" if arguments == ["console"] else "relay"
+    monkeypatch.setenv(f"WIRELAB_{service.upper()}_ADDRESS", str(server.where))
+    for answer, said in (
+        (b"SSH-2.0-OpenSSH\r\n", r"not an HTTP answer: .*"),
+        (with_length(b'{"kv": {}}')[:-1], r"the answer is incomplete: .*"),
+        *([] if arguments == ["wire"] else [(with_length(b"hello"), r"not an answer in JSON: .*")]),
+    ):
+        server.answer = answer
+        assert main(arguments) == 1
+        whole = rf"clients: {service} at {server.where}: {said}\n"
+        assert re.fullmatch(whole, capfd.readouterr().err)
