@@ -143,8 +143,8 @@ class Relay:
         """
         query = f"/journal?from={number}&follow={follow:d}"
         with self._answer("GET", query) as response:
-            # By itself a response reads line by line as they come, and takes any chunk's end for its
-            # own where the connection breaks; BufferedReader fills its buffer, which fails there.
+            # A response reads lines as they come, and takes the end of any chunk for its own where
+            # the connection breaks; a BufferedReader fills its buffer, and that fails there.
             for kind, data in events(response if follow else BufferedReader(response)):
                 if kind == "record":
                     yield from_json(json.loads(data))
