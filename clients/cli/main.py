@@ -160,8 +160,7 @@ def reason(error: Exception) -> str:
 
 def run() -> None:
     """Run the command line of this process, and exit with its status."""
-    output.set_up()
-    try:
+    with output.reported("clients"):
         try:
             if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while this was imported
                 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -171,10 +170,3 @@ def run() -> None:
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)
-        finally:
-            sys.stdout.flush()
-    except output.CannotWrite as error:
-        output.no_more()
-        if not error.quiet:
-            print(f"clients: {error}", file=sys.stderr)
-        sys.exit(error.status)
