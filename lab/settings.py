@@ -5,6 +5,9 @@ Whatever reads a setting reads it in `os.environ` after `load()`, so that there 
 
 import io
 import os
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv.main import DotEnv
@@ -14,6 +17,8 @@ from lab import ROOT, LabError
 
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 PATHS = ("WIRELAB_AUTHKEY_FILE", *CA_VARIABLES)
+PREFIX = "WIRELAB_"
+KNOWN_IN = ("compose.yaml", "docs/settings.md", "docs/by-hand.md")  # the Makefile has the same list
 
 
 def load(file: Path = ROOT / ".env") -> None:
@@ -46,6 +51,19 @@ def read(file: Path) -> dict[str, str]:
             )
     values = DotEnv(None, io.StringIO(text), override=False).dict()
     return {name: value for name, value in values.items() if value is not None}
+
+
+def unread() -> Iterator[str]:
+    """Yield a sentence for each setting of the lab that has a value and that nothing reads."""
+    texts = (file.read_text("utf-8") for name in KNOWN_IN if (file := ROOT / name).exists())
+    known = {*re.findall(rf"{PREFIX}([A-Z0-9_]*[A-Z0-9])", " ".join(texts))}
+    for name in sorted(os.environ):
+        rest = name.removeprefix(PREFIX)
+        # Where a server is, only clients are told.
+        if rest not in {name, *known} and not name.endswith("_ADDRESS"):
+            nearest = get_close_matches(rest, known, 1, 0.75)
+            meant = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            yield f"nothing reads {name}{meant}"
 
 
 def expanded(name: str, value: str) -> Path:
