@@ -1,7 +1,9 @@
 """A project of `docker compose`, without an engine: how its commands end."""
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,38 @@ def test_make_up_that_fails_says_what_to_do(running: list[str], said: str) -> No
     assert reason == "not healthy: web"
     assert said in last
     assert bool(stopped) is not bool(running)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("services:\n  web: [\n", "yaml: line", id="no YAML"),
+        pytest.param("services:\n  web: {imagine: x}\n", "imagine", id="an unknown key"),
+        pytest.param("services:\n  web: {image: x, ports: [any]}\n", "any", id="no port"),
+        pytest.param("services:\n  web: {image: '${WEB:?not set}'}\n", "not set", id="no value"),
+        pytest.param("", "empty", id="empty"),
+    ],
+)
+def test_a_file_that_compose_cannot_use_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """Whatever was to be done with it: of some errors Compose says only the line."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker command")
+    file = tmp_path / "stack.yaml"
+    file.write_text(text)
+    project = Project("x", {"DOCKER_HOST": "tcp://127.0.0.1:1"}, [file])
+    for use in (project.build, project.services):
+        with pytest.raises(LabError) as failed:
+            use()
+        first, *others = str(failed.value).splitlines()
+        assert first == f"{file} cannot be used:"
+        assert said in "\n".join(others)
+
+
+def test_other_errors_are_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """As that there is no engine."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker command")
+    file = tmp_path / "stack.yaml"
+    file.write_text("services:\n  web: {image: x}\n")
+    with pytest.raises(LabError, match=r"^docker compose ps failed:\n.*127\.0\.0\.1:1"):
+        Project("x", {"DOCKER_HOST": "tcp://127.0.0.1:1"}, [file]).running()
