@@ -56,7 +56,7 @@ def checks(
 
     `bindings` are those of this lab's servers that run.
     """
-    yield from (Check("settings", State.IGNORED, said) for said in settings.unread())
+    yield from (Check("settings", State.IGNORED, said) for said in settings.mistyped())
     yield key(containers=containers)
     if containers:
         yield certificates()

@@ -53,17 +53,19 @@ def read(file: Path) -> dict[str, str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def unread() -> Iterator[str]:
-    """Yield a sentence for each setting of the lab that has a value and that nothing reads."""
+def mistyped() -> Iterator[str]:
+    """Yield a sentence for each variable that nothing reads, and that is named almost as a setting.
+
+    One that says where a server is, clients are told, and no setting has that name.
+    """
     texts = (file.read_text("utf-8") for name in KNOWN_IN if (file := ROOT / name).exists())
-    known = {*re.findall(rf"{PREFIX}([A-Z0-9_]*[A-Z0-9])", " ".join(texts))}
-    for name in sorted(os.environ):
-        rest = name.removeprefix(PREFIX)
-        # Where a server is, only clients are told.
-        if rest not in {name, *known} and not name.endswith("_ADDRESS"):
-            nearest = get_close_matches(rest, known, 1, 0.75)
-            meant = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else ""
-            yield f"nothing reads {name}{meant}"
+    known = {*re.findall(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]", " ".join(texts))}
+    given = {name for name in os.environ if name.upper().startswith(PREFIX)}
+    endings = [name.removeprefix(PREFIX) for name in known]
+    for name in sorted(given - known):
+        nearest = get_close_matches(name.upper().removeprefix(PREFIX), endings, 1, 0.75)
+        if nearest and not name.endswith("_ADDRESS"):
+            yield f"nothing reads {name}; did you mean {PREFIX}{nearest[0]}?"
 
 
 def expanded(name: str, value: str) -> Path:
