@@ -85,7 +85,8 @@ def test_damaged_file_of_what_runs_loses_no_server(clone: Clone) -> None:
     """Commands say that there are servers, and `make down` stops them."""
     clone.up()
     file = clone.folder / ".wirelab" / clone.project / "running.json"
-    for content in (b"", b"{", b"[]", b'{"servers": 1}', b"\xff"):
+    entry = b'{"servers": {"rest": {"ports": {}}}, "mounts": {}, "temporary": []}'
+    for content in (b"", b"{", b"[]", b'{"servers": 1}', b"\xff", entry):
         file.write_bytes(content)
         assert "`make down` stops them" in one_line(clone.run("ps"))
     for command in ("demo", "shell"):
