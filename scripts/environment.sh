@@ -13,7 +13,8 @@ for variable in $(compgen -e); do
         DOCKER_TLS | DOCKER_TLS_VERIFY | DOCKER_CERT_PATH | DOCKER_CUSTOM_HEADERS) ;;
         UV_DEFAULT_INDEX | UV_INDEX | UV_INDEX_* | UV_EXTRA_INDEX_URL | UV_FIND_LINKS | UV_OFFLINE) ;;
         UV_INSECURE_HOST | UV_KEYRING_PROVIDER | UV_HTTP_* | UV_CACHE_DIR | UV_NO_CACHE) ;;
-        PYTHON* | PIP_* | UV_* | VIRTUAL_ENV | CONDA_PREFIX | DOCKER_* | COMPOSE_* | BUILDX_* | BUILDKIT_*) unset "$variable" ;;
+        PYTHON* | PIP_* | UV_* | VIRTUAL_ENV | CONDA_PREFIX) unset "$variable" ;;
+        DOCKER_* | COMPOSE_* | BUILDX_* | BUILDKIT_*) unset "$variable" ;;
     esac
 done
 unset variable CDPATH
