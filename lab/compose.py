@@ -4,6 +4,7 @@ The lab's own is `lab.stack.Stack`; the tests of another project have one from `
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -180,7 +181,7 @@ class Project:
         """
         done = self.run(
             "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
-            "--wait", "--wait-timeout", f"{seconds:.0f}", capture=True, profile=profile,
+            "--wait", "--wait-timeout", str(math.ceil(seconds)), capture=True, profile=profile,
         )  # fmt: skip
         if done.returncode:
             self.check_started(done.stderr.strip())

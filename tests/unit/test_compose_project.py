@@ -4,12 +4,14 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lab import LabError
 from lab.compose import NotHealthy, Project, failing
 from lab.stack import Stack
+from lab.testing import plugin
 from lab.up import undone_if_it_fails
 
 
@@ -138,3 +140,29 @@ def test_other_errors_are_not_blamed_on_the_file(tmp_path: Path) -> None:
     file.write_text("services:\n  web: {image: x}\n")
     with pytest.raises(LabError, match=r"^docker compose ps failed:\n.*127\.0\.0\.1:1"):
         Project("x", {"DOCKER_HOST": "tcp://127.0.0.1:1"}, [file]).running()
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "nan", "inf", "1e9", "a minute"])
+def test_a_timeout_that_is_none_is_named(value: str) -> None:
+    """Compose takes 0 for no limit at all."""
+
+    class Config:
+        def getini(self, _: str) -> str:
+            return value
+
+    with pytest.raises(LabError, match=f"^stack_timeout has value '{value}'. Not a number of"):
+        plugin.timeout(cast("pytest.Config", Config()))
+
+
+def test_a_start_waits_for_whole_seconds() -> None:
+    """Less than one would be 0, and so no limit."""
+
+    class Said(Project):
+        def run(self, *arguments: str, **_: object) -> "subprocess.CompletedProcess[str]":
+            said.append(arguments[-1])
+            return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    said: list[str] = []
+    Said("x").start(seconds=0.4)
+    Said("x").start(seconds=60.0)
+    assert said == ["1", "60"]
