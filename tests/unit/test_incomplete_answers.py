@@ -2,7 +2,9 @@
 
 import io
 import re
+import socket
 import socketserver
+import struct
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from clients import console, httpbin, kv, relay, rest
-from clients.addresses import Address
+from clients.addresses import Address, variable
 from clients.checks import WrongAnswer
 from clients.cli.main import main
 from clients.http import with_requests, with_urllib
@@ -321,3 +323,32 @@ def test_the_terminal_names_who_answers_with_something_else(
         assert main(arguments) == 1
         whole = rf"clients: {service} at {server.where}: {said}\n"
         assert re.fullmatch(whole, capfd.readouterr().err)
+
+
+class Resetting(socketserver.BaseRequestHandler):
+    """Answers a connection with a reset (socket(7), SO_LINGER)."""
+
+    def handle(self) -> None:
+        """Do so at once: the client learns of it while it connects, sends or reads."""
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.request.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tcp-echo", "a"], ["rest", "GET", "/"], ["http", "GET", "/"], ["kv", "keys"], ["relay"]],
+    ids=" ".join,
+)
+def test_a_connection_that_is_reset_is_said_to_be(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whenever the client learns of it, so this is done several times."""
+    service = {"http": "httpbin"}.get(arguments[0], arguments[0])
+    with in_a_thread(socketserver.TCPServer(("127.0.0.1", 0), Resetting)) as server:
+        where = Address(*server.server_address[:2])  # type: ignore[arg-type]
+        monkeypatch.setenv(variable(service), str(where))
+        for _ in range(20):
+            assert main(arguments) == 1
+            said = capfd.readouterr().err
+            reasons = "Connection reset by peer|Broken pipe|Remote end closed .*"
+            assert re.fullmatch(rf"clients: {service} at {where}: ({reasons})\n", said)
