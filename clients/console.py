@@ -1,6 +1,5 @@
 """The console: the page that shows the lab, asked by a program rather than a browser."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -9,7 +8,7 @@ from urllib.parse import urlencode
 
 from clients.addresses import PORTS, Address
 from clients.checks import Check, expect
-from clients.http.errors import os_errors
+from clients.http.errors import os_errors, parsed_json
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +49,7 @@ def stack(address: Address, timeout: float = 15.0) -> list[dict[str, Any]]:
     """Return how each server does, as the console has just found."""
     answer = ask(address, "/stack", timeout=timeout)
     expect("the status of /stack", answer.status, 200)
-    found: list[dict[str, Any]] = json.loads(answer.body)
+    found: list[dict[str, Any]] = parsed_json(answer.body)
     return found
 
 

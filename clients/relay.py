@@ -7,11 +7,13 @@ import json
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from clients.addresses import PORTS, Address, through_relay
 from clients.checks import Check, expect
+from clients.http.errors import Incomplete, check_complete, os_errors, parsed_json
 from services import addresses
 from services.wire.record import Record, from_json
 
@@ -51,7 +53,8 @@ class Relay:
         """Make a request, and return the JSON document of the answer; None if it has none."""
         with self._answer(method, path, document) as response:
             body = response.read()
-        return json.loads(body) if body else None
+            check_complete(response.length, chunked=response.chunked, came=body != b"")
+        return parsed_json(body) if body else None
 
     def version(self) -> str:
         """Return the version of the Toxiproxy that it stands for."""
@@ -140,15 +143,22 @@ class Relay:
         """
         query = f"/journal?from={number}&follow={follow:d}"
         with self._answer("GET", query) as response:
-            for kind, data in events(response):
+            # A response reads lines as they come, and takes the end of any chunk for its own where
+            # the connection breaks; a BufferedReader fills its buffer, and that fails there.
+            for kind, data in events(response if follow else BufferedReader(response)):
                 if kind == "record":
                     yield from_json(json.loads(data))
+            if not response.chunked and response.length != 0:
+                raise Incomplete("the answer is incomplete: the journal breaks off")
 
     @contextmanager
     def _answer(self, method: str, path: str, document: object = None) -> Iterator[HTTPResponse]:
         body = None if document is None else json.dumps(document)
         headers = {} if body is None else {"Content-Type": "application/json"}
-        with closing(HTTPConnection(*self.address, timeout=self.timeout)) as connection:
+        with (
+            os_errors(),  # also what the caller reads
+            closing(HTTPConnection(*self.address, timeout=self.timeout)) as connection,
+        ):
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             if response.status >= 400:

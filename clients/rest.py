@@ -72,6 +72,7 @@ def request(
     try:
         # What is percent-encoded stays so; what a URL cannot hold becomes so (RFC 3986, 2).
         target = quote(target, safe="%/?#[]:@!$&'()*+,;=~")
+        connection.connect()
         # A server that refuses a body closes before it has all of it, but answers (RFC 9112, 9.5).
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, target, body, headers or {})

@@ -5,7 +5,7 @@ import selectors
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from clients.addresses import Address
@@ -43,7 +43,8 @@ def echo(address: Address, data: bytes, timeout: float = 5.0) -> bytes:
             if events & selectors.EVENT_WRITE:
                 unsent = unsent[connection.send(unsent) :]
                 if not unsent:
-                    connection.shutdown(socket.SHUT_WR)
+                    with suppress(OSError):  # the connection has just broken: reading says how
+                        connection.shutdown(socket.SHUT_WR)
                     selector.modify(connection, selectors.EVENT_READ)
             if events & selectors.EVENT_READ:
                 chunk = connection.recv(64 * 1024)

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +186,7 @@ def new_records(relay: Relay, number: int) -> Iterator[Record | None]:
         try:
             for record in relay.journal(number, follow=True):
                 came.put(record)
-        except (OSError, RelayError, HTTPException) as error:
+        except (OSError, RelayError) as error:
             came.put(error)
         came.put(ConnectionError("it has ended"))
 

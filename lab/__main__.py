@@ -14,11 +14,11 @@ if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from clients.cli import output
 from lab import (
     LabError,
     doctor,
@@ -52,7 +52,6 @@ CHANGING = {
     "swarm",
     "swarm-down",
 }  # one of these at a time
-BROKEN_PIPE = 141  # the status that a shell gives to what SIGPIPE has ended: 128 + 13
 
 
 def parser() -> argparse.ArgumentParser:
@@ -158,14 +157,9 @@ def main() -> int:
         options = parser().parse_args()
         command = options.command
         status = carry_out(options)
-        print(end="", flush=True)  # here, where an error of it is handled
     except LabError as error:
         complain(f"wirelab: {error}")
         return 1
-    except BrokenPipeError:
-        # Whoever was to read has gone, and the interpreter would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except OSError as error:
         complain(f"wirelab: {files.described(error)}")
         return 1
@@ -184,8 +178,11 @@ def carry_out(options: argparse.Namespace) -> int:
     changing = options.command in CHANGING
     with lock.held(project(), f"make {options.command}") if changing else nullcontext():
         status: int = options.run(options)
-    return status
+    return (
+        status if status >= 0 else 128 - status
+    )  # of a program that a signal ended, as in a shell
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with output.reported("wirelab"):
+        sys.exit(main())

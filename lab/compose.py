@@ -4,6 +4,7 @@ The lab's own is `lab.stack.Stack`; the tests of another project have one from `
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -57,11 +58,22 @@ class Project:
         """Run `docker compose`; raises LabError with what it said when it fails."""
         done = self.run(*arguments, capture=capture)
         if done.returncode:
+            self.check_files()
             what = next((word for word in arguments if word in COMMANDS), arguments[0])
             # Of a build, the step that failed: all that went well stands above a line of dashes.
             _, _, step = (done.stdout or "").partition("------\n")
             raise LabError(f"docker compose {what} failed:\n{step}{done.stderr or ''}".rstrip())
         return done
+
+    def check_files(self) -> None:
+        """Raise LabError, which names the files, if Compose can make nothing of them.
+
+        Compose itself says of some errors only the line.
+        """
+        done = self.run("config", "--quiet", capture=True)
+        if done.returncode:
+            files = ", ".join(str(file.absolute()) for file in self.files)
+            raise LabError(f"{files} cannot be used:\n{done.stderr.strip()}")
 
     def run(
         self, *arguments: str, capture: bool = False, profile: str | None = "*"
@@ -169,7 +181,7 @@ class Project:
         """
         done = self.run(
             "--progress", "quiet", "up", "--detach", "--no-build", "--remove-orphans",
-            "--wait", "--wait-timeout", f"{seconds:.0f}", capture=True, profile=profile,
+            "--wait", "--wait-timeout", str(math.ceil(seconds)), capture=True, profile=profile,
         )  # fmt: skip
         if done.returncode:
             self.check_started(done.stderr.strip())

@@ -12,7 +12,6 @@ from clients.addresses import RELAY, Address, variables
 from clients.cli import main as command_line
 from clients.cli import report
 from clients.cli.exercise import Result
-from clients.cli.output import CannotWrite
 from lab import ROOT, LabError, interrupts
 from lab.description import replicated
 from lab.stack import Stack
@@ -48,7 +47,7 @@ def draw(stack: Stack, picture: Path, *, via_relay: bool) -> int:
     """Exercise a stack and print the table, also as a picture; raises LabError where it cannot."""
     try:
         held = report.show(picture, lambda: exercised(stack, via_relay=via_relay), via_relay)
-    except (ValueError, CannotWrite) as error:
+    except ValueError as error:
         raise LabError(str(error)) from None
     return 0 if held else 1
 

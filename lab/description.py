@@ -15,6 +15,7 @@ from clients.addresses import PORTS, RELAY, Address, variable
 from lab import ROOT, LabError
 from services.runtime import port_number
 
+FILE = ROOT / "compose.yaml"
 CLASS = "class"  # the profile of what `make class-server` starts, and nothing else does
 REFERENCE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -93,7 +94,11 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
     to be had twice; of all servers, as Compose reads all of the file.
     """
     document = filled(environ)
-    servers = {name: block for name, block in document["services"].items() if "ports" in block}
+    servers = {
+        name: block
+        for name, block in document["services"].items()
+        if isinstance(block, dict) and "ports" in block
+    }
     known = {word for block in servers.values() for word in block.get("profiles", ())} - {CLASS}
     if profile and profile not in {"*", *known}:
         raise LabError(
@@ -117,19 +122,22 @@ def services(environ: Mapping[str, str] = os.environ, profile: str = "") -> list
 def _server(
     name: str, block: Mapping[str, Any], ephemeral: set[str], environ: Mapping[str, str]
 ) -> Service:
-    """Return what compose.yaml says of a server; LabError for a port that is none."""
-    speaks = block["healthcheck"]["test"][-1]
-    templates = _template()["services"][name]["ports"]
-    return Service(
-        name=name,
-        speaks=speaks,
-        profiles=block.get("profiles", []),
-        command=[str(word) for word in block["command"]],
-        environment={key: str(value) for key, value in block.get("environment", {}).items()},
-        ports=tuple(_port(name, speaks, template, environ) for template in templates),
-        volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
-        ephemeral=ephemeral,
-    )
+    """Return what compose.yaml says of a server; LabError for a port that is none, or for less."""
+    try:
+        speaks = block["healthcheck"]["test"][-1]
+        templates = _template()["services"][name]["ports"]
+        return Service(
+            name=name,
+            speaks=speaks,
+            profiles=block.get("profiles", []),
+            command=[str(word) for word in block["command"]],
+            environment={key: str(value) for key, value in block.get("environment", {}).items()},
+            ports=tuple(_port(name, speaks, template, environ) for template in templates),
+            volumes=dict(volume.split(":")[:2] for volume in block.get("volumes", ())),
+            ephemeral=ephemeral,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise LabError(f"{FILE} cannot be used: service {name!r}: {error!r}") from None
 
 
 def filled(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -224,8 +232,15 @@ def _port(server: str, speaks: str, template: str, environ: Mapping[str, str]) -
 
 @functools.cache
 def _template() -> dict[str, Any]:
-    """Return compose.yaml as it stands there."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    """Return compose.yaml as it stands there; LabError for what is no description of a stack."""
+    try:
+        with FILE.open(encoding="utf-8") as stream:
+            document: dict[str, Any] = yaml.safe_load(stream)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LabError(f"{FILE} cannot be used:\n{error}") from None
+    for name in ("name", "services", "volumes"):
+        if not isinstance(document, dict) or not document.get(name):
+            raise LabError(f"{FILE} cannot be used: it has no {name!r}")
     return document
 
 

@@ -12,17 +12,22 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from clients import class_results
 from lab import LabError, engine, settings
 from lab.description import project, services
 from lab.local import Local
 from lab.preflight import Check, State, checks
 from lab.running import old_key
 from lab.stack import Stack
+from services import host_names
+from services.runtime import SettingError, setting
+from services.tcp_echo.transform import transform_from_settings
 
 EN_DASH = "\N{EN DASH}"
 MARKS = {
     State.THERE: "[green]✓[/]",
     State.LATER: f"[yellow]{EN_DASH}[/]",
+    State.IGNORED: f"[yellow]{EN_DASH}[/]",
     State.WRONG: "[red]✗[/]",
 }
 COLUMN = 16  # where a row's text begins
@@ -70,6 +75,7 @@ def found(problem: str) -> Iterator[Check]:
     if problem:
         raise LabError(problem)
     name, wanted, local = project(), services(), Local()
+    yield from read_by_servers()
     here = engine.answers()
     if strays := local.strays():
         ids = ", ".join(map(str, strays))
@@ -91,6 +97,19 @@ def found(problem: str) -> Iterator[Check]:
     yield Check("images", State.LATER if missing else State.THERE, said)
     yield lab(name, stack.running(), "containers", stack.with_old_key())
     yield from checks(wanted, stack.bindings(), containers=True)
+
+
+def read_by_servers() -> Iterator[Check]:
+    """Check what servers read for themselves: with a wrong one `make up` shows what they log."""
+
+    def hosts() -> frozenset[str]:
+        return setting("WIRELAB_HOSTS", "", host_names.parse)
+
+    for read in (transform_from_settings, hosts, class_results.server):
+        try:
+            read()
+        except (SettingError, ValueError) as error:
+            yield Check("settings", State.WRONG, str(error))
 
 
 def may_be_set_up() -> bool:

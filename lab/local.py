@@ -25,6 +25,7 @@ from services.addresses import split
 HEALTHY_SECONDS = 20.0
 UPSTREAMS = "WIRELAB_RELAY_UPSTREAMS"  # of the relay: where it may lead to
 PASSES = re.compile(r"(\S+) passes from (\S+) to ")  # what it logs of each of its proxies
+ENTRY: dict[str, Any] = {"pid": 0, "started": 0.0, "ports": {}, "made_of": []}  # of a server
 MARK = "WIRELAB_PROJECT"  # in the environment of each server: the name of its lab
 
 
@@ -36,14 +37,13 @@ class Local:
         self._file = self.folder / "running.json"
         self._state: dict[str, Any] = {"servers": {}, "mounts": {}, "temporary": []}
         # One that is damaged, or of another version, says nothing: what runs is found by its mark.
-        with suppress(FileNotFoundError, ValueError, TypeError):
+        with suppress(FileNotFoundError, ValueError, TypeError, LookupError, AttributeError):
             found = json.loads(self._file.read_bytes())
-            if (
-                isinstance(found, dict)
-                and all(
-                    isinstance(found.get(name), type(empty)) for name, empty in self._state.items()
-                )
-                and all("ports" in entry for entry in found["servers"].values())
+            parts = [(found, self._state), *((entry, ENTRY) for entry in found["servers"].values())]
+            if all(
+                isinstance(part.get(name), type(like))
+                for part, model in parts
+                for name, like in model.items()
             ):
                 self._state = found
 

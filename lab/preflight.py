@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clients.addresses import Address
 from lab import ROOT, LabError, authkey, engine, files, ports, settings
+from lab.console import say
 from lab.description import Service, project
 from lab.local import Local
 from lab.stack import Stack
@@ -23,6 +24,7 @@ class State(Enum):
 
     THERE = "there"
     LATER = "not there, and `make up` copes"
+    IGNORED = "there, and nothing comes of it"
     WRONG = "`make up` fails on it"
 
 
@@ -36,8 +38,13 @@ class Check:
 
 
 def require(checks: Iterable[Check]) -> None:
-    """Raise LabError with all that is wrong."""
-    wrong = {check.said: None for check in checks if check.state is State.WRONG}
+    """Raise LabError with all that is wrong; say what is ignored."""
+    wrong: dict[str, None] = {}
+    for check in checks:
+        if check.state is State.WRONG:
+            wrong[check.said] = None
+        elif check.state is State.IGNORED:
+            say(check.said)
     if wrong:  # each once: an address is wrong for many services
         raise LabError("\n".join(wrong))
 
@@ -49,6 +56,7 @@ def checks(
 
     `bindings` are those of this lab's servers that run.
     """
+    yield from (Check("settings", State.IGNORED, said) for said in settings.mistyped())
     yield key(containers=containers)
     if containers:
         yield certificates()

@@ -5,6 +5,9 @@ Whatever reads a setting reads it in `os.environ` after `load()`, so that there 
 
 import io
 import os
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv.main import DotEnv
@@ -14,6 +17,8 @@ from lab import ROOT, LabError
 
 CA_VARIABLES = ("WIRELAB_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 PATHS = ("WIRELAB_AUTHKEY_FILE", *CA_VARIABLES)
+PREFIX = "WIRELAB_"
+KNOWN_IN = ("compose.yaml", "docs/settings.md", "docs/by-hand.md")  # the Makefile has the same list
 
 
 def load(file: Path = ROOT / ".env") -> None:
@@ -46,6 +51,21 @@ def read(file: Path) -> dict[str, str]:
             )
     values = DotEnv(None, io.StringIO(text), override=False).dict()
     return {name: value for name, value in values.items() if value is not None}
+
+
+def mistyped() -> Iterator[str]:
+    """Yield a sentence for each variable that nothing reads, and that is named almost as a setting.
+
+    One that says where a server is, clients are told, and no setting has that name.
+    """
+    texts = (file.read_text("utf-8") for name in KNOWN_IN if (file := ROOT / name).exists())
+    known = {*re.findall(rf"{PREFIX}[A-Z0-9_]*[A-Z0-9]", " ".join(texts))}
+    given = {name for name in os.environ if name.upper().startswith(PREFIX)}
+    endings = [name.removeprefix(PREFIX) for name in known]
+    for name in sorted(given - known):
+        nearest = get_close_matches(name.upper().removeprefix(PREFIX), endings, 1, 0.75)
+        if nearest and not name.endswith("_ADDRESS"):
+            yield f"nothing reads {name}; did you mean {PREFIX}{nearest[0]}?"
 
 
 def expanded(name: str, value: str) -> Path:

@@ -1,4 +1,4 @@
-# What the caller's shell sets for Python, pip, Docker and Compose is not meant for the lab's calls
+# What the caller's shell sets for Python, pip, uv, Docker and Compose is not meant for the lab's calls
 # of them. What stays: where packages come from, and which engine is meant (lab/engine.py has the
 # same list of that).
 # shellcheck shell=bash
@@ -11,7 +11,10 @@ for variable in $(compgen -e); do
         PIP_TIMEOUT | PIP_DEFAULT_TIMEOUT | PIP_RETRIES | PIP_CACHE_DIR | PIP_NO_CACHE_DIR) ;;
         DOCKER_HOST | DOCKER_CONTEXT | DOCKER_CONFIG | DOCKER_AUTH_CONFIG | DOCKER_API_VERSION) ;;
         DOCKER_TLS | DOCKER_TLS_VERIFY | DOCKER_CERT_PATH | DOCKER_CUSTOM_HEADERS) ;;
-        PYTHON* | PIP_* | DOCKER_* | COMPOSE_* | BUILDX_* | BUILDKIT_*) unset "$variable" ;;
+        UV_DEFAULT_INDEX | UV_INDEX | UV_INDEX_* | UV_EXTRA_INDEX_URL | UV_FIND_LINKS | UV_OFFLINE) ;;
+        UV_INSECURE_HOST | UV_KEYRING_PROVIDER | UV_HTTP_* | UV_CACHE_DIR | UV_NO_CACHE) ;;
+        PYTHON* | PIP_* | UV_* | VIRTUAL_ENV | CONDA_PREFIX) unset "$variable" ;;
+        DOCKER_* | COMPOSE_* | BUILDX_* | BUILDKIT_*) unset "$variable" ;;
     esac
 done
 unset variable CDPATH

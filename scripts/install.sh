@@ -6,7 +6,7 @@
 # First all files are compared with the list `contents`. Where the stick lets nothing run:
 # `bash install`. Exit codes: 0 the lab runs; 1 it cannot be installed, and why.
 set -euo pipefail
-packed=$(cd "$(dirname "$0")" && pwd)
+packed=$(CDPATH="" cd "$(dirname "$0")" && pwd)
 [[ -f $packed/wirelab/scripts/common.sh ]] || {
     echo "install: there is no wirelab/scripts/common.sh beside it: unpack the whole archive" >&2
     exit 1

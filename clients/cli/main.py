@@ -74,10 +74,11 @@ def parsers(chosen: str | None, comparing: bool) -> tuple[Parser, Parser]:
             )
         else:
             if name not in UNTIMED:
-                subparser.add_argument(
-                    "--timeout", type=seconds, default=5.0, help="seconds to wait (default: 5)"
-                )
+                add_timeout(subparser, 5.0)
             subcommand(MODULES.get(name, name)).configure(subparser)
+            for action in subparser.actions():  # they may stand behind it too
+                add_via(action, argparse.SUPPRESS, comparing)
+                add_timeout(action, argparse.SUPPRESS)
     return main_parser, chosen_parser
 
 
@@ -86,6 +87,11 @@ def add_via(to: argparse.ArgumentParser, default: str | None, comparing: bool) -
     what = "talk to the service through the relay, which `clients wire` shows afterwards"
     what = argparse.SUPPRESS if comparing else what  # known, to be refused with a reason
     to.add_argument("--via", choices=[RELAY], default=default, help=what)
+
+
+def add_timeout(to: argparse.ArgumentParser, default: float | str) -> None:
+    """Add the option for how long to wait."""
+    to.add_argument("--timeout", type=seconds, default=default, help="seconds to wait (default: 5)")
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
@@ -160,8 +166,7 @@ def reason(error: Exception) -> str:
 
 def run() -> None:
     """Run the command line of this process, and exit with its status."""
-    output.set_up()
-    try:
+    with output.reported("clients"):
         try:
             if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while this was imported
                 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -171,10 +176,3 @@ def run() -> None:
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)
-        finally:
-            sys.stdout.flush()
-    except output.CannotWrite as error:
-        output.no_more()
-        if not error.quiet:
-            print(f"clients: {error}", file=sys.stderr)
-        sys.exit(error.status)

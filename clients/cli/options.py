@@ -27,6 +27,16 @@ class Parser(ArgumentParser):
             return None
         return super()._parse_optional(arg_string)
 
+    def actions(self) -> list[ArgumentParser]:
+        """Return the parsers of its subcommands."""
+        return [
+            parser
+            for found in self._actions
+            if isinstance(found.choices, dict)
+            for parser in found.choices.values()
+            if isinstance(parser, ArgumentParser)
+        ]
+
     def refuse(self, unknown: list[str], hint: str) -> NoReturn:
         """Exit with the usage, what is unknown, the options nearest to it, and a hint."""
         names = [word.partition("=")[0] for word in unknown]

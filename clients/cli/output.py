@@ -1,4 +1,4 @@
-"""What the clients write: standard output, messages, files.
+"""What the clients write, and the commands of `make`: standard output, messages, files.
 
 The network fails with OSErrors, and so does writing: a BrokenPipeError is either a server that has
 closed, or `| head`. To tell them apart, what is written goes through files of these classes, and
@@ -9,6 +9,8 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
@@ -60,14 +62,31 @@ class Messages(io.FileIO):
             return len(memoryview(data))
 
 
+@contextmanager
+def reported(program: str) -> Iterator[None]:
+    """Run what this process does: where what it prints cannot be written, say that and exit."""
+    set_up()
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except CannotWrite as error:
+        no_more()
+        if not error.quiet:
+            print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(error.status)
+
+
 def set_up() -> None:
     """Have what this process prints fail with CannotWrite, and its messages not at all."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # Closed by the caller. The next socket would have its number, and be printed to.
-            os.open(os.devnull, os.O_RDONLY)
+            # Closed by the caller. The next socket would have its number, and be printed to. To
+            # write to standard output fails as before; messages of other programs are dropped too.
+            os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - as long as the process runs
     sys.stdout = text(Output(1, STANDARD_OUTPUT), sys.stdout)
     sys.stderr = text(Messages(2, "w", closefd=False), sys.stderr)

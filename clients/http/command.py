@@ -61,9 +61,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--file",
+        action="append",
+        default=[],
         type=existing_file,
         metavar="FILE",
-        help="upload this file with the form, as its field 'file'",
+        help="upload this file with the form, as its field 'file' (more than once: more files)",
     )
     parser.add_argument(
         "-H",
@@ -117,7 +119,7 @@ def command(options: argparse.Namespace, address: Address) -> None:
         params=tuple(options.params),
         headers=combined(options.header),
         form=tuple(options.form),
-        file=options.file,
+        files=tuple(options.file),
         user=options.user,
         follow=not options.no_redirect,
         retries=options.retries,

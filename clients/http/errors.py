@@ -1,8 +1,10 @@
 """What keeps an HTTP answer from coming whole, as an OSError that says it."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import Any
 
 
 class Incomplete(ConnectionError):
@@ -37,3 +39,11 @@ def check_complete(length: int | None, *, chunked: bool, came: bool) -> None:
     """
     if length is None and not chunked and not came:
         raise Incomplete("the answer is incomplete: it has neither a length nor a body")
+
+
+def parsed_json(body: bytes) -> Any:
+    """Return what a JSON document says; ConnectionError for a body that is none."""
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ConnectionError(f"not an answer in JSON: {error}") from None

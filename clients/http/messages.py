@@ -54,7 +54,7 @@ class Wanted:
     params: Pairs = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Pairs = ()
-    file: Path | None = None
+    files: tuple[Path, ...] = ()
     user: tuple[str, str] | None = None
     follow: bool = True
     retries: int = 0

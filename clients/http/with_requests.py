@@ -203,10 +203,10 @@ def send(
     base: str, wanted: Wanted, timeout: float, sink: BinaryIO | None, progress: Progress
 ) -> Answer:
     """Send what the command line asks for: all of the recipes in one request."""
-    files = None
-    if wanted.file:
-        content = wanted.file.read_bytes()
-        files = {"file": (wanted.file.name, content, "application/octet-stream")}
+    files = [
+        ("file", (file.name, file.read_bytes(), "application/octet-stream"))
+        for file in wanted.files
+    ]
     with plain_errors(), Session() as session:
         if wanted.retries:
             session.mount(base, with_retries(wanted.retries, within=60.0, backoff=0.1))

@@ -200,9 +200,9 @@ def send(
     if wanted.params:
         url += ("&" if "?" in url else "?") + parse.urlencode(wanted.params)
     asked = request.Request(url, method=wanted.method)
-    if wanted.file:
-        file = ("file", wanted.file.name, wanted.file.read_bytes())
-        content_type, asked.data = multipart(wanted.form, [file])
+    if wanted.files:
+        files = [("file", file.name, file.read_bytes()) for file in wanted.files]
+        content_type, asked.data = multipart(wanted.form, files)
         asked.add_header("Content-Type", content_type)
     elif wanted.form:
         asked.data = parse.urlencode(wanted.form).encode("ascii")

@@ -14,6 +14,7 @@ import re
 import secrets
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ __tracebackhide__ = methodcaller("errisinstance", LabError)
 
 # The names that Compose itself looks for, in its order.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+MAX_SECONDS = 86400.0
 LINES = 200  # of each container below a failure, at most
 
 BEGAN = pytest.StashKey[float]()  # when a test did, as of time.time()
@@ -197,10 +199,12 @@ def compose_files(config: pytest.Config) -> list[Path]:
 def timeout(config: pytest.Config) -> float:
     """Return the seconds until which a stack or service has to be healthy."""
     value = str(config.getini("stack_timeout"))
-    try:
-        return float(value)
-    except ValueError:
-        raise LabError(f"stack_timeout has value {value!r}. Not a number of seconds") from None
+    with suppress(ValueError):
+        if 0 < (seconds := float(value)) <= MAX_SECONDS:
+            return seconds
+    raise LabError(
+        f"stack_timeout has value {value!r}. Not a number of seconds up to {MAX_SECONDS:g}"
+    )
 
 
 def new_name(file: Path) -> str:

@@ -20,8 +20,11 @@ def show_lessons() -> int:
         reached = progress.lessons.get(each.number, Reached())
         going = each.number == progress.current
         mark = ("✓", "green") if reached.done else ("▶", "cyan") if going else ("·", "dim")
-        minutes = say("minutes", speaker.language, minutes=each.minutes)
-        title = Text.assemble((each.title[speaker.language], "bold"), (f"  {minutes}", "dim"))
+        told = [say("minutes", speaker.language, minutes=each.minutes)]
+        if reached.by_us and not reached.done:
+            told.append(say("by_us", speaker.language))
+        name = (each.title[speaker.language], "bold")
+        title = Text.assemble(name, (f"  {', '.join(told)}", "dim"))
         page.put(speaker.console, title, 7, Text.assemble(f"{each.number:4} ", mark))
         speaker.text(each.goal[speaker.language], indent=7)
     speaker.line()

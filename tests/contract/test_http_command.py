@@ -8,7 +8,7 @@ import pytest
 
 from clients.addresses import Address
 from clients.http import command
-from tests.support.drivers import DRIVERS, Driver
+from tests.support.drivers import DRIVERS, Driver, serving
 from tests.support.pace import FAR
 from tests.support.processes import Server
 from tests.support.scripted import BUSY, scripted
@@ -83,6 +83,17 @@ def test_options_make_up_one_request(
     assert seen["headers"]["Spam"] == "Eggs"
     assert seen["headers"]["User-Agent"] == "none"
     assert seen["headers"]["Authorization"] == "Basic dXNlcjpwYXNzOndvcmQ="
+
+
+def test_all_files_are_sent(option: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each option adds one; rest lists what it gets, where httpbin shows the first."""
+    files = [tmp_path / name for name in ("one", "two", "three")]
+    for file in files:
+        file.write_text(file.name)
+    with serving(DRIVERS["rest"][0]) as server:
+        options = [f"--file={file}" for file in files]
+        run(["POST", "/files", *options, "-H", "Accept: application/json", option], server.address)
+    assert [row["name"] for row in json.loads(capfd.readouterr().out)] == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ def test_damaged_file_of_what_runs_loses_no_server(clone: Clone) -> None:
     """Commands say that there are servers, and `make down` stops them."""
     clone.up()
     file = clone.folder / ".wirelab" / clone.project / "running.json"
-    for content in (b"", b"{", b"[]", b'{"servers": 1}', b"\xff"):
+    entry = b'{"servers": {"rest": {"ports": {}}}, "mounts": {}, "temporary": []}'
+    for content in (b"", b"{", b"[]", b'{"servers": 1}', b"\xff", entry):
         file.write_bytes(content)
         assert "`make down` stops them" in one_line(clone.run("ps"))
     for command in ("demo", "shell"):
@@ -245,7 +246,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     made.run("down")
 
 
-@pytest.mark.parametrize("command", ["ps", "logs", "doctor"])
+@pytest.mark.parametrize("command", ["ps", "logs", "doctor", "lessons", "--help"])
 def test_output_that_is_not_taken(running: Clone, command: str) -> None:
     """Where nobody reads it, a command ends as any other tool; a full disk is named."""
     reader, writer = os.pipe()
@@ -256,9 +257,27 @@ def test_output_that_is_not_taken(running: Clone, command: str) -> None:
                 running.command(command), cwd=running.folder, env=running.environment(),
                 check=False, stdout=output, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
-            assert done.returncode != 0
+            assert done.returncode == (1 if said else 141)
             assert said in done.stderr
             assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "0 1 2"])
+@pytest.mark.parametrize("command", ["ps", "logs", "doctor", "lessons", "--help"])
+def test_streams_that_are_closed(running: Clone, command: str, closed: str) -> None:
+    """What cannot be printed is an error, a message that cannot be said is not."""
+    redirections = " ".join(f"{number}>&-" for number in closed.split())
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", *running.command(command)],
+        cwd=running.folder, env=running.environment(), check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if "1" in closed:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert ("Bad file descriptor" in done.stderr) == ("2" not in closed)
+        assert "Traceback" not in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
 
 
 def test_state_is_written_in_one_piece(running: Clone) -> None:

@@ -114,6 +114,28 @@ def test_doctor_and_up_refuse_the_same_settings(clone: Clone, given: str) -> Non
     assert not (clone.folder / "secrets").exists()
 
 
+def test_doctor_and_up_say_what_nothing_reads(clone: Clone) -> None:
+    """A setting that is mistyped, and which one may have been meant."""
+    (clone.folder / ".env").write_text("WIRELAB_RSET_PORT=0\nWIRELAB_AUTHKEY_FILE=short\n")
+    (clone.folder / "short").write_text("peekaboo\n")
+    said = "nothing reads WIRELAB_RSET_PORT; did you mean WIRELAB_REST_PORT?"
+    done = clone.run("up")
+    assert done.stderr.splitlines()[-3] == said
+    assert "it takes at least 32" in done.stderr
+    assert said in clone.run("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ECHO_TRANSFORM", "rot13"), ("WIRELAB_HOSTS", "a b"), ("WIRELAB_CLASS", "http://[::1")],
+)
+def test_doctor_knows_what_servers_refuse(clone: Clone, name: str, value: str) -> None:
+    """`make up` would show their logs, and stop the others again."""
+    done = clone.run("doctor", **{name: value})
+    assert done.returncode == 1
+    assert f"settings      {name} has value {value!r}. Not " in done.stdout
+
+
 @pytest.mark.parametrize(
     ("setting", "kind"),
     [

@@ -64,6 +64,18 @@ def test_kit_is_copied_and_started(stick: Path) -> None:
     assert sorted(path for path in stick.rglob("*")) == before
 
 
+def test_kit_is_installed_from_the_folder_above(stick: Path) -> None:
+    """By a relative path, where the shell's CDPATH would have `cd` print where it went."""
+    home = stick.parent / "home"
+    home.mkdir()
+    done = subprocess.run(
+        ["bash", "stick/install"], cwd=stick.parent, stdin=subprocess.DEVNULL,
+        env={**os.environ, "HOME": str(home), "CDPATH": f"{stick.parent}:/"},
+        capture_output=True, text=True, timeout=FAR, check=False,
+    )  # fmt: skip
+    assert (done.returncode, left(stick)) == (0, ["wirelab"]), done.stderr
+
+
 def test_file_that_was_cut_off_is_named(stick: Path) -> None:
     """With both sizes; and nothing has happened."""
     file = stick / "wirelab/scripts/lock.sh"

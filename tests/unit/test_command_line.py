@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clients.addresses import DISCOVERY, PORTS, Address, variable
-from clients.cli.main import SUBCOMMANDS
+from clients.cli.main import SUBCOMMANDS, parsed
 from clients.cli.variants import DRIVERS
 from services.version import VERSION
 from tests.support.processes import run
@@ -331,3 +331,17 @@ def test_with_everything_down_the_table_says_so(environment: dict[str, str]) -> 
     *_, summary, why, _, _ = result.stdout.splitlines()
     assert " checks held" in summary
     assert why == "but for UNIX sockets, as WIRELAB_SOCKETS is not set:"
+
+
+@pytest.mark.parametrize("action", [["kv", "get", "spam"], ["rest", "GET", "/"]], ids=" ".join)
+def test_options_of_a_subcommand_may_stand_behind_its_action(action: list[str]) -> None:
+    """As well as before it; the last one counts, and without any it is the default."""
+    subcommand, *rest = action
+    for arguments, timeout, via in (
+        (action, 5, None),
+        ([*action, "--timeout", "2", "--via", "relay"], 2, "relay"),
+        ([subcommand, "--timeout", "2", "--via", "relay", *rest], 2, "relay"),
+        ([subcommand, "--timeout", "3", *rest, "--timeout", "2"], 2, None),
+    ):
+        options = parsed(arguments)
+        assert (options.timeout, options.via, options.action) == (timeout, via, rest[0])

@@ -9,7 +9,7 @@ import yaml
 
 import clients.cli.variants
 from clients.addresses import PORTS, Address, known
-from lab import ROOT, description
+from lab import ROOT, LabError, description
 from services.relay.server import PROXIES
 
 FOLDERS = {name.replace("-", "_"): name for name in PORTS}
@@ -258,3 +258,25 @@ def test_only_who_asks_for_the_profile_builds_its_image() -> None:
     assert {"kv", "clients"} <= {*description.built()}
     assert description.only_in_containers("cluster") == NODES
     assert description.only_in_containers("variants") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        pytest.param("services:", "services: [", "line ", id="no YAML"),
+        pytest.param("services:", "servers:", "it has no 'services'", id="no services"),
+        pytest.param("command: [python", "comand: [python", "service 'tcp-echo'", id="no command"),
+        pytest.param(":8080/tcp", "/tcp", "service 'rest'", id="no port"),
+    ],
+)
+def test_a_file_that_is_no_stack_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, said: str
+) -> None:
+    """Somebody has edited it: file and fault are said, also where there is no engine to read it."""
+    file = tmp_path / "compose.yaml"
+    file.write_text((ROOT / "compose.yaml").read_text().replace(before, after))
+    monkeypatch.setattr(description, "FILE", file)
+    monkeypatch.setattr(description, "_template", description._template.__wrapped__)
+    with pytest.raises(LabError, match=f"^{file} cannot be used") as raised:
+        description.services({})
+    assert said in str(raised.value)

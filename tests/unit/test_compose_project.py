@@ -1,13 +1,17 @@
 """A project of `docker compose`, without an engine: how its commands end."""
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from lab import LabError
 from lab.compose import NotHealthy, Project, failing
 from lab.stack import Stack
+from lab.testing import plugin
 from lab.up import undone_if_it_fails
 
 
@@ -101,3 +105,64 @@ def test_make_up_that_fails_says_what_to_do(running: list[str], said: str) -> No
     assert reason == "not healthy: web"
     assert said in last
     assert bool(stopped) is not bool(running)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("services:\n  web: [\n", "yaml: line", id="no YAML"),
+        pytest.param("services:\n  web: {imagine: x}\n", "imagine", id="an unknown key"),
+        pytest.param("services:\n  web: {image: x, ports: [any]}\n", "any", id="no port"),
+        pytest.param("services:\n  web: {image: '${WEB:?not set}'}\n", "not set", id="no value"),
+        pytest.param("", "empty", id="empty"),
+    ],
+)
+def test_a_file_that_compose_cannot_use_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """Whatever was to be done with it: of some errors Compose says only the line."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker command")
+    file = tmp_path / "stack.yaml"
+    file.write_text(text)
+    project = Project("x", {"DOCKER_HOST": "tcp://127.0.0.1:1"}, [file])
+    for use in (project.build, project.services):
+        with pytest.raises(LabError) as failed:
+            use()
+        first, *others = str(failed.value).splitlines()
+        assert first == f"{file} cannot be used:"
+        assert said in "\n".join(others)
+
+
+def test_other_errors_are_not_blamed_on_the_file(tmp_path: Path) -> None:
+    """As that there is no engine."""
+    if not shutil.which("docker"):
+        pytest.skip("no docker command")
+    file = tmp_path / "stack.yaml"
+    file.write_text("services:\n  web: {image: x}\n")
+    with pytest.raises(LabError, match=r"^docker compose ps failed:\n.*127\.0\.0\.1:1"):
+        Project("x", {"DOCKER_HOST": "tcp://127.0.0.1:1"}, [file]).running()
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "nan", "inf", "1e9", "a minute"])
+def test_a_timeout_that_is_none_is_named(value: str) -> None:
+    """Compose takes 0 for no limit at all."""
+
+    class Config:
+        def getini(self, _: str) -> str:
+            return value
+
+    with pytest.raises(LabError, match=f"^stack_timeout has value '{value}'. Not a number of"):
+        plugin.timeout(cast("pytest.Config", Config()))
+
+
+def test_a_start_waits_for_whole_seconds() -> None:
+    """Less than one would be 0, and so no limit."""
+
+    class Said(Project):
+        def run(self, *arguments: str, **_: object) -> "subprocess.CompletedProcess[str]":
+            said.append(arguments[-1])
+            return subprocess.CompletedProcess(arguments, 0, "", "")
+
+    said: list[str] = []
+    Said("x").start(seconds=0.4)
+    Said("x").start(seconds=60.0)
+    assert said == ["1", "60"]

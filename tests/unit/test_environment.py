@@ -75,10 +75,22 @@ def test_which_engine_and_which_packages_is_kept(
     assert seen_by_scripts(name, "a value") == "a value"
 
 
-@pytest.mark.parametrize("name", ["CDPATH", "PIP_USER", "PIP_TARGET", "PYTHONPATH", "PYTHON_GIL"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CDPATH", "PIP_USER", "PIP_TARGET", "PIP_REQUIRE_VIRTUALENV", "PYTHONPATH", "PYTHONHOME",
+        "PYTHON_GIL", "UV_PYTHON", "UV_EXCLUDE_NEWER", "VIRTUAL_ENV", "CONDA_PREFIX",
+    ],
+)  # fmt: skip
 def test_settings_for_other_environments_are_dropped(name: str) -> None:
     """From the scripts, which make .venv."""
     assert seen_by_scripts(name, "/nowhere") is None
+
+
+@pytest.mark.parametrize("name", ["UV_DEFAULT_INDEX", "UV_INDEX_OURS_USERNAME", "UV_HTTP_TIMEOUT"])
+def test_where_uv_takes_packages_from_is_kept(name: str) -> None:
+    """As what pip is told of that."""
+    assert seen_by_scripts(name, "a value") == "a value"
 
 
 # In place of docker: what it is called with, and what a build would find.

@@ -1,7 +1,10 @@
 """Answers over HTTP that break off, at every byte: no client takes one for the whole."""
 
 import io
+import re
+import socket
 import socketserver
+import struct
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from clients import httpbin, kv, rest
-from clients.addresses import Address
+from clients import console, httpbin, kv, relay, rest
+from clients.addresses import Address, variable
 from clients.checks import WrongAnswer
 from clients.cli.main import main
 from clients.http import with_requests, with_urllib
@@ -276,3 +279,76 @@ def test_the_terminal_says_incomplete(
     errors = capfd.readouterr().err.removesuffix("200 OK\n")
     whole = f"clients: {service} at {server.where}: the answer is incomplete: it {said}\n"
     assert errors == (whole.format(len(BODY) - missing, len(BODY)) if missing else "")
+
+
+IN_JSON: dict[str, tuple[Callable[[Address], object], bytes]] = {
+    "relay": (lambda where: relay.Relay(where, TIMEOUT).proxies(), b'{"kv": {}}'),
+    "journal": (lambda where: list(relay.Relay(where, TIMEOUT).journal()), b": quiet\n\n"),
+    "console": (lambda where: console.stack(where, TIMEOUT), b'[{"name": "kv"}]'),
+}
+
+
+@pytest.mark.parametrize("framed", [with_length, in_chunks])
+@pytest.mark.parametrize("client", IN_JSON)
+def test_an_answer_in_json_that_breaks_off_is_an_error(
+    server: Server, client: str, framed: Callable[[bytes], bytes]
+) -> None:
+    """Also that of the relay's journal, which would otherwise be one without conversations."""
+    call, body = IN_JSON[client]
+    whole = framed(body)
+    server.answer = whole
+    call(server.where)
+    for count in range(len(whole)):
+        server.answer = whole[:count]
+        with pytest.raises((OSError, WrongAnswer), match=r"."):  # its status is among what is wrong
+            call(server.where)
+
+
+@pytest.mark.parametrize("arguments", [["relay"], ["wire"], ["console"]], ids=" ".join)
+def test_the_terminal_names_who_answers_with_something_else(
+    server: Server,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """With status 1, as nothing is wrong with what was typed."""
+    service = "console" if arguments == ["console"] else "relay"
+    monkeypatch.setenv(f"WIRELAB_{service.upper()}_ADDRESS", str(server.where))
+    for answer, said in (
+        (b"SSH-2.0-OpenSSH\r\n", r"not an HTTP answer: .*"),
+        (with_length(b'{"kv": {}}')[:-1], r"the answer is incomplete: .*"),
+        *([] if arguments == ["wire"] else [(with_length(b"hello"), r"not an answer in JSON: .*")]),
+    ):
+        server.answer = answer
+        assert main(arguments) == 1
+        whole = rf"clients: {service} at {server.where}: {said}\n"
+        assert re.fullmatch(whole, capfd.readouterr().err)
+
+
+class Resetting(socketserver.BaseRequestHandler):
+    """Answers a connection with a reset (socket(7), SO_LINGER)."""
+
+    def handle(self) -> None:
+        """Do so at once: the client learns of it while it connects, sends or reads."""
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.request.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["tcp-echo", "a"], ["rest", "GET", "/"], ["http", "GET", "/"], ["kv", "keys"], ["relay"]],
+    ids=" ".join,
+)
+def test_a_connection_that_is_reset_is_said_to_be(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whenever the client learns of it, so this is done several times."""
+    service = {"http": "httpbin"}.get(arguments[0], arguments[0])
+    with in_a_thread(socketserver.TCPServer(("127.0.0.1", 0), Resetting)) as server:
+        where = Address(*server.server_address[:2])  # type: ignore[arg-type]
+        monkeypatch.setenv(variable(service), str(where))
+        for _ in range(20):
+            assert main(arguments) == 1
+            said = capfd.readouterr().err
+            reasons = "Connection reset by peer|Broken pipe|Remote end closed .*"
+            assert re.fullmatch(rf"clients: {service} at {where}: ({reasons})\n", said)

@@ -135,3 +135,18 @@ def test_an_error_of_the_engine_is_followed_by_what_to_do(said: str) -> None:
 def test_an_error_that_is_not_known_stays_as_it_is() -> None:
     """Nothing is made up."""
     assert reasons.explained("exit code 17\n") == "exit code 17"
+
+
+def test_settings_that_are_mistyped_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the one that may be meant; what is like none of them is somebody else's."""
+    for name in list(os.environ):
+        if name.startswith("WIRELAB_"):
+            monkeypatch.delenv(name)
+    for name in ("REST_PORT", "KV_ADDRESS", "LANGUAGE", "RELAY_KV_PROT", "QUIXOTE"):
+        monkeypatch.setenv(f"WIRELAB_{name}", "1")
+    monkeypatch.setenv("REST_PROT", "1")
+    monkeypatch.setenv("wirelab_bind", "1")
+    assert list(settings.mistyped()) == [
+        "nothing reads WIRELAB_RELAY_KV_PROT; did you mean WIRELAB_RELAY_KV_PORT?",
+        "nothing reads wirelab_bind; did you mean WIRELAB_BIND?",
+    ]

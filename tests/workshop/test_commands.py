@@ -307,6 +307,7 @@ def test_catch_up_leaves_what_is_theirs(house: Path) -> None:
     assert (folder / "one_socket.ours.py").read_bytes() == ONE.solution.read_bytes()
     assert (folder / "second_client.py").read_bytes() == lesson(4).start.read_bytes()
     assert json.loads((folder / "progress.json").read_text())["current"] == 4
+    assert lab(house, "lessons").stdout.count(" minutes, our solution is there\n") == 4
 
 
 def test_ctrl_c_leaves_no_process(house: Path) -> None:
