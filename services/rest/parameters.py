@@ -26,7 +26,8 @@ from services.rest.problems import Problem
 MAX_FIELDS = 256
 MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 
-_QUOTED = re.compile(r'"[^"]*"')
+# Without its end, one extends to that of the header: to search on would be quadratic.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
 _EXTENDED = re.compile(r";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
 
 Fields = list[tuple[str, str]]

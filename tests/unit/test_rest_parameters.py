@@ -137,6 +137,7 @@ def test_an_input_of_files_may_have_none() -> None:
         ("filename=\"Zoe.txt\"; filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
         ("filename=\"a; filename*=UTF-8''b\"", "a; filename*=UTF-8''b"),
         ("filename=\"a\"; xfilename*=UTF-8''b", "a"),
+        (r"""filename="a\"; filename*=UTF-8''b" """, """a"; filename*=UTF-8''b"""),
     ],
 )
 def test_a_file_has_the_name_that_its_part_gives_it(disposition: str, name: str) -> None:
