@@ -9,8 +9,7 @@ import contextlib
 
 import h11
 import uvicorn
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services import runtime
@@ -25,8 +24,8 @@ class Server(uvicorn.Server):
     def __init__(self, application: ASGIApp, connections: int) -> None:
         seconds = runtime.setting("WIRELAB_SILENCE_TIMEOUT", "10", runtime.positive)
         configuration = uvicorn.Config(
-            until_left(application), http=Protocol, ws="none", lifespan="off", loop="none",
-            log_config=None, access_log=False, log_level="warning", limit_concurrency=connections,
+            application, http=Protocol, ws="none", lifespan="off", loop="none", log_config=None,
+            access_log=False, log_level="warning", limit_concurrency=connections,
             timeout_keep_alive=seconds, server_header=False,
         )  # fmt: skip
         super().__init__(configuration)
@@ -34,19 +33,6 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """Do nothing."""
         return contextlib.nullcontext()
-
-
-def until_left(application: ASGIApp) -> ASGIApp:
-    """Return it without the error that it raises for a client that leaves in the middle of a body.
-
-    It would be a traceback in the log, from whoever likes.
-    """
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(ClientDisconnect):
-            await application(scope, receive, send)
-
-    return serve
 
 
 class Protocol(H11Protocol):

@@ -18,6 +18,7 @@ from tests.support.console import (
     until_shown,
 )
 from tests.support.pace import FAR
+from tests.support.sockets import connect
 
 # Try it.
 
@@ -109,6 +110,20 @@ def test_a_key_that_is_gone_ends_nothing(tmp_path: Path) -> None:
         found = {each["name"]: each["problem"] for each in client.stack(running.console.address)}
         assert {name for name, said in found.items() if said} == {"object-echo", "rpc"}
         assert problem[:100] in found["rpc"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_form_is_no_error(console: Console) -> None:
+    """Nothing is to be read in the log then."""
+    server = console.server
+    with connect(server.address) as page:
+        head = (
+            f"POST /try/kv HTTP/1.1\r\nHost: {server.address}\r\nOrigin: http://{server.address}"
+            "\r\nContent-Length: 9\r\n\r\n"
+        )
+        page.sendall(head.encode() + b"a")
+        console.ask("/health")  # which is behind it in the event loop
+    console.ask("/health")
+    assert "Traceback" not in server.log
 
 
 def test_a_service_that_there_is_not_cannot_be_tried(console: Console) -> None:

@@ -552,12 +552,10 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_error(
     relay: RelayUnderTest, running: tuple[RelayUnderTest, Server]
 ) -> None:
     """Nothing is to be read in the log then."""
-    before = running[1].descriptors
     with connect(relay.address) as client:
         client.sendall(b"POST /proxies HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\n{")
-        until(lambda: running[1].descriptors > before, "it is accepted")
-    until(lambda: running[1].descriptors == before, "it has left")
-    assert relay.version()
+        relay.version()  # which is behind it in the event loop
+    relay.version()
     assert "Traceback" not in running[1].log
 
 
