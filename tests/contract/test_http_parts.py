@@ -1,21 +1,22 @@
-"""Requests that a client writes in two parts, the head and then the body, as many libraries do."""
+"""Requests that a client writes in two parts, the head and then the body, as many libraries do.
 
-import time
-from http.client import HTTPResponse
-from statistics import median
+With Nagle's algorithm the client sends the second part when the first one is acknowledged.
+"""
+
 from xmlrpc.client import dumps
 
 import pytest
 
 from clients.addresses import Address
 from tests.support.drivers import Driver, safe
-from tests.support.sockets import connect
+from tests.support.http_parts import median_times
+from tests.support.relay import relaying
 
-FORM = "application/x-www-form-urlencoded"
-POSTS = {  # path, type and body
-    "rest": ("/hello", FORM, b"name=Guido"),
-    "httpbin": ("/post", FORM, b"name=Guido"),
-    "kv": ("/RPC2", "text/xml", dumps(("x",), "exists").encode()),
+FORM = "Content-Type: application/x-www-form-urlencoded"
+POSTS = {
+    "rest": (f"POST /hello HTTP/1.1\r\n{FORM}", b"name=Guido"),
+    "httpbin": (f"POST /post HTTP/1.1\r\n{FORM}", b"name=Guido"),
+    "kv": ("POST /RPC2 HTTP/1.1\r\nContent-Type: text/xml", dumps(("x",), "exists").encode()),
 }
 
 
@@ -27,20 +28,13 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 
 def test_a_body_written_after_its_head_waits_for_no_ack(address: Address, driver: Driver) -> None:
-    """A client with Nagle's algorithm sends it when the head is acknowledged: after 40 ms."""
-    path, kind, body = POSTS[driver.service]
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode()
-    times: dict[int, list[float]] = {1: [], 2: []}
-    with connect(address) as client:
-        for parts in [(head + body,), (head, body)] * 15:
-            began = time.perf_counter()
-            for part in parts:
-                client.sendall(part)
-            with HTTPResponse(client) as response:
-                response.begin()
-                assert (response.status, bool(response.read())) == (200, True)
-            times[len(parts)].append(time.perf_counter() - began)
-    assert median(times[2]) < 10 * median(times[1])
+    """By default it comes after 40 ms, with an answer."""
+    whole, in_two = median_times(address, *POSTS[driver.service])
+    assert in_two < 10 * whole
+
+
+def test_nor_does_one_for_the_control_of_the_relay() -> None:
+    """Which uvicorn serves, as it does the console."""
+    with relaying() as (relay, _):
+        whole, in_two = median_times(relay.address, "POST /proxies/kv HTTP/1.1", b"{}")
+    assert in_two < 10 * whole
