@@ -17,8 +17,9 @@ from typing import Any
 
 from services import listeners, runtime
 
-WILDCARDS = ("0.0.0.0", "::")
+WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 IP_PKTINFO = 8  # linux/in.h; the module socket has it from Python 3.12 on
+MULTICAST = 0xFF  # the first byte of such an IPv6 address (RFC 4291, 2.4)
 ANCILLARY = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(20)  # bytes: struct in_pktinfo, in6_pktinfo
 
 
@@ -45,12 +46,6 @@ def udp_group(address: runtime.Address, count: int) -> list[socket.socket]:
     return [first, *(udp_socket(bound, shared=True) for _ in range(count - 1))]
 
 
-class Peer(tuple[Any, ...]):
-    """The address of a peer as recvfrom() returns it, with ancillary data for the reply."""
-
-    asked: list[tuple[int, int, bytes]]
-
-
 class WildcardSocket(socket.socket):
     """A UDP socket on a wildcard address, whose sendto() replies to what recvfrom() returned."""
 
@@ -61,19 +56,22 @@ class WildcardSocket(socket.socket):
         if family == socket.AF_INET6:
             self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Peer]:
-        """Receive a datagram; return also who sent it, and to which address."""
-        data, ancillary, _, address = self.recvmsg(bufsize, ANCILLARY, flags)
-        peer = Peer(address)
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, tuple[Any, ...]]:
+        """Receive a datagram; return also its sender's address, and after that the one asked.
+
+        So a sender that asks at two addresses is two peers, as it would be for two sockets.
+        """
+        data, ancillary, _, sender = self.recvmsg(bufsize, ANCILLARY, flags)
         # The index of the interface becomes 0, since it is for the routes to say how to get there.
         # If an IPv4 datagram has both, the one of IPv4 is the last, and right for broadcasts too.
         level, kind, info = ancillary[-1]
         if level == socket.IPPROTO_IP:  # struct in_pktinfo: index, local address, destination
-            peer.asked = [(level, kind, bytes(4) + info[4:8] + bytes(4))]
+            asked = bytes(4) + info[4:8] + bytes(4)
         else:  # struct in6_pktinfo: destination, index
-            peer.asked = [(level, kind, info[:16] + bytes(4))]
-        return data, peer
+            # A multicast address is no source (RFC 4291, 2.7): then the kernel chooses one, for 0.
+            asked = bytes(20) if info[0] == MULTICAST else info[:16] + bytes(4)
+        return data, (*sender, (level, kind, asked))
 
-    def sendto(self, data: bytes, peer: Peer, /) -> int:  # type: ignore[override]
-        """Send a datagram to a peer, from the address that it has sent its own to."""
-        return self.sendmsg([data], peer.asked, 0, peer)
+    def sendto(self, data: bytes, peer: tuple[Any, ...], /) -> int:  # type: ignore[override]
+        """Send a datagram to what recvfrom() returned, from the address that was asked there."""
+        return self.sendmsg([data], peer[-1:], 0, peer[:-1])

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from services import runtime
+from services import acknowledgments, runtime
 
 
 class Server(uvicorn.Server):
@@ -62,7 +62,9 @@ class Protocol(H11Protocol):
         """Have the time run, from when it began to, unless the request is complete."""
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._forget()
-        elif not self._deadline:
+            return
+        acknowledgments.acknowledge(self.transport.get_extra_info("socket"))
+        if not self._deadline:
             self._deadline = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
     def _forget(self) -> None:

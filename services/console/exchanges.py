@@ -21,6 +21,7 @@ from clients.udp_time import TimeClient
 from services import addresses
 from services.connection.authkey import authkey
 from services.console.wire import RECORDED, NoRelay, Picture, answering, drawn
+from services.runtime import SettingError
 from services.wire.conversation import Conversations
 from services.wire.visible import brief, line, lines
 
@@ -165,7 +166,7 @@ def attempt(service: str, form: Form) -> Outcome:
         answer.extend(EXCHANGES[service](through_relay(service), form))
     except BadField as error:
         return Outcome(0.0, problem=line(str(error), MAX_FIELD))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what is shown
+    except (Exception, SettingError) as error:  # noqa: BLE001 - that is what is shown
         problem = line(f"{type(error).__name__}: {error}", MAX_FIELD)
     seconds = time.perf_counter() - started
     visible = tuple(line(each, MAX_FIELD) for each in answer)

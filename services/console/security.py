@@ -9,8 +9,10 @@ from a page of ours, and to carry the token that only a page of ours can read.
 
 import hmac
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,7 +63,8 @@ class Guard:
             check(scope["method"], Headers(scope=scope), self.hosts)
         except Refused as refused:
             app = PlainTextResponse(f"{refused}\n", refused.status)
-        await app(scope, receive, with_headers)
+        with suppress(ClientDisconnect):  # in the middle of a body
+            await app(scope, receive, with_headers)
 
 
 def check(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> None:

@@ -15,6 +15,7 @@ from clients.client import client
 from services.console.events import Element
 from services.console.rendering import render
 from services.console.view import View
+from services.runtime import SettingError
 from services.wire.sparkline import sparkline
 from services.wire.visible import line
 
@@ -52,7 +53,7 @@ class Server:
         started = time.perf_counter()
         try:
             client(self.service).health(self.where, PATIENCE)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server is not healthy
+        except (Exception, SettingError) as error:  # noqa: BLE001 - the server is not healthy
             self._note(line(f"{error or type(error).__name__}", MAX_PROBLEM), None)
         else:
             self._note("", time.perf_counter() - started)

@@ -22,6 +22,7 @@ REQUEST_LINE = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+ [^\s#]+ HTTP/[0-9]\.[0-
 ABSOLUTE = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
 HOST = re.compile(r"(?a)(?:(?:[-.~!$&'()*+;=\w]++|%[\dA-Fa-f]{2})*+|\[[\dA-Fa-f:.]+\])(?::\d*)?")
 BODY_TOO_LARGE = "413 Content Too Large"
+URI_TOO_LONG = "414 URI Too Long"
 HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
 NOT_IMPLEMENTED = "501 Not Implemented"
 VERSION_NOT_SUPPORTED = "505 HTTP Version Not Supported"
@@ -75,6 +76,8 @@ def read_head(received: bytearray) -> Request | None:
         return request
     if received.count(b"\n") > received.count(b"\r\n"):
         raise HTTPError("A line has to end with CR LF.")
+    if len(received) >= MAX_HEAD and received.find(b"\r\n", 0, MAX_HEAD) < 0:
+        raise HTTPError(f"A request line has to be shorter than {MAX_HEAD} bytes.", URI_TOO_LONG)
     if len(received) >= MAX_HEAD:
         raise HTTPError(f"A head may have at most {MAX_HEAD} bytes.", HEAD_TOO_LARGE)
     return None

@@ -107,6 +107,8 @@ class Response:
 
     def write(self, block: bytes, last: bool = False) -> None:
         """Send a block of the body; what exceeds the Content-Length is dropped."""
+        if not isinstance(block, bytes):  # it would be the worker that fails, for all clients
+            raise TypeError(f"a block of the body is a {type(block).__name__}, not bytes")
         if self._complete or not (block or last):
             return
         if not self._started and not self._has_room(len(block)):

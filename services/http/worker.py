@@ -136,6 +136,8 @@ class Worker(base.Worker):  # type: ignore[misc]
         if request := protocol.next_request():
             request.keep_alive &= self.alive
             self.handle(descriptor, request)
+        elif ready and not (protocol.data_to_send() or protocol.closed):
+            acknowledgments.acknowledge(client)  # for the rest of the request to come at once
         self._sessions.count(descriptor)
         if protocol.request or not protocol.closed:
             idle = NOTHING if protocol.needs else READABLE

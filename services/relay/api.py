@@ -7,12 +7,13 @@ as in Toxiproxy, and by their Host and Origin (services/host_names.py).
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -256,7 +257,8 @@ class NoBrowsers:
         else:
             # In a name, an encoded slash is a character: it is decoded when the path is split.
             path = scope["raw_path"].decode("ascii")
-            await self.app({**scope, "path": path}, receive, send)
+            with suppress(ClientDisconnect):  # in the middle of a body
+                await self.app({**scope, "path": path}, receive, send)
 
     def problem(self, request: Request) -> ApiError | None:
         """Return what is wrong with a request."""

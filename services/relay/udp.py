@@ -70,7 +70,7 @@ class Session:
     def __init__(self, listener: Listener, peer: Any) -> None:
         self.listener, self.peer, self.proxy = listener, peer, listener.proxy
         self.proxy.connections += 1
-        client = listeners.text(tuple(peer))
+        client = listeners.text(peer)
         self.up = Datagrams(self.proxy, "upstream", client, self.send_up)
         self.down = Datagrams(self.proxy, "downstream", client, self.send_down)
         self.up.event("open")

@@ -23,10 +23,12 @@ from multipart import (  # type: ignore[import-untyped]
 from services.rest.paths import IN_QUERY, unencoded
 from services.rest.problems import Problem
 
+FORMS = "application/x-www-form-urlencoded, multipart/form-data"
 MAX_FIELDS = 256
 MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 
-_QUOTED = re.compile(r'"[^"]*"')
+# Without its end, one extends to that of the header: to search on would be quadratic.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
 _EXTENDED = re.compile(r";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
 
 Fields = list[tuple[str, str]]
@@ -54,6 +56,7 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
                 raise Problem(
                     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                     f"A body of type {media_type!r} is not supported, only a form.",
+                    headers=[("Accept", FORMS)],  # RFC 9110, 15.5.16
                 )
     if query := environ.get("QUERY_STRING", ""):
         if fault := unencoded(IN_QUERY, query):

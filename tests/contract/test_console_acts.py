@@ -1,9 +1,11 @@
 """What can be done on the console's page: try a server, read the wire, break the network."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from clients import console as client
 from clients.tcp_echo import echo
 from services.console.network import CONTROLS, Control
 from services.wire import pcapng
@@ -12,9 +14,11 @@ from tests.support.console import (
     Lab,
     attribute,
     elements,
+    lab,
     until_shown,
 )
 from tests.support.pace import FAR
+from tests.support.sockets import connect
 
 # Try it.
 
@@ -95,6 +99,31 @@ def test_what_is_tried_passes_the_network(running: Lab, console: Console) -> Non
     running.relay.add_toxic("tcp-echo", "latency", latency=150)
     shown = console.post("/try/tcp-echo", text="late").elements["try-tcp-echo-result"]
     assert float(re.findall(r"Answer after ([\d.]+) ms", shown)[0]) >= 150
+
+
+def test_a_key_that_is_gone_ends_nothing(tmp_path: Path) -> None:
+    """What needs it cannot be tried, and says why; a server would have ended with that line."""
+    with lab(str(tmp_path / "none")) as running:
+        shown = running.console.post("/try/rpc", function="add", arguments="2, 3")
+        problem = f"WIRELAB_AUTHKEY_FILE: {tmp_path / 'none'}: No such file or directory"
+        assert problem in shown.elements["try-rpc-result"]
+        found = {each["name"]: each["problem"] for each in client.stack(running.console.address)}
+        assert {name for name, said in found.items() if said} == {"object-echo", "rpc"}
+        assert problem[:100] in found["rpc"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_form_is_no_error(console: Console) -> None:
+    """Nothing is to be read in the log then."""
+    server = console.server
+    with connect(server.address) as page:
+        head = (
+            f"POST /try/kv HTTP/1.1\r\nHost: {server.address}\r\nOrigin: http://{server.address}"
+            "\r\nContent-Length: 9\r\n\r\n"
+        )
+        page.sendall(head.encode() + b"a")
+        console.ask("/health")  # which is behind it in the event loop
+    console.ask("/health")
+    assert "Traceback" not in server.log
 
 
 def test_a_service_that_there_is_not_cannot_be_tried(console: Console) -> None:

@@ -12,7 +12,7 @@ from tests.support.drivers import Driver, safe
 from tests.support.sockets import connect, rest_of
 
 NEXT = b"GET /next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-OF_THE_GRAMMAR = {400, 413, 431, 501, 505}
+OF_THE_GRAMMAR = {400, 413, 414, 431, 501, 505}
 NOT_OURS = 421  # a Host that is valid, and not a name of the server
 
 CALL = dumps(("x",), "exists").encode()

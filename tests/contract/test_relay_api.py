@@ -548,6 +548,17 @@ def test_readers_of_the_journal_are_bounded_and_leave(relay: RelayUnderTest) -> 
     until(lambda: journal(relay, "?follow=0")[0] == 200, "a place is free", every=0.1)
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_body_is_no_error(
+    relay: RelayUnderTest, running: tuple[RelayUnderTest, Server]
+) -> None:
+    """Nothing is to be read in the log then."""
+    with connect(relay.address) as client:
+        client.sendall(b"POST /proxies HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\n{")
+        relay.version()  # which is behind it in the event loop
+    relay.version()
+    assert "Traceback" not in running[1].log
+
+
 def test_a_proxy_listens_where_its_settings_say() -> None:
     """Elsewhere than the control, where they do."""
     with relaying(WIRELAB_RELAY_KV_HOST="127.0.0.3", WIRELAB_RELAY_RPC_HOST="::1") as (relay, _):

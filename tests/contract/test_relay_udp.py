@@ -124,6 +124,24 @@ def test_clients_are_told_apart(relay: RelayUnderTest) -> None:
             assert client.recv(100) == b"%d" % number
 
 
+def test_each_reply_comes_from_the_address_that_was_asked(relay: RelayUnderTest) -> None:
+    """Also if a client has asked at several, before there was a reply (RFC 1122, 4.1.3.5)."""
+    asked = [LOOPBACK, "127.0.0.2", "127.1.2.3"]
+    with (
+        udp() as server,
+        relay.proxied(Address(*server.getsockname()), protocol="udp", listen="0.0.0.0:0") as at,
+        udp() as client,
+    ):
+        for each in asked:
+            client.sendto(each.encode(), (each, at.port))
+        for data, peer in [server.recvfrom(100) for _ in asked]:
+            server.sendto(data, peer)
+        replies = [client.recvfrom(100) for _ in asked]
+    assert sorted((data.decode(), peer) for data, peer in replies) == [
+        (each, (each, at.port)) for each in asked
+    ]
+
+
 def test_a_silent_client_is_forgotten(relay: RelayUnderTest) -> None:
     """And is a new connection when it sends again."""
     with pair(relay) as (client, server):

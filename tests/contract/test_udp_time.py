@@ -191,9 +191,34 @@ def test_the_reply_to_a_broadcast_comes_from_an_address(driver: Driver, host: st
     assert peer == (LOOPBACK, server.address.port)
 
 
+def test_the_reply_to_a_multicast_comes_from_an_address(driver: Driver) -> None:
+    """Of the same interface: a multicast address may be no source (RFC 4291, 2.7)."""
+    interfaces = {
+        name: each.address.partition("%")[0]
+        for name, some in psutil.net_if_addrs().items()
+        for each in some
+        if each.address.startswith("fe80::") and psutil.net_if_stats()[name].isup
+    }
+    with serving(driver, WIRELAB_HOST="::") as server:
+        for name, own in interfaces.items():
+            with socket.socket(AF_INET6, SOCK_DGRAM) as client:
+                client.settimeout(FAR)
+                all_nodes = "ff01::1"  # of the interface: never on the wire (RFC 4291, 2.7.1)
+                client.sendto(
+                    b"name", (all_nodes, server.address.port, 0, socket.if_nametoindex(name))
+                )
+                answer, peer = client.recvfrom(100)
+            assert answer[: -CTIME - 1] == b"name"
+            assert peer[:2] == (own, server.address.port)
+
+
 def test_only_a_socket_on_a_wildcard_address_asks_for_what_was_asked() -> None:
     """Another has one address, and the cheaper system calls."""
-    for host, kind in ((LOOPBACK, socket.socket), ("0.0.0.0", WildcardSocket)):
+    for host, kind in (
+        (LOOPBACK, socket.socket),
+        ("0.0.0.0", WildcardSocket),
+        ("::ffff:0.0.0.0", WildcardSocket),  # IPv4 in an IPv6 socket
+    ):
         with udp_socket((host, 0)) as server:
             assert type(server) is kind
 

@@ -204,6 +204,7 @@ NO_SPACE = HTTPError("no space", "503 Service Unavailable")
 BAD = "400 Bad Request"
 NOT_IMPLEMENTED = "501 Not Implemented"
 TOO_LARGE = "413 Content Too Large"
+URI_TOO_LONG = "414 URI Too Long"
 HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
 OTHER_VERSION = "505 HTTP Version Not Supported"
 
@@ -214,11 +215,11 @@ OTHER_VERSION = "505 HTTP Version Not Supported"
         pytest.param(request(b"", Content_Length=str(MAX_BODY + 1)), TOO_LARGE, id="large"),
         pytest.param(request(b"", Content_Length="9" * 5000), BAD, id="overflow"),
         pytest.param(request(b"", X="x" * MAX_HEAD), HEAD_TOO_LARGE, id="long header"),
-        pytest.param(b"x" * MAX_HEAD, HEAD_TOO_LARGE, id="endless head"),
+        pytest.param(b"x" * MAX_HEAD, URI_TOO_LONG, id="endless first line"),
         pytest.param(
             request(b"", X="\r\nX: ".join("x" * MAX_HEADERS)), HEAD_TOO_LARGE, id="many headers"
         ),
-        pytest.param(request(b"", f"GET /{'x' * MAX_HEAD} HTTP/1.1"), HEAD_TOO_LARGE, id="target"),
+        pytest.param(request(b"", f"GET /{'x' * MAX_HEAD} HTTP/1.1"), URI_TOO_LONG, id="target"),
         pytest.param(request(b"", ""), BAD, id="no request line"),
         pytest.param(request(b"", "BREW / HTTP/1.1"), NOT_IMPLEMENTED, id="unknown method"),
         pytest.param(request(b"", "POST / HTTP/2.0"), OTHER_VERSION, id="HTTP/2"),

@@ -137,6 +137,7 @@ def test_an_input_of_files_may_have_none() -> None:
         ("filename=\"Zoe.txt\"; filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
         ("filename=\"a; filename*=UTF-8''b\"", "a; filename*=UTF-8''b"),
         ("filename=\"a\"; xfilename*=UTF-8''b", "a"),
+        (r"""filename="a\"; filename*=UTF-8''b" """, """a"; filename*=UTF-8''b"""),
     ],
 )
 def test_a_file_has_the_name_that_its_part_gives_it(disposition: str, name: str) -> None:
@@ -175,9 +176,12 @@ def test_an_empty_body_may_have_any_type() -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 def test_a_body_that_is_no_form_is_unsupported(kind: str) -> None:
-    """415 names the type."""
-    detail = f"A body of type {kind!r} is not supported, only a form."
-    assert refusal(body=b"{}", kind=kind) == (415, detail)
+    """415 names the type, and those that are accepted (RFC 9110, 15.5.16)."""
+    with pytest.raises(Problem, match=f"^A body of type '{kind}' is not supported") as caught:
+        params(body=b"{}", kind=kind)
+    assert caught.value.status.value == 415
+    forms = "application/x-www-form-urlencoded, multipart/form-data"
+    assert caught.value.headers == [("Accept", forms)]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "x-gzip", "gzip, identity", "aws-chunked"])

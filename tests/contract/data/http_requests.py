@@ -7,7 +7,8 @@ leaves a server a choice, or this one is stricter or less strict, a comment says
 from collections.abc import Sized
 from typing import NamedTuple
 
-BAD, TOO_LARGE, HEAD_TOO_LARGE, NOT_IMPLEMENTED, OTHER_VERSION = 400, 413, 431, 501, 505
+BAD, TOO_LARGE, URI_TOO_LONG, HEAD_TOO_LARGE = 400, 413, 414, 431
+NOT_IMPLEMENTED, OTHER_VERSION = 501, 505
 
 
 class Parsed(NamedTuple):
@@ -485,11 +486,15 @@ WHOLE: dict[str, tuple[bytes, Parsed | int, str]] = {
         Parsed(path="/" + "a" * 8000),
         "RFC 9112, 3",
     ),
-    # 414 is for a target, which may be as long here as all of the head.
     "a target that is too long": (
         b"GET /" + b"a" * 16 * 1024 + b" HTTP/1.1\r\n" + HEAD_END,
-        HEAD_TOO_LARGE,
+        URI_TOO_LONG,
         "RFC 9112, 3",
+    ),
+    "headers that are too long": (
+        b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"a" * 16 * 1024 + b"\r\n\r\n",
+        HEAD_TOO_LARGE,
+        "RFC 6585, 5",
     ),
     "too many headers": (
         b"GET / HTTP/1.1\r\n" + HOST + b"A: b\r\n" * 100 + b"\r\n",
