@@ -129,7 +129,7 @@ class Relay:
     def metrics(self) -> dict[str, float]:
         """Return all metrics by their names, with their labels as Prometheus' text has them."""
         with self._answer("GET", "/metrics") as response:
-            lines = response.read().decode().splitlines()
+            lines = response.read().decode().split("\n")[:-1]  # names may have other line ends
         words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
         return {name: float(value) for name, _, value in words}
 

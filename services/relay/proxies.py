@@ -112,8 +112,8 @@ class Proxies:
             raise bad_body(f"name has value {profile!r}. Not a profile, which are: {known}")
         if seed is not None and not only:
             self.shared.seed = seed
-        for proxy in [only] if only else self.all():
-            self.start(proxy)
+        found = [only] if only else self.all()
+        for proxy in found:
             for toxic in list(proxy.toxics):
                 proxy.remove(toxic)
             if seed is not None:
@@ -124,6 +124,8 @@ class Proxies:
             for toxic in profiles.toxics(profile, proxy.protocol, defaults):
                 proxy.add(toxic)
         self.profile = self._custom_or_clean() if only else profile
+        for proxy in found:  # last, as one of them may not be able to
+            self.start(proxy)
 
     def toxic(self, proxy: Proxy, name: str) -> Toxic:
         """Return a toxic of a proxy; raises ApiError."""
