@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import host_names
@@ -235,12 +235,19 @@ async def body(request: Request) -> bytes:
     return bytes(received)
 
 
-async def failed(_: Request, error: Exception) -> Response:
+async def failed(request: Request, error: Exception) -> Response:
     """Return an error as Toxiproxy does."""
     if isinstance(error, HTTPException):
         error = ApiError(error.detail.lower(), error.status_code)
     assert isinstance(error, ApiError)  # noqa: S101 - no others are registered
-    return JSONResponse(error.document(), error.status)
+    headers = {"Allow": allowed(request)} if error.status == 405 else None
+    return JSONResponse(error.document(), error.status, headers)
+
+
+def allowed(request: Request) -> str:
+    """Return the methods of a path, which a 405 has to name (RFC 9110, 15.5.6)."""
+    routes = [each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 class NoBrowsers:

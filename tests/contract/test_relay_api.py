@@ -373,6 +373,24 @@ def test_what_there_is_not(
     assert ask(relay, method, path) == wanted
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/version", "GET, HEAD"),
+        ("/proxies", "GET, HEAD, POST"),
+        ("/proxies/kv/toxics/t", "DELETE, GET, HEAD, PATCH, POST"),
+    ],
+)
+def test_a_method_that_there_is_not_is_answered_with_those_that_there_are(
+    relay: RelayUnderTest, path: str, methods: str
+) -> None:
+    """As RFC 9110, 15.5.6, has it: those of all routes to this path."""
+    with closing(http.client.HTTPConnection(*relay.address, timeout=FAR)) as connection:
+        connection.request("PUT", path)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Allow"]) == (405, methods)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_browsers_stay_out(relay: RelayUnderTest, method: str) -> None:
     """By their User-Agent as in Toxiproxy, by a foreign Host, and by a foreign Origin."""
