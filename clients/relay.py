@@ -14,6 +14,7 @@ from clients.addresses import PORTS, Address, through_relay
 from clients.checks import Check, expect
 from services import addresses
 from services.wire.record import Record, from_json
+from services.wire.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -270,19 +271,24 @@ def command(options: "argparse.Namespace", address: Address) -> None:
     except RelayError as error:
         raise ValueError(error) from None
     if options.service:  # of which the network's profile says nothing
-        print("\n".join(described(proxies[options.service], profile["seed"])))
+        show(described(proxies[options.service], profile["seed"]))
         return
     own = any(proxy["seed"] is not None for proxy in proxies.values())
     others = ", where a service has none of its own" if own else ""
     print(f"profile {profile['name']}, seed {profile['seed']}{others}")
     for name in sorted(proxies):
-        print("\n".join(described(proxies[name])))
+        show(described(proxies[name]))
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines; of names that anybody may have given, no character moves the cursor."""
+    print("\n".join(map(visible, lines)))
 
 
 def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:
     """Raise ValueError, which lists what is known, for a name that is not."""
     if asked and asked not in (names := list(known)):
-        raise ValueError(f"no {what} {asked!r}; there are {', '.join(names)}")
+        raise ValueError(f"no {what} {asked!r}; there are {visible(', '.join(names))}")
 
 
 def described(proxy: Document, default_seed: int | None = None) -> Iterator[str]:

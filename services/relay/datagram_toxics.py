@@ -33,14 +33,15 @@ class PacketLoss(Effect):
 
 
 class Duplicate(Effect):
-    """Sends a `duplicate_rate` of the datagrams twice."""
+    """Sends a `duplicate_rate` of the datagrams twice; no second toxic does so again."""
 
     attributes: ClassVar[Attributes] = {"duplicate_rate": 0.0}
 
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
         """Duplicate, or not."""
         draw = self.draw(2 * piece.offset)
-        if draw < self["duplicate_rate"]:
+        again = any(action.type == self.toxic.type for action in piece.actions)
+        if draw < self["duplicate_rate"] and not again:
             yield now, self.acted(piece, "duplicated", draw)
             yield now, self.acted(piece, "the duplicate", draw)
         else:

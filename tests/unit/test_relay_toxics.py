@@ -474,6 +474,14 @@ def test_a_duplicate_arrives_twice_and_a_corrupt_one_with_a_bit_flipped() -> Non
     assert line.out[1][1].data == b""
 
 
+def test_many_duplicates_are_two() -> None:
+    """Or each toxic would double what the one before made, and some thirty fill any memory."""
+    each = [toxic("udp", "duplicate", duplicate_rate=1.0) for _ in range(10)]
+    line = Line("udp", *each)
+    line.send(b"x")
+    assert [piece.data for _, piece in line.out] == [b"x", b"x"]
+
+
 def test_a_reordered_datagram_comes_after_those_that_overtake_it() -> None:
     """As many as the gap says; if they do not come, it is late."""
     line = datagrams(udp("reorder", seed=3, reorder_rate=0.1, gap=2), 200)
