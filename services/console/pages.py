@@ -256,7 +256,7 @@ def chosen(request: Request) -> tuple[str, int]:
     number = request.query_params.get("connection", "")
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         raise Problem("no_conversation", 404, proxy="", connection=number[:40])
-    return request.query_params.get("proxy", "")[:200], int(number)
+    return request.query_params.get("proxy", ""), int(number)
 
 
 def of_service(service: str) -> Wanted:

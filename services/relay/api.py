@@ -6,6 +6,7 @@ as in Toxiproxy, and by their Host and Origin (services/host_names.py).
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
@@ -183,8 +184,9 @@ class Api:
     async def _events(self, number: int, *, follow: bool) -> AsyncIterator[str]:
         """Yield the events; who is too slow is told how many records it has missed."""
         self.readers += 1
+        end = math.inf if follow else self.journal.next  # of traffic, there may be more and more
         try:
-            while True:
+            while number < end:
                 # A number from before the relay has started again is of another journal.
                 number = min(number, self.journal.next)
                 lost, records = self.journal.since(number, BATCH)
@@ -196,8 +198,6 @@ class Api:
                     await asyncio.sleep(0)  # the proxies have their turn
                 elif follow:
                     yield await self._added()
-                else:
-                    return
         finally:
             self.readers -= 1
 
