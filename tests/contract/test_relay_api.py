@@ -471,6 +471,23 @@ def test_a_profile_that_there_is_not(relay: RelayUnderTest, body: object, text: 
     assert ask(relay, "POST", "/profile", body) == error(text, 400)
 
 
+def test_a_proxy_that_comes_or_goes_with_its_toxics_is_in_the_profile(
+    relay: RelayUnderTest,
+) -> None:
+    """One that cannot be made is not."""
+    relay.reset()
+    body = {"name": "kv", "upstream": UPSTREAM, "toxics": [LATENCY]}
+    assert ask(relay, "POST", "/proxies", body)[0] == 409
+    assert relay.profile()["name"] == "clean"
+    made = relay.create("q", UPSTREAM, toxics=[LATENCY])
+    assert relay.profile()["name"] == "custom"
+    relay.populate([{"name": "q", "upstream": f"{LOOPBACK}:7", "listen": made["listen"]}])
+    assert relay.profile()["name"] == "clean"
+    relay.add_toxic("q", "latency")
+    relay.delete("q")
+    assert relay.profile()["name"] == "clean"
+
+
 def test_a_cut_that_is_over_leaves_nothing_broken(relay: RelayUnderTest) -> None:
     """The bytes of an open connection were on their way, and arrive."""
     with (
