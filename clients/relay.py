@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from clients.addresses import PORTS, Address, through_relay
 from clients.checks import Check, expect
+from clients.http.errors import os_errors
 from services import addresses
 from services.wire.record import Record, from_json
 from services.wire.visible import visible
@@ -149,7 +150,8 @@ class Relay:
     def _answer(self, method: str, path: str, document: object = None) -> Iterator[HTTPResponse]:
         body = None if document is None else json.dumps(document)
         headers = {} if body is None else {"Content-Type": "application/json"}
-        with closing(HTTPConnection(*self.address, timeout=self.timeout)) as connection:
+        connection = HTTPConnection(*self.address, timeout=self.timeout)
+        with closing(connection), os_errors():
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             if response.status >= 400:
@@ -167,7 +169,7 @@ def error_in(body: bytes) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, TypeError, KeyError):
-        return body.decode(errors="replace")
+        return visible(body[:200].decode(errors="replace"))
 
 
 def events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +104,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
 
 def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
     """Return whether a record is wanted; ValueError for a service that the relay does not know."""
-    if service is None:
+    if not service:
         return lambda _: True
     proxies = relay.proxies()
     known = sorted({*proxies, *filter(None, map(service_of, proxies))})
@@ -187,7 +186,7 @@ def new_records(relay: Relay, number: int) -> Iterator[Record | None]:
         try:
             for record in relay.journal(number, follow=True):
                 came.put(record)
-        except (OSError, RelayError, HTTPException) as error:
+        except (OSError, RelayError) as error:
             came.put(error)
         came.put(ConnectionError("it has ended"))
 

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from http.client import HTTPException
 from itertools import islice
 from threading import Lock
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -59,7 +58,7 @@ def answering() -> Iterator[None]:
     """Raise NoRelay for whatever may go wrong with a request to the relay."""
     try:
         yield
-    except (OSError, HTTPException, RelayError, ValueError, TypeError, KeyError) as error:
+    except (OSError, RelayError, ValueError, TypeError, KeyError) as error:
         raise NoRelay(line(f"{error or type(error).__name__}", MAX_SUMMARY)) from None
 
 

@@ -175,6 +175,25 @@ def test_a_name_of_a_proxy_does_nothing_to_the_terminal(clients: Clients, relay:
     assert not set(shown) & set("\x1b\r\u202e")
 
 
+@pytest.mark.parametrize(
+    ("subcommand", "elsewhere", "said"),
+    [
+        ("wire", "tcp-echo", "not an HTTP answer: BadStatusLine("),
+        ("relay", "tcp-echo", "not an HTTP answer: BadStatusLine("),
+        ("wire", "httpbin", "<!doctype html>␊"),
+    ],
+)
+def test_another_server_than_a_relay_is_said(
+    clients: Clients, told: dict[str, str], subcommand: str, elsewhere: str, said: str
+) -> None:
+    """In one line, whatever it answers."""
+    done = clients(subcommand, WIRELAB_RELAY_ADDRESS=told[variable(elsewhere)])
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_nothing_on_the_wire_is_said(clients: Clients) -> None:
     """And how that changes."""
     with relaying() as (_, server):
