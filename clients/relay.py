@@ -16,6 +16,7 @@ from clients.checks import Check, expect
 from clients.http.errors import Incomplete, check_complete, os_errors, parsed_json
 from services import addresses
 from services.wire.record import Record, from_json
+from services.wire.visible import visible
 
 if TYPE_CHECKING:
     import argparse
@@ -132,7 +133,7 @@ class Relay:
     def metrics(self) -> dict[str, float]:
         """Return all metrics by their names, with their labels as Prometheus' text has them."""
         with self._answer("GET", "/metrics") as response:
-            lines = response.read().decode().splitlines()
+            lines = response.read().decode().split("\n")[:-1]  # names may have other line ends
         words = [line.rpartition(" ") for line in lines if not line.startswith("#")]
         return {name: float(value) for name, _, value in words}
 
@@ -176,7 +177,7 @@ def error_in(body: bytes) -> str:
     try:
         return str(json.loads(body)["error"])
     except (ValueError, TypeError, KeyError):
-        return body.decode(errors="replace")
+        return visible(body[:200].decode(errors="replace"))
 
 
 def events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
@@ -280,19 +281,24 @@ def command(options: "argparse.Namespace", address: Address) -> None:
     except RelayError as error:
         raise ValueError(error) from None
     if options.service:  # of which the network's profile says nothing
-        print("\n".join(described(proxies[options.service], profile["seed"])))
+        show(described(proxies[options.service], profile["seed"]))
         return
     own = any(proxy["seed"] is not None for proxy in proxies.values())
     others = ", where a service has none of its own" if own else ""
     print(f"profile {profile['name']}, seed {profile['seed']}{others}")
     for name in sorted(proxies):
-        print("\n".join(described(proxies[name])))
+        show(described(proxies[name]))
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines; of names that anybody may have given, no character moves the cursor."""
+    print("\n".join(map(visible, lines)))
 
 
 def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:
     """Raise ValueError, which lists what is known, for a name that is not."""
     if asked and asked not in (names := list(known)):
-        raise ValueError(f"no {what} {asked!r}; there are {', '.join(names)}")
+        raise ValueError(f"no {what} {asked!r}; there are {visible(', '.join(names))}")
 
 
 def described(proxy: Document, default_seed: int | None = None) -> Iterator[str]:

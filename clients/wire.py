@@ -104,7 +104,7 @@ def command(options: "argparse.Namespace", address: Address) -> None:
 
 def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
     """Return whether a record is wanted; ValueError for a service that the relay does not know."""
-    if service is None:
+    if not service:
         return lambda _: True
     proxies = relay.proxies()
     known = sorted({*proxies, *filter(None, map(service_of, proxies))})

@@ -1,7 +1,9 @@
 """The network: what the relay does to the traffic of each service, as switches and sliders."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from clients.addresses import RELAY, address
@@ -14,7 +16,9 @@ from services.console.wire import NoRelay, answering
 EVERY = 3.0  # seconds: somebody may change the network from a terminal
 PATIENCE = 3.0  # seconds that the relay may take
 MAX_PROXIES = 50
-MAX_SEED = 2**31
+MAX_SEED = 2**63 - 1  # the relay's
+NUMBER = re.compile(r"[0-9]{1,19}(?:\.[0-9]{1,3})?")
+COPIED = ("toxicity", "seed")  # of a toxic, beside its attributes
 STREAMS = {"downstream": ("downstream",), "upstream": ("upstream",),
            "both": ("upstream", "downstream")}  # fmt: skip
 
@@ -31,11 +35,12 @@ class Control:
     unit: str = ""
     least: int = 0
 
-    def shown(self, value: float) -> int:
-        """Return the value of the attribute as the slider has it."""
-        return round(100 * value if self.unit == "%" else value)
+    def shown(self, value: float) -> float:
+        """Return the value of the attribute as the slider has it: an int, or up to 3 decimals."""
+        value = round(100 * value, 3) if self.unit == "%" else value
+        return int(value) if value == int(value) else value
 
-    def sent(self, value: int) -> float:
+    def sent(self, value: float) -> float:
         """Return what the slider says as the attribute has it."""
         return value / 100 if self.unit == "%" else value
 
@@ -71,12 +76,32 @@ class BadSetting(ValueError):
 
 @dataclass(frozen=True)
 class Toxic:
-    """A control as it is for one proxy now; `stream` is one of STREAMS."""
+    """A control as it is for one proxy now; `stream` is one of STREAMS.
+
+    A browser moves a slider to the next value that it can have. So the bounds and the step are such
+    that it can have the one that there is, which may come from a profile or a terminal.
+    """
 
     control: Control
     on: bool
-    value: int
+    value: float
     stream: str
+
+    @property
+    def least(self) -> float:
+        """The smallest value of the slider."""
+        return min(self.control.least, self.value)
+
+    @property
+    def most(self) -> float:
+        """The largest value of the slider."""
+        return max(self.control.most, self.value)
+
+    @property
+    def step(self) -> float:
+        """From one value of the slider to the next."""
+        step = gcd(1000 * self.control.step, round(1000 * (self.value - self.least))) / 1000
+        return int(step) if step == int(step) else step
 
 
 @dataclass(frozen=True)
@@ -166,20 +191,25 @@ class Network:
         with answering():
             proxy = self._relay.proxy(name)
         control = control_of(proxy["protocol"], kind)
-        there = {each["stream"]: each["name"] for each in proxy["toxics"] if each["type"] == kind}
-        on = form.get("on", "") == "1" if form.get("on") else bool(there)
+        there = [each for each in proxy["toxics"] if each["type"] == kind]
+        toxic = toxic_of(control, there)
+        on = form.get("on", "") == "1" if form.get("on") else toxic.on
         wanted = STREAMS[stream] if on else ()
+        value = number(form, toxic) if control.attribute and on else toxic.value
         attributes: dict[str, Any] = {}
-        if control.attribute and on:
-            value = whole(form, "value", control.least, control.most)
+        if control.attribute:
             attributes = {control.attribute: control.sent(value)}
         with answering():
-            for way in STREAMS["both"]:
-                if way in there and way in wanted:
-                    self._relay.change_toxic(name, there[way], **attributes)
-                elif way in there:
-                    self._relay.remove_toxic(name, there[way])
-                elif way in wanted:
+            for each in there:
+                if each["stream"] not in wanted:
+                    self._relay.remove_toxic(name, each["name"])
+                elif control.attribute and value_of(control, each) != value:
+                    self._relay.change_toxic(name, each["name"], **attributes)
+            if there:  # one in another direction is like it, but for what has changed
+                like = {**there[0]["attributes"], **{key: there[0][key] for key in COPIED}}
+                attributes = like if value == toxic.value else like | attributes
+            for way in wanted:
+                if all(each["stream"] != way for each in there):
                     self._relay.add_toxic(name, kind, way, **attributes)
 
     def elements(self, view: View) -> Iterator[Element]:
@@ -227,15 +257,29 @@ def toxic_of(control: Control, toxics: list[Mapping[str, Any]]) -> Toxic:
     found = [each for each in toxics if each["type"] == control.type]
     streams = {str(each["stream"]) for each in found}
     stream = "both" if len(streams) > 1 else next(iter(streams), "downstream")
-    value = control.default
-    if found and control.attribute:
-        value = control.shown(float(found[0]["attributes"][control.attribute]))
+    value = value_of(control, found[0]) if found and control.attribute else control.default
     return Toxic(control, bool(found), value, stream)
+
+
+def value_of(control: Control, toxic: Mapping[str, Any]) -> float:
+    """Return the value that the slider of a toxic has."""
+    value: float = toxic["attributes"][control.attribute]
+    return control.shown(value)
+
+
+def number(form: Mapping[str, str], toxic: Toxic) -> float:
+    """Return the value in the form of a toxic; raises BadSetting."""
+    if toxic.control.unit != "%":
+        return whole(form, "value", int(toxic.least), int(toxic.most))
+    text = form.get("value", "").strip()
+    if NUMBER.fullmatch(text) and toxic.least <= float(text) <= toxic.most:
+        return float(text)
+    raise BadSetting(f"value has value {text[:40]!r}. Not a number from 0 to 100")
 
 
 def whole(form: Mapping[str, str], name: str, least: int, most: int) -> int:
     """Return a whole number of a form; raises BadSetting."""
     text = form.get(name, "").strip()
-    if text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most:
+    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
     raise BadSetting(f"{name} has value {text[:40]!r}. Not a whole number from {least} to {most}")

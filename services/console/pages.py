@@ -41,6 +41,7 @@ MAX_BODY = 16 * 1024  # bytes of a form
 MAX_WAITING = 8  # who wait for their turn to try one service
 MAX_SECONDS = 10.0  # until the state of the servers is told
 PCAPNG = "application/x-pcapng"
+Headers = Mapping[str, str] | None
 TYPES = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
@@ -190,9 +191,12 @@ class Pages:
             raise HTTPException(404)
         return Response(self.static[name], media_type=TYPES[name])
 
-    def _page(self, view: View, status: int = 200, **values: Any) -> Response:
+    def _page(
+        self, view: View, status: int = 200, headers: Headers = None, **values: Any
+    ) -> Response:
         """Return the whole page; `values` are what a request has added to it."""
-        return StreamingResponse(self._parts(view, values), status, media_type="text/html")
+        parts = self._parts(view, values)
+        return StreamingResponse(parts, status, headers, media_type="text/html")
 
     async def _parts(self, view: View, values: dict[str, Any]) -> AsyncIterator[str]:
         """Yield its top, which a browser paints while the servers are asked, and then the rest."""
@@ -227,6 +231,7 @@ class Pages:
     async def failed(self, request: Request, error: Exception) -> Response:
         """Return what is wrong as a page, or as the element that says it."""
         view = view_in(request)
+        headers = error.headers if isinstance(error, HTTPException) else None  # such as Allow
         match error:
             case TooManyStreams():
                 return PlainTextResponse("Too many pages are open.\n", 503, {"Retry-After": "10"})
@@ -237,8 +242,8 @@ class Pages:
         assert isinstance(error, Problem)  # noqa: S101 - no others are registered
         said = say(view.language, error.name, **error.figures)
         if UPDATE in request.headers:
-            return HTMLResponse(render("problem", view, problem=said), error.status)
-        return self._page(view, error.status, problem=said)
+            return HTMLResponse(render("problem", view, problem=said), error.status, headers)
+        return self._page(view, error.status, headers, problem=said)
 
 
 def view_in(request: Request) -> View:
@@ -251,7 +256,7 @@ def chosen(request: Request) -> tuple[str, int]:
     number = request.query_params.get("connection", "")
     if not (number.isascii() and number.isdigit() and len(number) < 16):
         raise Problem("no_conversation", 404, proxy="", connection=number[:40])
-    return request.query_params.get("proxy", "")[:200], int(number)
+    return request.query_params.get("proxy", ""), int(number)
 
 
 def of_service(service: str) -> Wanted:

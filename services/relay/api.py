@@ -6,6 +6,7 @@ as in Toxiproxy, and by their Host and Origin (services/host_names.py).
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import host_names
@@ -184,8 +185,9 @@ class Api:
     async def _events(self, number: int, *, follow: bool) -> AsyncIterator[str]:
         """Yield the events; who is too slow is told how many records it has missed."""
         self.readers += 1
+        end = math.inf if follow else self.journal.next  # of traffic, there may be more and more
         try:
-            while True:
+            while number < end:
                 # A number from before the relay has started again is of another journal.
                 number = min(number, self.journal.next)
                 lost, records = self.journal.since(number, BATCH)
@@ -197,8 +199,6 @@ class Api:
                     await asyncio.sleep(0)  # the proxies have their turn
                 elif follow:
                     yield await self._added()
-                else:
-                    return
         finally:
             self.readers -= 1
 
@@ -236,12 +236,19 @@ async def body(request: Request) -> bytes:
     return bytes(received)
 
 
-async def failed(_: Request, error: Exception) -> Response:
+async def failed(request: Request, error: Exception) -> Response:
     """Return an error as Toxiproxy does."""
     if isinstance(error, HTTPException):
         error = ApiError(error.detail.lower(), error.status_code)
     assert isinstance(error, ApiError)  # noqa: S101 - no others are registered
-    return JSONResponse(error.document(), error.status)
+    headers = {"Allow": allowed(request)} if error.status == 405 else None
+    return JSONResponse(error.document(), error.status, headers)
+
+
+def allowed(request: Request) -> str:
+    """Return the methods of a path, which a 405 has to name (RFC 9110, 15.5.6)."""
+    routes = [each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 class NoBrowsers:

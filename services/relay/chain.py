@@ -13,8 +13,6 @@ from heapq import heappop, heappush
 
 from services.relay.toxics import Effect, Piece, Toxic
 
-PIECE = 128  # bytes that a piece counts for beside its data: there are empty datagrams
-
 
 class Stage:
     """A toxic's effect, and the pieces that wait for their time.
@@ -27,16 +25,22 @@ class Stage:
         self.chance = chance  # the draw for the toxicity
         self.ordered = ordered
         self.count = 0
-        self.size = 0  # bytes that wait
+        self._size = 0  # bytes that wait in `waiting`
         self.last = 0.0
         self.waiting: list[tuple[float, int, Piece]] = []
-        if self.acts:
+        self.begun = self.acts
+        if self.begun:
             effect.begin(now)
 
     @property
     def acts(self) -> bool:
         """Whether the toxic acts on this connection."""
         return self.chance < self.effect.toxic.toxicity
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._size + self.effect.size
 
     @property
     def deadline(self) -> float:
@@ -54,7 +58,7 @@ class Stage:
             if self.ordered:
                 self.last = due = max(due, self.last)  # noqa: PLW2901
             self.count += 1
-            self.size += PIECE + len(piece.data)
+            self._size += piece.size
             heappush(self.waiting, (due, self.count, piece))
 
     def take(self, now: float) -> tuple[float, Piece] | None:
@@ -64,13 +68,13 @@ class Stage:
         if not self.waiting or self.waiting[0][0] > now:
             return None
         due, _, piece = heappop(self.waiting)
-        self.size -= PIECE + len(piece.data)
+        self._size -= piece.size
         return due, piece
 
     def release(self) -> list[Piece]:
         """Return all that waits, in the order in which it arrived here."""
         pieces = [piece for _, _, piece in sorted(self.waiting, key=lambda each: each[1])]
-        self.waiting, self.size, self.last = [], 0, 0.0
+        self.waiting, self._size, self.last = [], 0, 0.0
         return [self.released(piece) for piece in (*pieces, *self.effect.release())]
 
     def released(self, piece: Piece) -> Piece:
@@ -94,7 +98,7 @@ class Chain:
     @property
     def size(self) -> int:
         """Bytes that wait in it."""
-        ready = sum(PIECE + len(piece.data) for piece in self._ready)
+        ready = sum(piece.size for piece in self._ready)
         return ready + sum(stage.size for stage in self.stages)
 
     @property
@@ -114,6 +118,9 @@ class Chain:
                 stage.effect.timer = math.inf
                 if stage.acts:
                     stage.effect.begin(now)
+                elif stage.begun:  # with another toxicity
+                    self._push(number + 1, stage.effect.end(), now)
+                stage.begun = stage.acts
 
     def remove(self, toxic: Toxic, now: float) -> None:
         """Remove a toxic; what waits in it goes on at once."""

@@ -33,14 +33,15 @@ class PacketLoss(Effect):
 
 
 class Duplicate(Effect):
-    """Sends a `duplicate_rate` of the datagrams twice."""
+    """Sends a `duplicate_rate` of the datagrams twice; no second toxic does so again."""
 
     attributes: ClassVar[Attributes] = {"duplicate_rate": 0.0}
 
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
         """Duplicate, or not."""
         draw = self.draw(2 * piece.offset)
-        if draw < self["duplicate_rate"]:
+        again = any(action.type == self.toxic.type for action in piece.actions)
+        if draw < self["duplicate_rate"] and not again:
             yield now, self.acted(piece, "duplicated", draw)
             yield now, self.acted(piece, "the duplicate", draw)
         else:
@@ -83,20 +84,17 @@ class Reorder(Effect):
     """
 
     attributes: ClassVar[Attributes] = {"reorder_rate": 0.0, "gap": 1, "delay": 100}
-
-    def begin(self, now: float) -> None:  # noqa: ARG002
-        """Start with nothing held back, unless only an attribute has changed."""
-        self.held: list[tuple[float, int, Piece]] = getattr(self, "held", [])
+    held: tuple[tuple[float, int, Piece], ...] = ()  # until when, for how many, and what
 
     def receive(self, piece: Piece, now: float) -> Iterator[Due]:
         """Hold back, or pass and free those that have been overtaken often enough."""
         draw = self.draw(2 * piece.offset)
         if draw < self["reorder_rate"]:
             held = self.acted(piece, f"held back for {self['gap']} to overtake", draw)
-            self.held.append((now + self["delay"] * MS, int(self["gap"]), held))
+            self.held += ((now + self["delay"] * MS, int(self["gap"]), held),)
         else:
             yield now, piece
-            self.held = [(until, gap - 1, piece) for until, gap, piece in self.held]
+            self.held = tuple((until, gap - 1, piece) for until, gap, piece in self.held)
         yield from self.expired(now)
 
     def expired(self, now: float) -> Iterator[Due]:
@@ -104,14 +102,19 @@ class Reorder(Effect):
         for until, gap, piece in self.held:
             if until <= now or gap < 1:
                 yield now, piece
-        self.held = [each for each in self.held if each[0] > now and each[1] > 0]
-        self.timer = min((until for until, _, _ in self.held), default=math.inf)
+        self.held = tuple(each for each in self.held if each[0] > now and each[1] > 0)
+        self._note()
 
     def release(self) -> Iterator[Piece]:
         """Free all."""
         for _, _, piece in self.held:
             yield piece
-        self.held, self.timer = [], math.inf
+        self.held = ()
+        self._note()
+
+    def _note(self) -> None:
+        self.timer = min((until for until, _, _ in self.held), default=math.inf)
+        self.size = sum(piece.size for _, _, piece in self.held)
 
 
 class Bandwidth(Effect):

@@ -12,6 +12,7 @@ from services.relay.toxics import Toxic
 from services.wire.record import Protocol
 
 MAX_SEED = 2**63 - 1
+MAX_TEXT = 300  # characters of a name or an address: each record of the journal has them
 
 
 class ApiError(Exception):
@@ -65,7 +66,18 @@ def take(document: Mapping[str, Any], name: str, kind: type, default: Any) -> An
         wanted = {str: "a string", bool: "true or false", int: "a whole number", float: "a number",
                   dict: "an object", list: "an array"}[kind]  # fmt: skip
         raise bad_body(f"{name} has value {json.dumps(value)[:100]}. Not {wanted}")
+    if isinstance(value, str) and not is_text(value):
+        shown = json.dumps(value)[:100]
+        raise bad_body(f"{name} has value {shown}. Not at most {MAX_TEXT} characters of Unicode")
     return value
+
+
+def is_text(value: str) -> bool:
+    """Whether a string is short enough, and can be sent: JSON may escape half a character."""
+    try:
+        return len(value) <= MAX_TEXT and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def seed_in(document: Mapping[str, Any]) -> int | None:
@@ -86,7 +98,7 @@ def protocol_in(document: Mapping[str, Any]) -> Protocol:
 
 def toxic_in(document: Mapping[str, Any], protocol: Protocol) -> Toxic:
     """Return a new toxic; raises ApiError."""
-    stream = take(document, "stream", str, "") or "downstream"
+    stream = (take(document, "stream", str, "") or "downstream").lower()
     kind = take(document, "type", str, "")
     name = take(document, "name", str, "") or f"{kind}_{stream}"
     toxicity = toxicity_in(document, 1.0)
@@ -120,7 +132,7 @@ def attributes_in(
         share = isinstance(defaults[name], float)
         value = take(given, name, float if share else int, found[name])
         if not 0 <= value <= (1 if share else MAX_SEED):
-            wanted = "a number from 0 to 1" if share else "a whole number from 0 up"
+            wanted = "a number from 0 to 1" if share else f"a whole number from 0 to {MAX_SEED}"
             raise bad_body(f"attribute {name} has value {value}. Not {wanted}")
         found[name] = float(value) if share else value
     return found

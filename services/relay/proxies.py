@@ -99,6 +99,8 @@ class Proxies:
         """Stop a proxy, and forget it."""
         self.stop(proxy)
         del self._proxies[proxy.name]
+        if self.profile == CUSTOM:
+            self.profile = self._custom_or_clean()
 
     def reset(
         self, profile: str = "clean", seed: int | None = None, only: Proxy | None = None
@@ -112,8 +114,8 @@ class Proxies:
             raise bad_body(f"name has value {profile!r}. Not a profile, which are: {known}")
         if seed is not None and not only:
             self.shared.seed = seed
-        for proxy in [only] if only else self.all():
-            self.start(proxy)
+        found = [only] if only else self.all()
+        for proxy in found:
             for toxic in list(proxy.toxics):
                 proxy.remove(toxic)
             if seed is not None:
@@ -124,6 +126,8 @@ class Proxies:
             for toxic in profiles.toxics(profile, proxy.protocol, defaults):
                 proxy.add(toxic)
         self.profile = self._custom_or_clean() if only else profile
+        for proxy in found:  # last, as one of them may not be able to
+            self.start(proxy)
 
     def toxic(self, proxy: Proxy, name: str) -> Toxic:
         """Return a toxic of a proxy; raises ApiError."""
@@ -134,10 +138,7 @@ class Proxies:
 
     def add_toxic(self, proxy: Proxy, document: Mapping[str, Any]) -> Toxic:
         """Add a toxic; raises ApiError."""
-        toxic = documents.toxic_in(document, proxy.protocol)
-        if toxic.name in [each.name for each in proxy.toxics]:
-            raise ApiError("toxic already exists", 409)
-        proxy.add(toxic)
+        toxic = added(proxy, document)
         self.profile = CUSTOM
         return toxic
 
@@ -198,13 +199,15 @@ class Proxies:
         protocol, seed = documents.protocol_in(document), documents.seed_in(document)
         proxy = Proxy(self.shared, name, listen, upstream, protocol, seed)
         for toxic in take(document, "toxics", list, []):
-            self.add_toxic(proxy, documents.an_object(toxic))
+            added(proxy, documents.an_object(toxic))
         return proxy
 
     def _add(self, proxy: Proxy, document: Mapping[str, Any]) -> Proxy:
         if take(document, "enabled", bool, True):
             self.start(proxy)
         self._proxies[proxy.name] = proxy
+        if proxy.toxics or self.profile == CUSTOM:
+            self.profile = self._custom_or_clean()
         return proxy
 
     def _check(self, listen: str, upstream: str) -> None:
@@ -224,3 +227,12 @@ class Proxies:
             for place in (proxy.listen, listen)
         )
         return (here, proxy.upstream, proxy.protocol) != (there, upstream, protocol)
+
+
+def added(proxy: Proxy, document: Mapping[str, Any]) -> Toxic:
+    """Return the toxic of a document, which the proxy has from now on; raises ApiError."""
+    toxic = documents.toxic_in(document, proxy.protocol)
+    if toxic.name in [each.name for each in proxy.toxics]:
+        raise ApiError("toxic already exists", 409)
+    proxy.add(toxic)
+    return toxic

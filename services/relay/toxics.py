@@ -16,6 +16,7 @@ from typing import ClassVar
 from services.wire.record import Action, Kind, Stream
 
 MS, US = 1e-3, 1e-6  # seconds
+PIECE = 128  # bytes that a piece counts for beside its data: there are empty datagrams
 Due = tuple[float, "Piece"]  # when a piece is due, in seconds of the caller's clock
 Draws = Callable[[int], float]
 Attributes = Mapping[str, float]
@@ -40,6 +41,11 @@ class Piece:
     def end(self) -> int:
         """Where in a TCP stream the next piece starts."""
         return self.offset + len(self.data)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it counts for where it waits."""
+        return PIECE + len(self.data)
 
     def split(self, positions: Iterable[int]) -> Iterator["Piece"]:
         """Yield the parts of a piece, cut where in the stream `positions` say, in rising order."""
@@ -88,11 +94,13 @@ class Effect:
     """What a toxic does to one stream of one connection.
 
     `attributes` are those of its type with their defaults: an int is a whole number from 0 up, and
-    a float a share from 0 to 1. `timer` is when `expired` is to be called.
+    a float a share from 0 to 1. `timer` is when `expired` is to be called, and `size` counts the
+    bytes of what it holds back.
     """
 
     attributes: ClassVar[Attributes] = {}
     timer = math.inf
+    size = 0
 
     def __init__(self, toxic: Toxic, seed: int, draw: Draws) -> None:
         self.toxic = toxic

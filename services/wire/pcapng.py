@@ -114,12 +114,20 @@ def _packet(packet: Packet) -> bytes:
     """Return an Enhanced Packet Block (4.3)."""
     options = [(COMMENT, text.encode()) for text in _comments(packet.record) if packet.first]
     if packet.carries:
-        document = json.dumps(to_json(replace(packet.record, data=b"")), separators=(",", ":"))
-        options.append((CUSTOM, ENTERPRISE + document.encode()))
+        options.append((CUSTOM, ENTERPRISE + _document(packet.record)))
     time = round(packet.time * 10**MICROSECONDS)
     size = len(packet.data)
     header = PACKET_HEADER.pack(packet.leg, time >> 32 & 0xFFFFFFFF, time & 0xFFFFFFFF, size, size)
     return _block(PACKET, header + packet.data + bytes(-size % 4), *options)
+
+
+def _document(record: Record) -> bytes:
+    """Return a record as JSON, without its data; of very many actions, the first that fit."""
+    while True:
+        document = json.dumps(to_json(replace(record, data=b"")), separators=(",", ":")).encode()
+        if len(document) <= MAX_OPTION - len(ENTERPRISE) or not record.actions:
+            return document
+        record = replace(record, actions=record.actions[: len(record.actions) // 2])
 
 
 def _comments(record: Record) -> Iterator[str]:

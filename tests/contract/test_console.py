@@ -166,6 +166,7 @@ def test_what_there_is_not_is_said(console: Console, path: str, status: int, upd
     """In a sentence: on the page, or as the element that says it."""
     answer = console.ask(path, None, "", **({"Console_Update": "1"} if update else {}))
     assert answer.status == status
+    assert answer.headers["Allow"] == ("POST" if status == 405 else None)
     shown = answer.elements
     assert shown["problem"]
     assert ("stack" in shown) != update

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,6 +236,49 @@ def test_a_toxic_is_switched_and_changed(
 
 
 @pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("latency", {"latency": 125, "jitter": 30}),  # between two steps of the slider
+        ("latency", {"latency": 60_000, "jitter": 0}),  # above where it usually ends
+        ("packet_loss", {"loss_rate": 0.015}),
+    ],
+)
+def test_a_toxic_from_a_terminal_changes_its_direction_alone(
+    running: Lab, console: Console, kind: str, attributes: dict[str, Any]
+) -> None:
+    """Its slider has its value, and sends it back; what no slider is for stays too."""
+    relay = running.relay
+    made = relay.add_toxic("rpc", kind, name="mine", toxicity=0.5, seed=9, **attributes)
+    html = console.ask("/").html
+    value = attribute(html, f"value-rpc-{kind}", "value")
+    assert f"{kind} {value}" in elements(html)["active"]
+    form = {"proxy": "rpc", "toxic": kind, "value": value}
+    for stream, names in (
+        ("both", [f"{kind}_upstream", "mine"]),
+        ("upstream", [f"{kind}_upstream"]),
+        ("downstream", [f"{kind}_downstream"]),
+    ):
+        assert console.post("/network/toxic", form, stream=stream, update=True).status == 200
+        found = relay.proxy("rpc")["toxics"]
+        assert [each["name"] for each in found] == names
+        for each in found:
+            assert each == {**made, "name": each["name"], "stream": each["stream"]}
+    relay.add_toxic("rpc", kind, name="another", **attributes)
+    assert console.post("/network/toxic", form, on="0").status == 303
+    assert relay.proxy("rpc")["toxics"] == []
+
+
+def test_a_large_seed_from_a_terminal_can_be_sent(running: Lab, console: Console) -> None:
+    """A field that has more than its `max` would keep a browser from sending any profile."""
+    running.relay.set_profile("clean", seed=2**63 - 1)
+    html = console.ask("/").html
+    seed = attribute(html, "seed", "value")
+    assert int(seed) <= int(attribute(html, "seed", "max"))
+    assert console.post("/network/profile", profile="clean", seed=seed).status == 303
+    running.relay.set_profile("clean", seed=1)
+
+
+@pytest.mark.parametrize(
     ("path", "form", "problem"),
     [
         ("profile", {"profile": "fast"}, "name has value 'fast'"),
@@ -246,6 +290,9 @@ def test_a_toxic_is_switched_and_changed(
         ("toxic", {"proxy": "rpc", "toxic": "gravity", "on": "1"}, "toxic has value 'gravity'"),
         ("toxic", {"proxy": "rpc", "toxic": "latency", "on": "1", "value": "1e9"}, "1e9"),
         ("toxic", {"proxy": "rpc", "toxic": "latency", "on": "1", "value": "٣"}, "value has"),
+        ("toxic", {"proxy": "rpc", "toxic": "latency", "on": "1", "value": "1.5"}, "value has"),
+        ("toxic", {"proxy": "rpc", "toxic": "packet_loss", "on": "1", "value": "nan"}, "to 100"),
+        ("toxic", {"proxy": "rpc", "toxic": "packet_loss", "on": "1", "value": "100.1"}, "100.1"),
         ("toxic", {"proxy": "rpc", "toxic": "latency", "on": "1", "stream": "x"}, "stream has"),
     ],
 )  # fmt: skip

@@ -152,6 +152,10 @@ BAD = "bad request body: "
         ("[" * 100_000, BAD),
         ("\xff", BAD),
         ({"name": 5}, BAD + "name has value 5. Not a string"),
+        ({"name": "\ud800", "upstream": UPSTREAM}, BAD + 'name has value "\\ud800". Not at most 300'
+         " characters of Unicode"),
+        ({"name": "q" * 301, "upstream": UPSTREAM}, BAD + 'name has value "qqq'),
+        ({"name": "q", "upstream": UPSTREAM, "listen": "\udcff:0"}, BAD + "listen has value"),
         ({"name": "q", "upstream": UPSTREAM, "enabled": 1}, BAD + "enabled has value 1. Not true or"
          " false"),
         ({"name": "q", "upstream": UPSTREAM, "seed": -1}, BAD + "seed has value -1. Not a whole"),
@@ -294,10 +298,13 @@ def test_a_toxic_is_added_changed_and_removed(relay: RelayUnderTest, p: str) -> 
         ({"type": "nothing"}, "invalid toxic type"),
         ({}, "invalid toxic type"),
         ({"type": "blackhole"}, "invalid toxic type"),  # it is one of UDP
+        ({**LATENCY, "name": "\udfff"}, BAD + 'name has value "\\udfff"'),
         ({**LATENCY, "toxicity": 2}, BAD + "toxicity has value 2. Not a number from 0 to 1"),
         ({**LATENCY, "attributes": []}, BAD + "attributes has value []. Not an object"),
         ({**LATENCY, "attributes": {"latency": 0.5}}, BAD + "latency has value 0.5. Not a whole"),
         ({**LATENCY, "attributes": {"latency": -1}}, BAD + "attribute latency has value -1."),
+        ({**LATENCY, "attributes": {"latency": 2**63}}, BAD + "attribute latency has value"
+         " 9223372036854775808. Not a whole number from 0 to 9223372036854775807"),
         ({**LATENCY, "attributes": {"latencey": 1}},
          BAD + "attribute 'latencey' is not one of this type's, which are: latency, jitter"),
     ],
@@ -310,6 +317,11 @@ def test_a_toxic_that_cannot_be_is_a_bad_request(
     assert (status, document["status"]) == (400, 400)
     assert document["error"].startswith(text)
     assert relay.proxy(p)["toxics"] == []
+
+
+def test_a_stream_is_known_in_capitals_too(relay: RelayUnderTest, p: str) -> None:
+    """As in Toxiproxy."""
+    assert relay.add_toxic(p, "latency", "Upstream")["stream"] == "upstream"
 
 
 def test_errors_of_toxics(relay: RelayUnderTest, p: str) -> None:
@@ -335,6 +347,16 @@ def test_reset_enables_all_and_drops_all_toxics(relay: RelayUnderTest, p: str) -
     assert (after["enabled"], after["toxics"]) == (True, [])
 
 
+def test_reset_drops_all_toxics_though_a_proxy_cannot_listen(relay: RelayUnderTest) -> None:
+    """Its port was taken while it was disabled."""
+    relay.create("q", UPSTREAM, relay.proxy("kv")["listen"], enabled=False, toxics=[LATENCY])
+    relay.create("r", UPSTREAM, toxics=[LATENCY])
+    assert ask(relay, "POST", "/reset")[0] == 500
+    assert [each for proxy in relay.proxies().values() for each in proxy["toxics"]] == []
+    relay.delete("q")
+    assert ask(relay, "POST", "/reset") == (204, None)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "wanted"),
     [
@@ -349,6 +371,24 @@ def test_what_there_is_not(
 ) -> None:
     """These errors too are documents."""
     assert ask(relay, method, path) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/version", "GET, HEAD"),
+        ("/proxies", "GET, HEAD, POST"),
+        ("/proxies/kv/toxics/t", "DELETE, GET, HEAD, PATCH, POST"),
+    ],
+)
+def test_a_method_that_there_is_not_is_answered_with_those_that_there_are(
+    relay: RelayUnderTest, path: str, methods: str
+) -> None:
+    """As RFC 9110, 15.5.6, has it: those of all routes to this path."""
+    with closing(http.client.HTTPConnection(*relay.address, timeout=FAR)) as connection:
+        connection.request("PUT", path)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Allow"]) == (405, methods)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -431,6 +471,23 @@ def test_a_profile_that_there_is_not(relay: RelayUnderTest, body: object, text: 
     assert ask(relay, "POST", "/profile", body) == error(text, 400)
 
 
+def test_a_proxy_that_comes_or_goes_with_its_toxics_is_in_the_profile(
+    relay: RelayUnderTest,
+) -> None:
+    """One that cannot be made is not."""
+    relay.reset()
+    body = {"name": "kv", "upstream": UPSTREAM, "toxics": [LATENCY]}
+    assert ask(relay, "POST", "/proxies", body)[0] == 409
+    assert relay.profile()["name"] == "clean"
+    made = relay.create("q", UPSTREAM, toxics=[LATENCY])
+    assert relay.profile()["name"] == "custom"
+    relay.populate([{"name": "q", "upstream": f"{LOOPBACK}:7", "listen": made["listen"]}])
+    assert relay.profile()["name"] == "clean"
+    relay.add_toxic("q", "latency")
+    relay.delete("q")
+    assert relay.profile()["name"] == "clean"
+
+
 def test_a_cut_that_is_over_leaves_nothing_broken(relay: RelayUnderTest) -> None:
     """The bytes of an open connection were on their way, and arrive."""
     with (
@@ -463,6 +520,14 @@ def test_metrics(relay: RelayUnderTest) -> None:
         assert metrics['wirelab_relay_connections_total{protocol="tcp",proxy="p"}'] == 1
         labels = '{direction="downstream",proxy="p",toxic="latency_downstream"}'
         assert metrics[f"wirelab_relay_actions_total{labels}"] >= 1
+
+
+def test_metrics_are_read_whatever_a_proxy_is_called(relay: RelayUnderTest) -> None:
+    """Of the ends of a line, the format escapes the line feed alone."""
+    name = 'a "b"\r\n\v\u2028\\ 1'
+    relay.create(name, UPSTREAM)
+    found = [key for key in relay.metrics() if "\u2028" in key]
+    assert len(found) == 5  # two directions received and sent, and connections
 
 
 def journal(

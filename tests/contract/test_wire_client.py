@@ -166,6 +166,34 @@ def test_what_is_shown_of_a_network_has_the_seeds_that_are_in_force(
     assert clients("relay", "clean", "--seed", "1").stdout.startswith("profile clean, seed 1\n")
 
 
+def test_a_name_of_a_proxy_does_nothing_to_the_terminal(clients: Clients, relay: Relay) -> None:
+    """Whoever reaches the control can give it any: here one that would clear the screen."""
+    relay.create("\x1b[2J\r\u202e", "127.0.0.1:9")
+    shown = clients("relay").stdout + clients("relay", "3g", "--service", "no").stderr
+    relay.delete("\x1b[2J\r\u202e")
+    assert shown.count("␛[2J␍\\u202e") == 2
+    assert not set(shown) & set("\x1b\r\u202e")
+
+
+@pytest.mark.parametrize(
+    ("subcommand", "elsewhere", "said"),
+    [
+        ("wire", "tcp-echo", "not an HTTP answer: BadStatusLine("),
+        ("relay", "tcp-echo", "not an HTTP answer: BadStatusLine("),
+        ("wire", "httpbin", "<!doctype html>␊"),
+    ],
+)
+def test_another_server_than_a_relay_is_said(
+    clients: Clients, told: dict[str, str], subcommand: str, elsewhere: str, said: str
+) -> None:
+    """In one line, whatever it answers."""
+    done = clients(subcommand, WIRELAB_RELAY_ADDRESS=told[variable(elsewhere)])
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_nothing_on_the_wire_is_said(clients: Clients) -> None:
     """And how that changes."""
     with relaying() as (_, server):

@@ -23,6 +23,7 @@ from clients.rest import request
 from clients.tcp_echo import echo
 from services.connection.authkey import authkey
 from services.console.events import MAX_STREAMS
+from services.relay.documents import MAX_TEXT
 from tests.hostile.reliability import Row
 from tests.support.console import Console, Lab, changed, lab
 from tests.support.pace import FAR, until
@@ -217,7 +218,7 @@ def test_what_is_tried_is_text_too(console: Console, service: str, measured: Row
 
 def test_a_proxy_of_any_name_is_shown(running: Lab, console: Console, measured: Row) -> None:
     """And what passes through it; its toxics can be set."""
-    name = f"a/b ü {SCRIPT}"
+    name = f"a/b ü {SCRIPT}".ljust(MAX_TEXT, "n")
     where = str(running.servers["tcp-echo"].address)
     running.relay.create(name, where)
     try:

@@ -105,6 +105,28 @@ def test_what_the_relay_does_is_on_the_controls() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "attributes", "slider"),
+    [
+        ("latency", {"latency": 500}, (0, 5000, 50, 500)),
+        ("latency", {"latency": 125}, (0, 5000, 25, 125)),
+        ("latency", {"latency": 7}, (0, 5000, 1, 7)),
+        ("latency", {"latency": 60_000}, (0, 60_000, 50, 60_000)),
+        ("slicer", {"average_size": 0}, (0, 500, 1, 0)),
+        ("packet_loss", {"loss_rate": 0.35}, (0, 100, 5, 35)),
+        ("packet_loss", {"loss_rate": 0.015}, (0, 100, 0.5, 1.5)),
+        ("packet_loss", {"loss_rate": 0.002}, (0, 100, 0.2, 0.2)),
+        ("packet_loss", {"loss_rate": 1 / 3}, (0, 100, 0.001, 33.333)),
+    ],
+)
+def test_a_slider_can_have_the_value_that_there_is(
+    kind: str, attributes: dict[str, float], slider: tuple[float, ...]
+) -> None:
+    """A browser would move it to the next one that it can have, and send that."""
+    (found,) = proxy(toxics=[toxic(kind, "upstream", **attributes)]).active
+    assert (found.least, found.most, found.step, found.value) == slider
+
+
+@pytest.mark.parametrize(
     ("name", "made"),
     [("rpc", "rpc"), ("tcp-echo-forked", "tcp-echo-forked"), ("a b", None), ("<b>", None)],
 )

@@ -1,9 +1,12 @@
 """The relay's journal: a ring of records, and its readers."""
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from services.relay.api import BATCH, Api
 from services.relay.journal import Journal
 
 
@@ -50,3 +53,22 @@ def test_a_reader_is_told_while_it_waits() -> None:
         journal.add(fields(b""))
     journal.add(fields(b""))
     assert told == [1]
+
+
+def test_who_does_not_follow_comes_to_an_end_whatever_passes_meanwhile() -> None:
+    """With what was there when it began: here two records come while one is read."""
+    journal = Journal()
+    for _ in range(3 * BATCH):
+        journal.add(fields(b"x"))
+    api = Api(cast("Any", SimpleNamespace(shared=SimpleNamespace(journal=journal))))
+
+    async def read() -> int:
+        batches = 0
+        async for _ in api._events(1, follow=False):
+            batches += 1
+            assert batches < 10
+            for _ in range(2 * BATCH):
+                journal.add(fields(b"y"))
+        return batches
+
+    assert asyncio.run(read()) == 3

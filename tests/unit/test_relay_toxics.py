@@ -389,22 +389,47 @@ def test_a_toxic_that_is_not_to_act_does_nothing() -> None:
     assert line.arrived == b"x"
 
 
-@pytest.mark.parametrize("kind", ["timeout", "reset_peer"])
-def test_what_is_not_to_act_any_more_does_not(kind: str) -> None:
-    """Its timer has been started, and is stopped; and started anew when it acts again."""
-    later = toxic("tcp", kind, timeout=100)
+@pytest.mark.parametrize("how", ["remove", "change"])
+@pytest.mark.parametrize(
+    ("protocol", "kind"),
+    [(protocol, kind) for protocol, kinds in TOXICS.items() for kind in kinds],
+)
+def test_what_has_never_acted_leaves_nothing_behind(
+    protocol: Protocol, kind: str, how: str
+) -> None:
+    """Neither when it is removed, nor when it is changed to act even less."""
+    never = toxic(protocol, kind)
+    never.toxicity = 0.0
+    line = Line(protocol, never)
+    line.send(b"x")
+    getattr(line.chain, how)(never, line.now)
+    line.send(b"y")
+    assert [(piece.data, piece.actions) for _, piece in line.out] == [(b"x", ()), (b"y", ())]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "end"),
+    [
+        ("timeout", {"timeout": 100}, "close"),
+        ("reset_peer", {"timeout": 100}, "reset"),
+        ("half_close", {"bytes": 0}, "close"),
+    ],
+)
+def test_what_is_not_to_act_any_more_ends_what_it_has_broken(
+    kind: str, values: dict[str, float], end: str
+) -> None:
+    """At once, as when it is removed: bytes are missing from the stream, and no more may follow."""
+    later = toxic("tcp", kind, **values)
     line = Line("tcp", later)
     line.send(b"x")
     line.wait(0.05)
     later.toxicity = 0.0
     line.chain.change(later, line.now)
+    line.take()
+    when, last = line.out[-1]
+    assert (when, last.kind, line.arrived) == (0.05, end, b"")
     line.wait(10)
-    assert [piece.kind for _, piece in line.out] == ["data"]
-    later.toxicity = 1.0
-    line.chain.change(later, line.now)
-    line.wait(10)
-    assert line.out[-1][0] == pytest.approx(10.15)
-    assert line.out[-1][1].kind == {"timeout": "close", "reset_peer": "reset"}[kind]
+    assert line.out[-1][1] is last  # its timer is stopped
 
 
 RATES = [("packet_loss", "loss_rate", "dropped"), ("duplicate", "duplicate_rate", "duplicated"),
@@ -449,6 +474,14 @@ def test_a_duplicate_arrives_twice_and_a_corrupt_one_with_a_bit_flipped() -> Non
     assert line.out[1][1].data == b""
 
 
+def test_many_duplicates_are_two() -> None:
+    """Or each toxic would double what the one before made, and some thirty fill any memory."""
+    each = [toxic("udp", "duplicate", duplicate_rate=1.0) for _ in range(10)]
+    line = Line("udp", *each)
+    line.send(b"x")
+    assert [piece.data for _, piece in line.out] == [b"x", b"x"]
+
+
 def test_a_reordered_datagram_comes_after_those_that_overtake_it() -> None:
     """As many as the gap says; if they do not come, it is late."""
     line = datagrams(udp("reorder", seed=3, reorder_rate=0.1, gap=2), 200)
@@ -462,6 +495,17 @@ def test_a_reordered_datagram_comes_after_those_that_overtake_it() -> None:
     alone.send(b"x")
     alone.wait(1)
     assert [when for when, _ in alone.out] == [0.1]
+
+
+def test_what_is_held_back_waits() -> None:
+    """So it counts, and there is room for no more than for what else waits."""
+    line = udp("reorder", reorder_rate=1.0, gap=1, delay=1000)
+    for _ in range(10):
+        line.send(b"x" * 1000)
+    assert 10_000 < line.chain.size < 12_000
+    line.wait(1)
+    assert len(line.out) == 10
+    assert line.chain.size == 0
 
 
 def test_a_jitter_has_datagrams_overtake_each_other() -> None:

@@ -313,14 +313,23 @@ def test_everything_is_read_back() -> None:
         ({"server": "rpc:65536"}, "'rpc:65536'. Not a host and a port"),
         ({"server": "rpc:²"}, "Not a host and a port"),
         ({"data": bytes(65_508), "protocol": "udp"}, "65508 bytes: IP has room for 65507"),
-        ({"data": b"x", "actions": (SLOW,) * 1000}, "bytes: 65535 are possible"),
+        ({"data": b"x", "proxy": "x" * 70_000}, "bytes: 65535 are possible"),
     ],
-    ids=["no port", "no such port", "no number", "too large", "too much is said"],
+    ids=["no port", "no such port", "no number", "too large", "too long a name"],
 )
 def test_a_record_that_cannot_be_written(part: dict[str, Any], said: str) -> None:
     """The error says what it is."""
     with pytest.raises(ValueError, match=said):
         pcapng.encode(records(part))
+
+
+def test_of_very_many_actions_the_first_are_read_back() -> None:
+    """So that a proxy with very many toxics does not prevent the file."""
+    actions = tuple(replace(SLOW, toxic=f"toxic {number}") for number in range(5000))
+    made = records({"data": b"x", "actions": actions})
+    (found,) = pcapng.decode(pcapng.encode(made))
+    assert found == replace(made[0], actions=actions[: len(found.actions)])
+    assert len(found.actions) > 100
 
 
 def test_names_that_toxics_and_proxies_may_have() -> None:
