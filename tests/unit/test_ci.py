@@ -23,18 +23,18 @@ case "$*" in *"{failing}"*) exit 2 ;; esac
 TASKS = {
     "lint, unit and contract": "lint",
     "workshop": "tests/workshop",
+    "interop": "interop",
     "stack and plugin": "tests/stack",
     "hostile": "tests/hostile",
-    "interop": "interop",
     "browser": "browser",
-    "other Pythons": "test-pythons",
     "cluster": "cluster-test",
-    "bench-test and a quick bench": "bench QUICK",
     "kit and release": "kit-test",
+    "bench-test and a quick bench": "bench QUICK",
+    "other Pythons": "test-pythons",
     "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "other Pythons", "kit and release"]
+BESIDE = ["stack and plugin", "kit and release", "other Pythons"]
 PARTS = list(TASKS)
 
 
