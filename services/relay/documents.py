@@ -75,9 +75,10 @@ def take(document: Mapping[str, Any], name: str, kind: type, default: Any) -> An
 def is_text(value: str) -> bool:
     """Whether a string is short enough, and can be sent: JSON may escape half a character."""
     try:
-        return len(value) <= MAX_TEXT and bool(value.encode() or True)
+        value.encode()
     except UnicodeEncodeError:
         return False
+    return len(value) <= MAX_TEXT
 
 
 def seed_in(document: Mapping[str, Any]) -> int | None:
