@@ -24,17 +24,17 @@ TASKS = {
     "lint, unit and contract": "lint",
     "workshop": "tests/workshop",
     "interop": "interop",
-    "stack and plugin": "tests/stack",
+    "stack": "tests/stack",
     "hostile": "tests/hostile",
     "browser": "browser",
     "cluster": "cluster-test",
-    "kit and release": "kit-test",
+    "kit, release and plugin": "kit-test",
     "bench-test and a quick bench": "bench QUICK",
     "other Pythons": "test-pythons",
     "Swarm": "swarm-test",
     "up, up again, down, distclean": "ps",
 }
-BESIDE = ["stack and plugin", "kit and release", "other Pythons"]
+BESIDE = ["stack", "kit, release and plugin", "other Pythons"]
 PARTS = list(TASKS)
 
 
