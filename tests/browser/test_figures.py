@@ -194,7 +194,7 @@ def test_an_open_page_costs_little(
     slow = slowness()
     assert one <= CORE * slow
     assert ten <= TEN * slow
-    # On a busy machine a tick more may be counted, and two are half of what nothing may be.
+    # One of the ticks that are counted here is 0.2 % of a core.
     assert closed["console"] <= max(NOTHING * slow, opened["console"] / 2)
 
 
