@@ -113,6 +113,7 @@ def test_all_that_can_be_done_can_be_done_by_the_keyboard(visit: Visit, control:
     tab_to(page, "#filter a[href*='service=tcp-echo']")
     page.keyboard.press("Enter")
     expect(page.locator("#filter [aria-current=true]")).to_have_text("tcp-echo")
+    page.wait_for_load_state()  # of another page: what shows the focus is in its style
     tab_to(page, "#conversations a")
     page.keyboard.press("Enter")
     expect(page.locator("#conversation svg.wire")).to_be_visible()
