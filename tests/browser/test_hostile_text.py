@@ -29,6 +29,12 @@ FIELDS: dict[str, dict[str, Any]] = {  # of the forms, where somebody can write 
     "rpc": {"function": ..., "arguments": ...},
 }  # fmt: skip
 
+HREFS = "links => links.map((each) => each.href)"
+IS_NEW = """(before) => {
+    const link = document.querySelector("#conversations a");
+    return link && !before.includes(link.href);
+}"""
+
 
 def harmless(page: Page) -> None:
     """Fail if anything of it has become more than text.
@@ -69,9 +75,13 @@ def test_what_somebody_else_sends_is_text(visit: Visit, relayed: Addresses, serv
     """In the list, the diagram, the ladder and the bytes; also where it looks like an event."""
     page = visit(f"/?service={service}")
     for text in TEXTS.values():
+        before = page.locator("#conversations a").evaluate_all(HREFS)
         send(service, relayed[service], text)
+        page.wait_for_function(IS_NEW, arg=before)
         link = page.locator("#conversations a").first
+        wanted = link.evaluate("it => it.href")
         link.click()
+        expect(page).to_have_url(wanted)
         expect(page.locator("#conversation svg.wire")).to_be_visible()
         page.locator("#show-bytes").click()
         expect(page.locator("#bytes")).to_contain_text("0000")

@@ -1,7 +1,7 @@
 """What somebody is doing on the page is not taken from them by what comes meanwhile."""
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from clients import rest
 from clients.relay import Relay
@@ -117,3 +117,30 @@ def test_the_focus_stays_on_a_conversation(visit: Visit, relayed: Addresses) -> 
     rest.hello(relayed["rest"], "after-it", FAR)
     expect(page.locator("#conversations")).to_contain_text("after-it")
     expect(page.locator("#conversations a:focus")).to_contain_text("focused")
+
+
+def test_of_two_links_the_last_counts(visit: Visit, relayed: Addresses) -> None:
+    """Also where the answer to the first one would come after that to the second one."""
+    page = visit()
+    rest.hello(relayed["rest"], "clicked-first", FAR)
+    rest.hello(relayed["rest"], "clicked-last", FAR)
+    links = page.locator("#conversations a")
+    late: list[Route] = []
+    ended: list[Request] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    def note(request: Request) -> None:
+        ended.append(request)
+
+    page.on("requestfinished", note)
+    page.on("requestfailed", note)
+    page.route("**/wire?*", hold, times=1)
+    links.filter(has_text="clicked-first").click()
+    until(lambda: page.evaluate("1") and late, "the first request")
+    links.filter(has_text="clicked-last").click()
+    expect(page.locator("#conversation pre.ladder")).to_contain_text("clicked-last")
+    late[0].continue_()
+    until(lambda: page.evaluate("1") and late[0].request in ended, "the end of the first one")
+    assert "clicked-last" in str(page.locator("#conversation pre.ladder").text_content())

@@ -10,6 +10,7 @@ const fresh = new Map(); // elements that are to be shown, by their ids
 const moved = new WeakSet(); // the <output> of each slider that was moved and is not sent
 let source = null;
 let heard = 0;
+let followed = new AbortController(); // the request of the link that was followed last
 
 function say(state) {
   link.dataset.state = state;
@@ -69,8 +70,8 @@ async function ask(url, options) {
     if (response.headers.get("Content-Type")?.startsWith("text/html")) put(html);
     else find("problem").textContent = html;
     return response.ok;
-  } catch {
-    say("lost");
+  } catch (error) {
+    if (error.name !== "AbortError") say("lost");
     return false;
   }
 }
@@ -107,7 +108,9 @@ addEventListener("click", async (event) => {
   const anchor = event.target.closest("a[data-update]");
   if (!anchor || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  if (!(await ask(anchor.href))) return;
+  followed.abort(); // its answer could come after that of this one
+  followed = new AbortController();
+  if (!(await ask(anchor.href, { signal: followed.signal }))) return;
   history.replaceState(null, "", anchor.href);
   find(anchor.hash.slice(1))?.focus();
 });
@@ -140,10 +143,7 @@ setInterval(() => {
 }, 1000);
 
 // A browser has six connections to one server: pages that nobody sees leave them to the others.
-function follow() {
-  if (!document.hidden) connect();
-  else source?.close();
-}
+const follow = () => (document.hidden ? source?.close() : connect());
 
 document.addEventListener("visibilitychange", follow);
 addEventListener("pageshow", (event) => event.persisted && follow());
