@@ -178,9 +178,9 @@ def carry_out(options: argparse.Namespace) -> int:
     changing = options.command in CHANGING
     with lock.held(project(), f"make {options.command}") if changing else nullcontext():
         status: int = options.run(options)
-    return (
-        status if status >= 0 else 128 - status
-    )  # of a program that a signal ended, as in a shell
+    if status < 0:  # a signal has ended a program: as a shell has it
+        status = 128 - status
+    return status
 
 
 if __name__ == "__main__":

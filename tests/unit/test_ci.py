@@ -104,6 +104,16 @@ def test_the_output_of_a_part_beside_another_follows_in_one_piece(tmp_path: Path
     )
 
 
+def test_a_part_that_was_killed_before_it_wrote_its_time_has_one(tmp_path: Path) -> None:
+    """The file is there by then, and empty."""
+    cat = tmp_path / "cat"
+    cat.write_text('#!/bin/sh\ncase "$1" in *.took) ;; *) exec /bin/cat "$@" ;; esac\n')
+    cat.chmod(0o755)
+    done = run(tmp_path, "no such task")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row[0] for row in table(done.stdout)] == [*PARTS, "all"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_both_of_two_parts(tmp_path: Path, number: signal.Signals) -> None:
     """Each has time to clean up, and the table says what was interrupted."""
