@@ -34,6 +34,16 @@ def response_head(status: str, headers: Headers, close: bool, version: str = "HT
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
 
 
+def check_head(status: str, headers: Headers) -> None:
+    """Raise ValueError for what an application may not say.
+
+    A line break would begin another header, or a body, which an attacker has written.
+    """
+    lines = [f"{name}: {value}" for name, value in headers]
+    if not STATUS.fullmatch(status) or not all(map(HEADER.fullmatch, lines)):
+        raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")
+
+
 def error_response(error: HTTPError, body: bool) -> bytes:
     """Return an error as problem details (RFC 9457); a response to HEAD has no body."""
     code, title = error.status.split(" ", 1)
@@ -44,8 +54,11 @@ def error_response(error: HTTPError, body: bool) -> bytes:
     return response_head(error.status, headers, close=True) + (text if body else b"")
 
 
-class NoRoom(Exception):
-    """There is no room for a response yet, of as many bytes as its argument says."""
+class NoRoom(BaseException):
+    """There is no room for a response yet, of as many bytes as its argument says.
+
+    It is no Exception, as an application that calls write() may catch those (PEP 3333).
+    """
 
 
 class Response:
@@ -89,10 +102,7 @@ class Response:
             raise exc_info[1]
         if self.status and not exc_info:
             raise AssertionError("start_response is called a second time without exc_info")
-        # A line break would begin another header, or a body, which an attacker has written.
-        lines = [f"{name}: {value}" for name, value in headers]
-        if not STATUS.fullmatch(status) or not all(map(HEADER.fullmatch, lines)):
-            raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")
+        check_head(status, headers)
         self.status, self._headers = status, headers
         return self.write
 
@@ -130,7 +140,9 @@ class Response:
 
     def _start(self) -> bytes:
         """Return the head of the response, and decide how its body is framed (RFC 9112, 6.3)."""
-        code = int(self.status[:3])  # ValueError if the application did not call start_response
+        if not self.status:
+            raise AssertionError("start_response is not called before the first block")
+        code = int(self.status[:3])
         headers = [(name, value) for name, value in self._headers if not is_hop_by_hop(name)]
         lengths = {value.strip() for name, value in headers if name.lower() == "content-length"}
         if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length) for length in lengths):

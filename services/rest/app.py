@@ -4,14 +4,13 @@ import html
 import inspect
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from services.rest.accept import VARY, acceptable
+from services.rest.accept import acceptable
 from services.rest.dispatcher import PathDispatcher
 from services.rest.parameters import parameter
-from services.rest.representations import CSV, HTML, JSON, XML, entity_headers, render
+from services.rest.representations import CSV, HTML, JSON, XML, headers, render
 from services.rest.uploads import Fingerprints
 from services.version import VERSION
 
@@ -41,7 +40,7 @@ LOCALTIME_XML = """\
 </time>"""
 
 
-def hello_world(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def hello_world(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Greet by name."""
     name = parameter(environ, "name")
     media_type = acceptable(environ, HTML, JSON, XML, CSV)
@@ -49,11 +48,11 @@ def hello_world(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
         body = HELLO_HTML.format(name=html.escape(name)).encode("utf-8")
     else:
         body = render(media_type, "hello", {"name": name, "greeting": f"Hello {name}!"})
-    start_response("200 OK", [*entity_headers(media_type, body), VARY])
-    yield body
+    start_response("200 OK", headers(media_type, body))
+    return [body]
 
 
-def localtime(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def localtime(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Tell the local time of the server."""
     media_type = acceptable(environ, XML, JSON, CSV, HTML)
     t = time.localtime()
@@ -62,18 +61,18 @@ def localtime(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
     else:
         fields = ("year", "month", "day", "hour", "minute", "second")
         body = render(media_type, "time", dict(zip(fields, t, strict=False)))
-    start_response("200 OK", [*entity_headers(media_type, body), VARY])
-    yield body
+    start_response("200 OK", headers(media_type, body))
+    return [body]
 
 
-def openapi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def openapi(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """Describe every route (OpenAPI 3.1)."""
     media_type = acceptable(environ, JSON)
-    start_response("200 OK", [*entity_headers(media_type, OPENAPI), VARY])
-    yield OPENAPI
+    start_response("200 OK", headers(media_type, OPENAPI))
+    return [OPENAPI]
 
 
-def index(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+def index(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
     """List the routes."""
     media_type = acceptable(environ, HTML, JSON)
     routes = [
@@ -82,8 +81,8 @@ def index(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
         for method, function in handlers.items()
     ]
     body = render(media_type, "routes", routes)
-    start_response("200 OK", [*entity_headers(media_type, body), VARY])
-    yield body
+    start_response("200 OK", headers(media_type, body))
+    return [body]
 
 
 # Create the dispatcher and register functions

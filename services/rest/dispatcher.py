@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import unquote
@@ -11,7 +11,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from services.rest.parameters import Params, parameters
 from services.rest.paths import IN_PATH, encoded, normalized, raw_path, unencoded
 from services.rest.problems import Problem
-from services.rest.responses import started
 
 Segments = list[tuple[str, str]]  # what each has to be, or the name of the parameter that it is
 Handler = TypeVar("Handler", bound=WSGIApplication)
@@ -50,32 +49,27 @@ class PathDispatcher:
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the request; whatever a handler raises becomes a Problem."""
+        """Answer the request; whatever a handler raises before its first block is a Problem."""
         try:
-            blocks = started(self.handler(environ), environ, start_response)
+            blocks = begun(self.handler(environ)(environ, start_response))
         except Problem as problem:
-            blocks = started(problem, environ, start_response)
+            blocks = problem(environ, start_response)
         except Exception:
             log.exception("%s %r", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             failure = Problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed to handle the request."
             )
-            blocks = started(failure, environ, start_response)
-        if environ["REQUEST_METHOD"] == "HEAD":
-            blocks.close()
-            return no_body()
-        return blocks
+            blocks = failure(environ, start_response)
+        return no_body(blocks) if environ["REQUEST_METHOD"] == "HEAD" else blocks
 
     def handler(self, environ: WSGIEnvironment) -> WSGIApplication:
         """Return the handler of the request, after its parameters are parsed; or raise a Problem.
 
         The body is read only if there is a handler.
         """
-        method = environ["REQUEST_METHOD"]
-        if (method, environ.get("PATH_INFO")) == ("OPTIONS", "*"):  # RFC 9110, 9.3.7
-            return Options({each for handlers in self.pathmap.values() for each in handlers})
+        method, path = environ["REQUEST_METHOD"], raw_path(environ)
         methods: set[str] = set()
-        for handlers, segments in self.find(raw_path(environ)):
+        for handlers, segments in self.find(path):
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
                 params, environ["files"] = parameters(environ, self.max_body)
@@ -83,6 +77,8 @@ class PathDispatcher:
                 environ["params"] = params
                 return handlers[name]
             methods.update(handlers)
+        if method == "OPTIONS" and path == "*":  # RFC 9110, 9.3.7
+            methods.update(*self.pathmap.values())
         if not methods:
             raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
         if method == "OPTIONS":
@@ -139,12 +135,44 @@ def allowed(handlers: Iterable[str]) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def no_body() -> Iterator[bytes]:
-    """Return an empty body whose length the server cannot determine.
+def begun(blocks: Iterable[bytes]) -> Iterable[bytes]:
+    """Return the blocks of a response when the first one is there; raises what it raises.
+
+    A generator runs, and calls `start_response`, only when it is asked for its first block. If it
+    fails then, an error can still be sent.
+    """
+    if isinstance(blocks, list):
+        return blocks
+    generator = passed_on(blocks)
+    next(generator)
+    return generator
+
+
+def passed_on(blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
+    """Yield an empty block once the first one is there, then all of them; close them at the end."""
+    try:
+        iterator = iter(blocks)
+        first = next(iterator, b"")
+        yield b""
+        yield first
+        yield from iterator
+    finally:
+        close(blocks)
+
+
+def no_body(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Close `blocks`, and return an empty body whose length the server cannot determine.
 
     It would send that as Content-Length, which is wrong in a response to HEAD.
     """
+    close(blocks)
     return iter([b""])
+
+
+def close(blocks: Iterable[bytes]) -> None:
+    """Close an iterable that has to be (PEP 3333)."""
+    if hasattr(blocks, "close"):
+        blocks.close()
 
 
 class Options:

@@ -1,6 +1,7 @@
 """Errors as problem details: `application/problem+json` (RFC 9457)."""
 
 import json
+import sys
 from collections.abc import Sequence
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -23,7 +24,7 @@ class Problem(Exception):
         self.headers = headers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        """Answer the request with this problem."""
+        """Answer the request with this problem, also if another response was started already."""
         document = {
             "type": "about:blank",  # the status code says it all (RFC 9457, 4.2.1)
             "title": self.status.phrase,
@@ -39,5 +40,6 @@ class Problem(Exception):
                 ("Content-Length", str(len(body))),
                 *self.headers,
             ],
+            sys.exc_info(),  # so this one replaces it (PEP 3333)
         )
         return [body]

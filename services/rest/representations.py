@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from services.rest.accept import VARY
+
 HTML = "text/html"
 XML = "application/xml"
 JSON = "application/json"
@@ -35,11 +37,11 @@ def render(media_type: str, name: str, value: Value) -> bytes:
     return text.encode("utf-8")
 
 
-def entity_headers(media_type: str, body: bytes) -> list[tuple[str, str]]:
-    """Return the headers that describe `body`."""
+def headers(media_type: str, body: bytes) -> list[tuple[str, str]]:
+    """Return the headers of a response with `body`, whose media type was negotiated."""
     # JSON is always UTF-8 and has no such parameter (RFC 8259, 8.1 and 11).
     charset = "" if media_type == JSON else "; charset=utf-8"
-    return [("Content-Type", media_type + charset), ("Content-Length", str(len(body)))]
+    return [("Content-Type", media_type + charset), ("Content-Length", str(len(body))), VARY]
 
 
 def records(value: Value) -> Sequence[Record]:

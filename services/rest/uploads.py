@@ -6,9 +6,9 @@ from http import HTTPStatus
 from io import BytesIO
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from services.rest.accept import VARY, acceptable
+from services.rest.accept import acceptable
 from services.rest.problems import Problem
-from services.rest.representations import CSV, HTML, JSON, XML, Record, entity_headers, render
+from services.rest.representations import CSV, HTML, JSON, XML, Record, headers, render
 
 
 class Fingerprints:
@@ -34,7 +34,7 @@ class Fingerprints:
         if not rows:
             raise Problem(HTTPStatus.BAD_REQUEST, "There is no file in the form.")
         body = render(media_type, "files", rows)
-        start_response("200 OK", [*entity_headers(media_type, body), VARY])
+        start_response("200 OK", headers(media_type, body))
         return [body]
 
     def fingerprint(self, file: BytesIO) -> str:

@@ -9,7 +9,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 
 from services.http.request import parse_head
-from services.http.response import Response
+from services.http.response import NoRoom, Response
 
 Application = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 GET = b"GET /a%20b/%FF?c=d HTTP/1.1\r\nHost: x\r\n"
@@ -156,7 +156,10 @@ def test_an_application_may_set_the_date(name: str) -> None:
         pytest.param(saying(b"x", X="y\r\nZ: injected"), id="line break in a value"),
         pytest.param(saying(b"x", **{"X: y\r\nZ": "z"}), id="line break in a name"),
         pytest.param(saying(b"x", status="200 OK\r\nX: y"), id="line break in the status"),
+        pytest.param(saying(b"x", X="\x00"), id="NUL"),
+        pytest.param(saying(b"x", X="\x7f"), id="DEL"),
         pytest.param(saying(b"x", status="OK"), id="no status"),
+        pytest.param(lambda _environ, _start: [b"x"], id="not started"),
         pytest.param(saying(b"x", Content_Length="-1"), id="negative length"),
         pytest.param(saying(b"x", Content_Length="1", content_length="2"), id="two lengths"),
         pytest.param(saying("text"), id="text"),  # type: ignore[arg-type]
@@ -167,7 +170,7 @@ def test_no_application_can_break_the_framing(application: Application) -> None:
     """The client gets status 500, and nothing of its response."""
     sent = Sent()
     response = response_to(GET, sent)
-    with pytest.raises((TypeError, ValueError), match="not "):
+    with pytest.raises((AssertionError, TypeError, ValueError), match="not "):
         response.run(application, {})
     assert sent.parts == []
     response.fail()
@@ -229,6 +232,23 @@ def test_an_application_can_replace_its_headers_before_the_first_block() -> None
     with pytest.raises(KeyError):
         response_to(GET, sent).run(application, {})
     assert sent.wire[:2] == (b"HTTP/1.1 500 Oh", [b"X: 2", b"Transfer-Encoding: chunked"])
+
+
+def test_an_application_that_catches_its_errors_does_not_catch_that_there_is_no_room() -> None:
+    """The write() of PEP 3333 is called in the midst of it."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        try:
+            start("200 OK", [])(b"large")
+        except Exception:  # noqa: BLE001 - that is what they do
+            start("500 Oh", [], sys.exc_info())
+        return []
+
+    sent = Sent()
+    response = Response(parse_head(GET + b"\r\n"), sent, has_room=lambda _size: False)
+    with pytest.raises(NoRoom, match="5"):
+        response.run(application, {})
+    assert sent.parts == []
 
 
 def test_an_application_ends_when_its_client_has_gone() -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from services.rest.representations import CSV, HTML, JSON, XML, Record, entity_headers, render
+from services.rest.representations import CSV, HTML, JSON, XML, Record, headers, render
 
 NASTY: list[Record] = [{"name": 'a,"b"\r\n<&>', "n": 1}, {"name": "Zoë 你", "n": -2}]
 
@@ -61,11 +61,12 @@ def test_html_shows_markup_as_text() -> None:
 
 def test_the_headers_describe_the_bytes() -> None:
     """The length counts bytes; JSON has no charset (RFC 8259, 11)."""
-    assert entity_headers(HTML, "ë".encode()) == [
+    assert headers(HTML, "ë".encode()) == [
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Length", "2"),
+        ("Vary", "Accept"),
     ]
-    assert entity_headers(JSON, b"1")[0] == ("Content-Type", "application/json")
+    assert headers(JSON, b"1")[0] == ("Content-Type", "application/json")
 
 
 def test_there_is_no_other_representation() -> None:
