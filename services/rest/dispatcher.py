@@ -68,14 +68,14 @@ class PathDispatcher:
         The body is read only if there is a handler.
         """
         method, path = environ["REQUEST_METHOD"], raw_path(environ)
+        literal = self.literal.get(path)
+        if literal and method in literal:  # most clients encode only what has to be
+            return self.prepared(literal[method], environ, {})
         methods: set[str] = set()
         for handlers, segments in self.find(path):
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
-                params, environ["files"] = parameters(environ, self.max_body)
-                params.update(segments)
-                environ["params"] = params
-                return handlers[name]
+                return self.prepared(handlers[name], environ, segments)
             methods.update(handlers)
         if method == "OPTIONS" and path == "*":  # RFC 9110, 9.3.7
             methods.update(*self.pathmap.values())
@@ -89,10 +89,16 @@ class PathDispatcher:
             headers=[("Allow", allowed(methods))],
         )
 
+    def prepared(
+        self, handler: WSGIApplication, environ: WSGIEnvironment, segments: Params
+    ) -> WSGIApplication:
+        """Return `handler` when its parameters are in `environ`; those in the path go first."""
+        params, environ["files"] = parameters(environ, self.max_body)
+        environ["params"] = {**params, **segments}
+        return handler
+
     def find(self, path: str) -> Iterator[tuple[dict[str, WSGIApplication], Params]]:
         """Yield what matches a path: handlers by their methods, and the parameters in the path."""
-        if handlers := self.literal.get(path):  # most clients encode only what has to be
-            yield handlers, {}
         if fault := unencoded(IN_PATH, path):
             raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
         segments = path.split("/")
@@ -101,7 +107,7 @@ class PathDispatcher:
                 segments = [unquote(segment, errors="strict") for segment in segments]
             except UnicodeDecodeError:
                 raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        if not handlers and (handlers := self.literal.get(normalized(path))):
+        if handlers := self.literal.get(normalized(path)):
             yield handlers, {}
         for template, expected in self.templates:
             if (params := match(expected, segments)) is not None:
