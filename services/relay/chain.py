@@ -71,11 +71,15 @@ class Stage:
         self._size -= piece.size
         return due, piece
 
-    def release(self) -> list[Piece]:
-        """Return all that waits, in the order in which it arrived here."""
+    def empty(self) -> list[Piece]:
+        """Return all that waits, in the order in which it arrived here, and keep nothing."""
         pieces = [piece for _, _, piece in sorted(self.waiting, key=lambda each: each[1])]
         self.waiting, self._size, self.last = [], 0, 0.0
-        return [self.released(piece) for piece in (*pieces, *self.effect.release())]
+        return [*pieces, *self.effect.release()]
+
+    def release(self) -> list[Piece]:
+        """Return all that waits, to go on at once."""
+        return [self.released(piece) for piece in self.empty()]
 
     def released(self, piece: Piece) -> Piece:
         """Return a piece whose action says that it did not last as long as it was meant to."""
@@ -146,7 +150,7 @@ class Chain:
 
     def abandon(self) -> list[Piece]:
         """Return all that has arrived and will not leave any more, and keep nothing."""
-        left = [*self._ready, *(piece for stage in self.stages[::-1] for piece in stage.release())]
+        left = [*self._ready, *(piece for stage in self.stages[::-1] for piece in stage.empty())]
         self.stages = []
         self._ready.clear()
         return left

@@ -378,6 +378,15 @@ def test_what_waits_is_released(protocol: Protocol, kind: str, how: str) -> None
     assert line.chain.size == 0
 
 
+def test_what_is_lost_with_its_connection_was_not_released() -> None:
+    """The journal must not say that it went on."""
+    line = Line("tcp", toxic("tcp", "latency", latency=5000))
+    line.send(b"abc")
+    [piece] = line.chain.abandon()
+    assert (piece.data, piece.actions[0].what) == (b"abc", "delayed by 5000 ms")
+    assert line.chain.size == 0
+
+
 def test_a_toxic_that_is_not_to_act_does_nothing() -> None:
     """The draw of the connection is not below the toxicity."""
     never = toxic("tcp", "timeout", timeout=1)
