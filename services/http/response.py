@@ -16,7 +16,7 @@ Headers = list[tuple[str, str]]
 
 STATUS = re.compile(r"[1-9][0-9]{2} [\t -~\x80-\xff]*")
 HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*")
-
+LENGTH = re.compile("[0-9]+")
 
 http_date = lru_cache(maxsize=1)(format_date_time)  # of a second, since the epoch
 
@@ -143,12 +143,17 @@ class Response:
         if not self.status:
             raise AssertionError("start_response is not called before the first block")
         code = int(self.status[:3])
-        headers = [(name, value) for name, value in self._headers if not is_hop_by_hop(name)]
-        lengths = {value.strip() for name, value in headers if name.lower() == "content-length"}
-        if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length) for length in lengths):
+        headers, lengths = [], set()
+        for name, value in self._headers:
+            if is_hop_by_hop(name):
+                continue
+            if name.lower() == "content-length":
+                lengths.add(value.strip())
+                if code < 200 or code == 204:  # these have none (RFC 9110, 8.6)
+                    continue
+            headers.append((name, value))
+        if len(lengths) > 1 or not all(map(LENGTH.fullmatch, lengths)):
             raise ValueError(f"not one Content-Length: {lengths}")
-        if code < 200 or code == 204:  # these have no Content-Length (RFC 9110, 8.6)
-            headers = [each for each in headers if each[0].lower() != "content-length"]
         self._close = self._close or code < 200
         if code < 200 or code in (204, 304) or self._request.method == "HEAD":
             self._complete = True

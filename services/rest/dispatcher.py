@@ -9,10 +9,9 @@ from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services.rest.parameters import Params, parameters
-from services.rest.paths import IN_PATH, encoded, normalized, raw_path, unencoded
+from services.rest.paths import IN_PATH, PLAIN, encoded, normalized, raw_path, unencoded
 from services.rest.problems import Problem
 
-Segments = list[tuple[str, str]]  # what each has to be, or the name of the parameter that it is
 Handler = TypeVar("Handler", bound=WSGIApplication)
 
 log = logging.getLogger("rest")
@@ -31,7 +30,7 @@ class PathDispatcher:
         """Make a dispatcher that refuses a request body of more than `max_body` bytes."""
         self.pathmap: dict[str, dict[str, WSGIApplication]] = {}
         self.literal: dict[str, dict[str, WSGIApplication]] = {}  # by paths without parameters
-        self.templates: list[tuple[str, Segments]] = []  # the others
+        self.templates: list[tuple[re.Pattern[str], dict[str, WSGIApplication]]] = []  # the others
         self.max_body = max_body
 
     def register(self, method: str, path: str, function: Handler) -> Handler:
@@ -41,11 +40,16 @@ class PathDispatcher:
         that match, the one with fewer such segments goes first.
         """
         self.pathmap.setdefault(path, {})[method.upper()] = function
-        split = {each: segments_of(each) for each in self.pathmap}
-        parameters = {each: sum(bool(name) for _, name in split[each]) for each in split}
-        self.literal = {encoded(each): self.pathmap[each] for each in split if not parameters[each]}
-        self.templates = [(each, split[each]) for each in split if parameters[each]]
-        self.templates.sort(key=lambda template: parameters[template[0]])
+        patterns = {each: pattern(each) for each in self.pathmap}
+        self.literal = {
+            encoded(each): self.pathmap[each]
+            for each, found in patterns.items()
+            if not found.groups
+        }
+        self.templates = [
+            (found, self.pathmap[each]) for each, found in patterns.items() if found.groups
+        ]
+        self.templates.sort(key=lambda template: template[0].groups)
         return function
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,42 +101,36 @@ class PathDispatcher:
         environ["params"] = {**params, **segments}
         return handler
 
-    def find(self, path: str) -> Iterator[tuple[dict[str, WSGIApplication], Params]]:
-        """Yield what matches a path: handlers by their methods, and the parameters in the path."""
-        if fault := unencoded(IN_PATH, path):
-            raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
-        segments = path.split("/")
-        if "%" in path:
+    def find(self, path: str) -> list[tuple[dict[str, WSGIApplication], Params]]:
+        """Return what matches a path: handlers by their methods, and the parameters in the path."""
+        if not PLAIN.fullmatch(path):
+            if fault := unencoded(IN_PATH, path):
+                raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
             try:
-                segments = [unquote(segment, errors="strict") for segment in segments]
+                unquote(path, errors="strict")
             except UnicodeDecodeError:
                 raise Problem(HTTPStatus.BAD_REQUEST, "The path is not UTF-8.") from None
-        if handlers := self.literal.get(normalized(path)):
-            yield handlers, {}
-        for template, expected in self.templates:
-            if (params := match(expected, segments)) is not None:
-                yield self.pathmap[template], params
+            path = normalized(path)
+        found: list[tuple[dict[str, WSGIApplication], Params]] = []
+        if path in self.literal:
+            found.append((self.literal[path], {}))
+        for template, handlers in self.templates:
+            if match := template.fullmatch(path):
+                params = match.groupdict()
+                found.append((handlers, {name: unquote(params[name]) for name in params}))
+        return found
 
 
-def segments_of(template: str) -> Segments:
-    """Split a path to register at its slashes; of a segment like `{name}` the name counts."""
-    return [
-        ("", segment[1:-1]) if re.fullmatch(r"{\w+}", segment) else (segment, "")
-        for segment in template.split("/")
-    ]
-
-
-def match(template: Segments, segments: list[str]) -> Params | None:
-    """Return the parameters in a path, of decoded segments, if it is as the template says."""
-    if len(template) != len(segments):
-        return None
-    params: Params = {}
-    for (expected, name), segment in zip(template, segments, strict=True):
-        if name and segment:
-            params[name] = segment
-        elif name or expected != segment:
-            return None
-    return params
+def pattern(path: str) -> re.Pattern[str]:
+    """Return what a registered path matches: others, percent-encoded just where it has to be."""
+    return re.compile(
+        "/".join(
+            f"(?P<{segment[1:-1]}>[^/]+)"
+            if re.fullmatch(r"{\w+}", segment)
+            else re.escape(encoded(segment))
+            for segment in path.split("/")
+        )
+    )
 
 
 def allowed(handlers: Iterable[str]) -> str:

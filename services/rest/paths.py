@@ -12,6 +12,7 @@ _SEGMENT = "!$&'()*+,;=:@"  # what a segment may have beside unreserved characte
 # What has to be percent-encoded. In a query, a % without two digits stands for itself (WHATWG URL
 # Standard, 5.1); in a path it could not be told from a mistake.
 IN_QUERY = re.compile('[^!"$-~]')  # what is neither visible ASCII nor #
+PLAIN = re.compile(rf"[\w.~/{_SEGMENT}-]*", re.ASCII)  # a path in which nothing is encoded
 IN_PATH = re.compile('[^!"$-~]|%(?![0-9A-Fa-f]{2})')
 
 
