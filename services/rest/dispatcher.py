@@ -75,12 +75,12 @@ class PathDispatcher:
         literal = self.literal.get(path)
         if literal and method in literal:  # most clients encode only what has to be
             return self.prepared(literal[method], environ, {})
-        methods: set[str] = set()
-        for handlers, segments in self.find(path):
+        found = self.find(path)
+        for handlers, segments in found:
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
                 return self.prepared(handlers[name], environ, segments)
-            methods.update(handlers)
+        methods = {each for handlers, _ in found for each in handlers}
         if method == "OPTIONS" and path == "*":  # RFC 9110, 9.3.7
             methods.update(*self.pathmap.values())
         if not methods:
@@ -98,12 +98,14 @@ class PathDispatcher:
     ) -> WSGIApplication:
         """Return `handler` when its parameters are in `environ`; those in the path go first."""
         params, environ["files"] = parameters(environ, self.max_body)
-        environ["params"] = {**params, **segments}
+        params.update(segments)
+        environ["params"] = params
         return handler
 
     def find(self, path: str) -> list[tuple[dict[str, WSGIApplication], Params]]:
         """Return what matches a path: handlers by their methods, and the parameters in the path."""
-        if not PLAIN.fullmatch(path):
+        plain = PLAIN.fullmatch(path)
+        if not plain:
             if fault := unencoded(IN_PATH, path):
                 raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
             try:
@@ -116,8 +118,10 @@ class PathDispatcher:
             found.append((self.literal[path], {}))
         for template, handlers in self.templates:
             if match := template.fullmatch(path):
-                params = match.groupdict()
-                found.append((handlers, {name: unquote(params[name]) for name in params}))
+                params: Params = match.groupdict()
+                if not plain:
+                    params = {name: unquote(value) for name, value in match.groupdict().items()}
+                found.append((handlers, params))
         return found
 
 
