@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 from wsgiref.handlers import format_date_time
-from wsgiref.types import WSGIApplication, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from wsgiref.util import is_hop_by_hop
 
 from services.http.request import HTTPError, Request
@@ -42,6 +42,19 @@ def check_head(status: str, headers: Headers) -> None:
     lines = [f"{name}: {value}" for name, value in headers]
     if not STATUS.fullmatch(status) or not all(map(HEADER.fullmatch, lines)):
         raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")
+
+
+def checked(application: WSGIApplication) -> WSGIApplication:
+    """Return an application for a server that sends any status and headers, as wsgiref does."""
+
+    def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
+            check_head(status, headers)
+            return start_response(status, headers, exc_info)
+
+        return application(environ, start)
+
+    return run
 
 
 def error_response(error: HTTPError, body: bool) -> bytes:

@@ -4,14 +4,12 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from services import addresses, listeners, runtime
-from services.http.response import Headers, check_head
+from services.http.response import checked
 from services.rest.app import application
 
 TIMEOUT = 10  # seconds that a client may send nothing
@@ -26,22 +24,6 @@ def serve(address: runtime.Address) -> None:
     with make_server(host, port, checked(application), Server, Handler) as server:
         log.info("listening on %s", listeners.text(server.server_address))
         server.serve_forever()
-
-
-def checked(application: WSGIApplication) -> WSGIApplication:
-    """Have an application fail that says something else than a status and headers.
-
-    wsgiref would send it, whatever it is.
-    """
-
-    def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-            check_head(status, headers)
-            return start_response(status, headers, exc_info)
-
-        return application(environ, start)
-
-    return run
 
 
 class Handler(WSGIRequestHandler):

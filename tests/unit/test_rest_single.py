@@ -7,8 +7,8 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from services.http.response import checked
 from services.rest.dispatcher import PathDispatcher
-from services.rest.single import checked
 
 
 @pytest.mark.parametrize("value", ["a\r\nInjected: yes", "a\n", "\x00", "\x7f"])
