@@ -85,18 +85,23 @@ PRINTING = {
 }
 
 
+LONG = {  # for so long that who reads the first line has stopped before the last one is written
+    "exercise": [],
+    "udp-time": ["udp-time", "-c", "300", "-i", "0.1"],
+    "cidr --list": ["cidr", "10.0.0.0/8", "--list"],
+}
 BESIDE = ("http, the body alone", "http with requests")  # whose status goes to stderr
 
 
 def popen(
     environment: Environment,
-    what: str,
+    arguments: list[str],
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
     """Start the clients with their output somewhere else."""
     return subprocess.Popen(
-        [sys.executable, "-m", "clients", *PRINTING[what]],
+        [sys.executable, "-m", "clients", *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -117,17 +122,17 @@ def test_nobody_who_reads_is_no_error(environment: Environment, what: str) -> No
     """It ends as other programs that SIGPIPE ends, which has the status 141, and says nothing."""
     reader, writer = os.pipe()
     os.close(reader)
-    with popen(environment, what, stdout=writer) as process:
+    with popen(environment, PRINTING[what], stdout=writer) as process:
         os.close(writer)
         _, errors = process.communicate(timeout=FAR)
     assert errors == ("200 OK\n" if what in BESIDE else "")
     assert process.returncode == 141
 
 
-@pytest.mark.parametrize("what", ["exercise", "udp-time", "cidr --list"])
+@pytest.mark.parametrize("what", LONG)
 def test_a_reader_that_stops_in_the_middle_is_no_error(environment: Environment, what: str) -> None:
     """As `| head -1` does: the line that it has read is there."""
-    with popen(environment, what) as process:
+    with popen(environment, LONG[what]) as process:
         assert process.stdout
         assert process.stdout.readline()
         process.stdout.close()
@@ -141,7 +146,7 @@ def test_a_full_disk_is_named(environment: Environment, what: str) -> None:
     """It is no fault of a server, and also seen where little is written, at the very end."""
     with (
         Path("/dev/full").open("w") as full,
-        popen(environment, what, stdout=full.fileno()) as process,
+        popen(environment, PRINTING[what], stdout=full.fileno()) as process,
     ):
         _, errors = process.communicate(timeout=FAR)
     *_, last = errors.splitlines()
@@ -188,7 +193,7 @@ def test_messages_that_cannot_be_written_change_nothing(environment: Environment
     """The body is there all the same, and the exit status."""
     with Path("/dev/full").open("w") as full:
         for what, status in (("http, the body alone", 0), ("kv get", 0)):
-            with popen(environment, what, stderr=full.fileno()) as process:
+            with popen(environment, PRINTING[what], stderr=full.fileno()) as process:
                 assert process.communicate(timeout=FAR)[0]
             assert process.returncode == status
         done = subprocess.run(
