@@ -45,7 +45,7 @@ def check_head(status: str, headers: Headers) -> None:
 
 
 def checked(application: WSGIApplication) -> WSGIApplication:
-    """Return an application for a server that sends any status and headers, as wsgiref does."""
+    """Return `application`, checked for a server that would send anything, as wsgiref does."""
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: Headers, exc_info: Any = None, /) -> Any:

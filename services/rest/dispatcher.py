@@ -126,7 +126,7 @@ class PathDispatcher:
 
 
 def pattern(path: str) -> re.Pattern[str]:
-    """Return what a registered path matches: others, percent-encoded just where it has to be."""
+    """Return the pattern of a registered path, for paths that are encoded just where need be."""
     return re.compile(
         "/".join(
             f"(?P<{segment[1:-1]}>[^/]+)"
