@@ -108,7 +108,7 @@ def start_logging() -> None:
     """
     level = setting("WIRELAB_LOG", "info", one_of("info", "debug")).upper()
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setFormatter(Formatter())
     logging.basicConfig(handlers=[handler], level=level)
     # By default logging finds out for each line what this format does not have: the caller, the
     # thread, the process (Logging HOWTO, "Optimization"). That takes as long as all the rest.
@@ -119,9 +119,10 @@ def start_logging() -> None:
 class Formatter(logging.Formatter):
     """Formats the time of a line once for all lines of a second."""
 
-    def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802 - its inherited name
-        """Return local time with milliseconds."""
-        return f"{_local_time(int(record.created))},{int(record.msecs):03}"
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its inherited name
+        """Return a line: local time with milliseconds, level, logger and message."""
+        time = f"{_local_time(int(record.created))},{int(record.msecs):03}"
+        return f"{time} {record.levelname:7} {record.name}: {record.message}"
 
 
 @lru_cache(maxsize=1)

@@ -8,40 +8,47 @@ from functools import lru_cache
 from typing import Any
 from wsgiref.handlers import format_date_time
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-from wsgiref.util import is_hop_by_hop
 
 from services.http.request import HTTPError, Request
 
 Headers = list[tuple[str, str]]
 
 STATUS = re.compile(r"[1-9][0-9]{2} [\t -~\x80-\xff]*")
-HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~\x80-\xff]*")
-LENGTH = re.compile("[0-9]+")
+LINES = re.compile(r"(?:[-!#$%&'*+.^_`|~0-9A-Za-z]++: [\t -~\x80-\xff]*+\r\n)*+")
+LENGTH = re.compile("[ \t]*[0-9]+[ \t]*")
+# About the connection, and so the server's (PEP 3333, RFC 9110, 7.6.1).
+HOP_BY_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
+    "transfer-encoding", "upgrade",
+}  # fmt: skip
 
 http_date = lru_cache(maxsize=1)(format_date_time)  # of a second, since the epoch
 
 
-def response_head(status: str, headers: Headers, close: bool, version: str = "HTTP/1.1") -> bytes:
+def response_head(
+    status: str, lines: str, close: bool, version: str = "HTTP/1.1", dated: bool = False
+) -> bytes:
     """Return the head of a response; `close` if the connection ends after its body.
 
-    To a client of HTTP/1.0 it has to say also that the connection stays (RFC 9112, C.2.2).
+    `lines` are its headers, and have a Date if it is `dated`. To a client of HTTP/1.0 it has to say
+    also that the connection stays (RFC 9112, C.2.2).
     """
-    if "date" not in [name.lower() for name, _ in headers]:
-        headers = [("Date", http_date(int(time.time()))), *headers]
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    date = "" if dated else f"Date: {http_date(int(time.time()))}\r\n"
     if close or version == "HTTP/1.0":
         lines += f"Connection: {'close' if close else 'keep-alive'}\r\n"
-    return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status}\r\n{date}{lines}\r\n".encode("latin-1")
 
 
-def check_head(status: str, headers: Headers) -> None:
-    """Raise ValueError for what an application may not say.
+def header_lines(status: str, headers: Headers) -> str:
+    """Return headers as lines; raises ValueError for what an application may not say with them.
 
     A line break would begin another header, or a body, which an attacker has written.
     """
-    lines = [f"{name}: {value}" for name, value in headers]
-    if not STATUS.fullmatch(status) or not all(map(HEADER.fullmatch, lines)):
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    valid = STATUS.fullmatch(status) and LINES.fullmatch(lines)
+    if not valid or lines.count("\n") > len(headers):
         raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")
+    return lines
 
 
 def checked(application: WSGIApplication) -> WSGIApplication:
@@ -49,7 +56,7 @@ def checked(application: WSGIApplication) -> WSGIApplication:
 
     def run(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: Headers, exc_info: Any = None, /) -> Any:
-            check_head(status, headers)
+            header_lines(status, headers)
             return start_response(status, headers, exc_info)
 
         return application(environ, start)
@@ -64,7 +71,8 @@ def error_response(error: HTTPError, body: bool) -> bytes:
     text = json.dumps(problem, indent=2).encode() + b"\n"
     length = ("Content-Length", str(len(text)))
     headers = [("Content-Type", "application/problem+json"), length, *error.headers]
-    return response_head(error.status, headers, close=True) + (text if body else b"")
+    head = response_head(error.status, header_lines(error.status, headers), close=True)
+    return head + (text if body else b"")
 
 
 class NoRoom(BaseException):
@@ -90,7 +98,8 @@ class Response:
         self.status = ""
         self.sent = 0  # bytes of the body
         self._request, self._send, self._has_room = request, send, has_room
-        self._headers: Headers = []
+        self._lines = ""  # its headers
+        self._dated = False
         self._started = self._complete = self._chunked = False
         self._close = not request.keep_alive
         self._left: int | None = None  # bytes of the body until its Content-Length is reached
@@ -103,7 +112,7 @@ class Response:
             for block in blocks:
                 self.write(block)
                 if self._complete:  # the rest is dropped, which may be endless
-                    break
+                    return
             self.write(b"", last=True)
         finally:
             if hasattr(blocks, "close"):
@@ -115,14 +124,28 @@ class Response:
             raise exc_info[1]
         if self.status and not exc_info:
             raise AssertionError("start_response is called a second time without exc_info")
-        check_head(status, headers)
-        self.status, self._headers = status, headers
+        names = [name.lower() for name, _ in headers]
+        dropped = HOP_BY_HOP
+        if status < "200" or status.startswith("204"):  # these have no length (RFC 9110, 8.6)
+            dropped = HOP_BY_HOP | {"content-length"}
+        if not dropped.isdisjoint(names):
+            headers = [each for each in headers if each[0].lower() not in dropped]
+            names = [name.lower() for name, _ in headers]
+        self._lines, self._dated = header_lines(status, headers), "date" in names
+        self._left = None
+        if "content-length" in names:
+            length = headers[names.index("content-length")][1]
+            if not LENGTH.fullmatch(length) or names.count("content-length") > 1:
+                raise ValueError(f"not one Content-Length: {length!r:.50}")
+            self._left = int(length)
+        self.status = status
         return self.write
 
     def fail(self) -> None:
         """Respond with status 500 if nothing was sent yet, or else end the connection."""
         if not self._started:
-            self.status, self._headers = "500 Internal Server Error", [("Content-Length", "0")]
+            self.status = ""  # so that the response can be started anew
+            self.start_response("500 Internal Server Error", [("Content-Length", "0")])
             self.write(b"", last=True)
         elif not self._complete:
             self._complete = True
@@ -156,26 +179,14 @@ class Response:
         if not self.status:
             raise AssertionError("start_response is not called before the first block")
         code = int(self.status[:3])
-        headers, lengths = [], set()
-        for name, value in self._headers:
-            if is_hop_by_hop(name):
-                continue
-            if name.lower() == "content-length":
-                lengths.add(value.strip())
-                if code < 200 or code == 204:  # these have none (RFC 9110, 8.6)
-                    continue
-            headers.append((name, value))
-        if len(lengths) > 1 or not all(map(LENGTH.fullmatch, lengths)):
-            raise ValueError(f"not one Content-Length: {lengths}")
         self._close = self._close or code < 200
         if code < 200 or code in (204, 304) or self._request.method == "HEAD":
-            self._complete = True
-        elif lengths:
-            self._left = int(lengths.pop())
-        elif self._request.version == "HTTP/1.1":
+            self._complete, self._left = True, None
+        elif self._left is None and self._request.version == "HTTP/1.1":
             self._chunked = True
-            headers.append(("Transfer-Encoding", "chunked"))
-        else:
+            self._lines += "Transfer-Encoding: chunked\r\n"
+        elif self._left is None:
             self._close = True  # the end of the connection is that of the body
         self._started = True
-        return response_head(self.status, headers, self._close, self._request.version)
+        version = self._request.version
+        return response_head(self.status, self._lines, self._close, version, self._dated)

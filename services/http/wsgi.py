@@ -9,10 +9,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from threading import Condition
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 from wsgiref.types import WSGIEnvironment
 from wsgiref.util import FileWrapper
 
@@ -140,7 +140,7 @@ def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvi
     """Return what PEP 3333 tells an application about its request."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method, "RAW_URI": request.target, "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "PATH_INFO": unquote(request.path, "latin-1"),
         "QUERY_STRING": request.query, "SERVER_PROTOCOL": request.version,
         "SERVER_NAME": bracketed(server[0]), "SERVER_PORT": str(server[1]),
         "SERVER_SOFTWARE": SERVER_SOFTWARE,
@@ -151,10 +151,17 @@ def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvi
         "wsgi.input_terminated": True,  # a chunked body has no CONTENT_LENGTH
     }  # fmt: skip
     for name, value in request.headers.items():
-        if name in ("content-type", "content-length"):
-            environ[name.upper().replace("-", "_")] = value
-        # X_Y and X-Y would be the same variable, and HTTP_PROXY is a setting of programs that an
-        # application may start.
-        elif "_" not in name and name != "proxy":
-            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+        if key := variable(name):
+            environ[key] = value
     return environ
+
+
+@lru_cache(maxsize=64)  # most clients send some of a few
+def variable(header: str) -> str | None:
+    """Return the name that a header has in an environ, unless it is left out (RFC 3875, 4.1.18)."""
+    # X_Y and X-Y would be the same variable, and HTTP_PROXY is a setting of programs that an
+    # application may start.
+    if "_" in header or header == "proxy":
+        return None
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"

@@ -74,8 +74,8 @@ class Worker(browsers.Worker):
             if again and not self._sessions.has_room_for(descriptor, size):
                 self.postpone(descriptor, size)
                 continue
-            headers = [("Content-Type", "text/xml"), ("Content-Length", str(size))]
-            head = response_head("200 OK", headers, close, version)
+            lines = f"Content-Type: text/xml\r\nContent-Length: {size}\r\n"
+            head = response_head("200 OK", lines, close, version)
             self.respond(descriptor, head, *parts, close=close)
         if self._calls or (self._server.listings and self._has_room()):
             os.write(self.PIPE[1], b"w")  # for the next iteration not to wait

@@ -55,7 +55,9 @@ class PathDispatcher:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request; whatever a handler raises before its first block is a Problem."""
         try:
-            blocks = begun(self.handler(environ)(environ, start_response))
+            blocks = self.handler(environ)(environ, start_response)
+            if not isinstance(blocks, list):
+                blocks = begun(blocks)
         except Problem as problem:
             blocks = problem(environ, start_response)
         except Exception:
@@ -72,42 +74,46 @@ class PathDispatcher:
         The body is read only if there is a handler.
         """
         method, path = environ["REQUEST_METHOD"], raw_path(environ)
+        segments: Params = {}
         literal = self.literal.get(path)
         if literal and method in literal:  # most clients encode only what has to be
-            return self.prepared(literal[method], environ, {})
+            handler = literal[method]
+        else:
+            handler, segments = self.look_up(method, path)
+        params, environ["files"] = parameters(environ, self.max_body)
+        params.update(segments)
+        environ["params"] = params
+        return handler
+
+    def look_up(self, method: str, path: str) -> tuple[WSGIApplication, Params]:
+        """Return the handler for a method and a path, and the parameters in the path.
+
+        Without a handler, OPTIONS gets one of ours; otherwise raises a Problem.
+        """
         found = self.find(path)
         for handlers, segments in found:
             name = "GET" if method == "HEAD" and "HEAD" not in handlers else method
             if name in handlers:
-                return self.prepared(handlers[name], environ, segments)
+                return handlers[name], segments
         methods = {each for handlers, _ in found for each in handlers}
         if method == "OPTIONS" and path == "*":  # RFC 9110, 9.3.7
             methods.update(*self.pathmap.values())
         if not methods:
             raise Problem(HTTPStatus.NOT_FOUND, "There is nothing at this path.")
         if method == "OPTIONS":
-            return Options(methods)
+            return Options(methods), {}
         raise Problem(
             HTTPStatus.METHOD_NOT_ALLOWED,
             f"Allowed here: {allowed(methods)}.",
             headers=[("Allow", allowed(methods))],
         )
 
-    def prepared(
-        self, handler: WSGIApplication, environ: WSGIEnvironment, segments: Params
-    ) -> WSGIApplication:
-        """Return `handler` when its parameters are in `environ`; those in the path go first."""
-        params, environ["files"] = parameters(environ, self.max_body)
-        params.update(segments)
-        environ["params"] = params
-        return handler
-
     def find(self, path: str) -> list[tuple[dict[str, WSGIApplication], Params]]:
         """Return what matches a path: handlers by their methods, and the parameters in the path."""
         plain = PLAIN.fullmatch(path)
         if not plain:
-            if fault := unencoded(IN_PATH, path):
-                raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {fault}.")
+            if IN_PATH.search(path):
+                raise Problem(HTTPStatus.BAD_REQUEST, f"In the path, {unencoded(IN_PATH, path)}.")
             try:
                 unquote(path, errors="strict")
             except UnicodeDecodeError:
@@ -143,14 +149,12 @@ def allowed(handlers: Iterable[str]) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def begun(blocks: Iterable[bytes]) -> Iterable[bytes]:
+def begun(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Return the blocks of a response when the first one is there; raises what it raises.
 
     A generator runs, and calls `start_response`, only when it is asked for its first block. If it
     fails then, an error can still be sent.
     """
-    if isinstance(blocks, list):
-        return blocks
     generator = passed_on(blocks)
     next(generator)
     return generator

@@ -43,13 +43,11 @@ def normalized(path: str) -> str:
     return "/".join(quote(unquote_to_bytes(segment), safe=_SEGMENT) for segment in segments)
 
 
-def unencoded(characters: re.Pattern[str], sent: str) -> str | None:
-    """Say which character of a part of a URL has to be percent-encoded and is not, if there is one.
+def unencoded(characters: re.Pattern[str], sent: str) -> str:
+    """Say which character of a part of a URL has to be percent-encoded and is not.
 
     Each character of `sent` stands for a byte (PEP 3333).
     """
-    if not characters.search(sent):
-        return None
     text = sent.encode("latin-1").decode("utf-8", "surrogateescape")
     character = characters.findall(text)[0]
     return f"percent-encode {character!r} as {quote(character, errors='surrogateescape')}"

@@ -76,8 +76,8 @@ def respond(protocol: Protocol, body: bytes = b"", close: bool = False) -> None:
     """Respond to the request that is being handled."""
     assert protocol.request
     close = close or not protocol.request.keep_alive
-    headers = [("Content-Length", str(len(body)))]
-    protocol.respond(response_head("200 OK", headers, close), body, close=close)
+    head = response_head("200 OK", f"Content-Length: {len(body)}\r\n", close)
+    protocol.respond(head, body, close=close)
 
 
 def next_body(protocol: Protocol) -> bytes | None:

@@ -162,6 +162,7 @@ def test_an_application_may_set_the_date(name: str) -> None:
         pytest.param(lambda _environ, _start: [b"x"], id="not started"),
         pytest.param(saying(b"x", Content_Length="-1"), id="negative length"),
         pytest.param(saying(b"x", Content_Length="1", content_length="2"), id="two lengths"),
+        pytest.param(saying(b"x", Content_Length="1", content_length="1"), id="one length twice"),
         pytest.param(saying("text"), id="text"),  # type: ignore[arg-type]
         pytest.param(saying("text", Content_Length="4"), id="text of a length"),  # type: ignore[arg-type]
     ],

@@ -99,13 +99,20 @@ def test_a_bad_log_level_names_those_there_are(monkeypatch: pytest.MonkeyPatch) 
         runtime.start_logging()
 
 
-def test_a_line_of_the_log_has_the_time_that_logging_itself_would_give_it() -> None:
-    """Whether an earlier line was of the same second or not."""
-    form = "%(asctime)s %(message)s"
+def test_a_line_of_the_log_is_what_logging_itself_would_make_it() -> None:
+    """Whether an earlier line was of the same second or not, and with a traceback."""
+    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    known = {"name": "rest", "levelname": "INFO", "msg": "%s from %s", "args": ("GET", "::1")}
+    try:
+        raise KeyError("spam")
+    except KeyError:
+        failure = sys.exc_info()
     for created in (1.0, 1.25, 1.999, 2.0, 1_700_000_000.5):
-        record = logging.makeLogRecord({"created": created, "msecs": 1000 * (created % 1)})
-        expected = logging.Formatter(form).format(record)
-        assert runtime.Formatter(form).format(record) == expected
+        for exc_info in (None, failure):
+            times = {"created": created, "msecs": 1000 * (created % 1), "exc_info": exc_info}
+            expected = logging.Formatter(form).format(logging.makeLogRecord({**known, **times}))
+            line = runtime.Formatter().format(logging.makeLogRecord({**known, **times}))
+            assert line == expected
 
 
 SERVE = """
