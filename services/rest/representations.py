@@ -17,6 +17,10 @@ CSV = "text/csv"
 Record = Mapping[str, str | int]
 Value = Record | Sequence[Record]
 
+# JSON is always UTF-8 and has no such parameter (RFC 8259, 8.1 and 11).
+_CONTENT_TYPE = {JSON: ("Content-Type", JSON)} | {
+    media_type: ("Content-Type", f"{media_type}; charset=utf-8") for media_type in (HTML, XML, CSV)
+}
 # The characters that XML 1.0 does not allow, not even as a reference (XML 1.0, 2.2).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -39,9 +43,7 @@ def render(media_type: str, name: str, value: Value) -> bytes:
 
 def headers(media_type: str, body: bytes) -> list[tuple[str, str]]:
     """Return the headers of a response with `body`, whose media type was negotiated."""
-    # JSON is always UTF-8 and has no such parameter (RFC 8259, 8.1 and 11).
-    charset = "" if media_type == JSON else "; charset=utf-8"
-    return [("Content-Type", media_type + charset), ("Content-Length", str(len(body))), VARY]
+    return [_CONTENT_TYPE[media_type], ("Content-Length", str(len(body))), VARY]
 
 
 def records(value: Value) -> Sequence[Record]:
