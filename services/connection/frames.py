@@ -66,8 +66,7 @@ class Incoming:
         At most MAX_AT_ONCE of them, so that other connections are served in between: `queued` says
         whether to call again, with no data, for the next. A length is checked as soon as it has
         arrived, and memory is taken only for bytes that have arrived. Raises FrameError for a
-        length that is negative, zero (no pickle and no step of the handshake is empty) or over
-        the current limit, or MessageTooLarge.
+        length that is negative or over the current limit, or MessageTooLarge.
         """
         size = len(data) - HEADER.size
         if not self.size and 0 < size <= self.limit and HEADER.unpack_from(data) == (size,):
@@ -103,7 +102,7 @@ class Incoming:
             if len(data) < start + HEADER.size:
                 break
             (size,) = HEADER.unpack_from(data, start)
-            if not 0 < size <= self.limit:
+            if not 0 <= size <= self.limit:
                 yield from self._over_limit(data[start:], size)
                 return
             end = start + HEADER.size + size
@@ -127,7 +126,7 @@ class Incoming:
         actual = header.unpack_from(data)[-1] if self.drops_too_large else 0
         if actual <= self.limit:
             raise FrameError(
-                f"a message of {size} bytes was announced; 1 to {self.limit} are accepted"
+                f"a message of {size} bytes was announced; 0 to {self.limit} are accepted"
             )
         if len(data) < header.size + BEGINNING:
             return self._keep(data, header.size + BEGINNING)

@@ -44,9 +44,10 @@ def header_lines(status: str, headers: Headers) -> str:
 
     A line break would begin another header, or a body, which an attacker has written.
     """
+    names = "".join([name for name, _ in headers])
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     valid = STATUS.fullmatch(status) and LINES.fullmatch(lines)
-    if not valid or lines.count("\n") > len(headers):
+    if not valid or lines.count("\n") > len(headers) or ":" in names:
         raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")
     return lines
 
@@ -120,8 +121,8 @@ class Response:
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None, /) -> Any:
         """Take status and headers; with `exc_info` they may replace the first ones."""
-        if exc_info and self._started and exc_info[1]:
-            raise exc_info[1]
+        if exc_info and self._started:
+            raise exc_info[1] or AssertionError("the response has started, it is not replaced")
         if self.status and not exc_info:
             raise AssertionError("start_response is called a second time without exc_info")
         names = [name.lower() for name, _ in headers]
@@ -131,14 +132,14 @@ class Response:
         if not dropped.isdisjoint(names):
             headers = [each for each in headers if each[0].lower() not in dropped]
             names = [name.lower() for name, _ in headers]
-        self._lines, self._dated = header_lines(status, headers), "date" in names
-        self._left = None
+        lines, left = header_lines(status, headers), None
         if "content-length" in names:
             length = headers[names.index("content-length")][1]
             if not LENGTH.fullmatch(length) or names.count("content-length") > 1:
                 raise ValueError(f"not one Content-Length: {length!r:.50}")
-            self._left = int(length)
-        self.status = status
+            left = int(length)
+        self.status, self._lines, self._left = status, lines, left
+        self._dated = "date" in names
         return self.write
 
     def fail(self) -> None:

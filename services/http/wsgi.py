@@ -121,7 +121,7 @@ class Worker(worker.Worker):
         has_room = partial(self._has_room, descriptor, request)
         response = Response(request, partial(self.send, descriptor), has_room)
         try:
-            response.run(self.wsgi, make_environ(request, peer, self._server))
+            response.run(self.wsgi, make_environ(request, peer, self._server, self.cfg.workers))
         except NoRoom as error:
             self._later(partial(self.postpone, descriptor, *error.args))
             return
@@ -136,8 +136,10 @@ class Worker(worker.Worker):
         )  # fmt: skip
 
 
-def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvironment:
-    """Return what PEP 3333 tells an application about its request."""
+def make_environ(
+    request: Request, client: Address, server: Address, workers: int = 1
+) -> WSGIEnvironment:
+    """Return what PEP 3333 tells an application about its request, and about its server."""
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method, "RAW_URI": request.target, "SCRIPT_NAME": "",
         "PATH_INFO": unquote(request.path, "latin-1"),
@@ -146,7 +148,7 @@ def make_environ(request: Request, client: Address, server: Address) -> WSGIEnvi
         "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "REMOTE_ADDR": client[0], "REMOTE_PORT": str(client[1]),
         "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,
+        "wsgi.multithread": True, "wsgi.multiprocess": workers > 1, "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper, "wsgi.input": BytesIO(request.body),
         "wsgi.input_terminated": True,  # a chunked body has no CONTENT_LENGTH
     }  # fmt: skip

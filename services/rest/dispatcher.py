@@ -80,6 +80,8 @@ class PathDispatcher:
             handler = literal[method]
         else:
             handler, segments = self.look_up(method, path)
+            if isinstance(handler, Options):
+                return handler
         params, environ["files"] = parameters(environ, self.max_body)
         params.update(segments)
         environ["params"] = params
@@ -175,7 +177,7 @@ def passed_on(blocks: Iterable[bytes]) -> Generator[bytes, None, None]:
 def no_body(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Close `blocks`, and return an empty body whose length the server cannot determine.
 
-    It would send that as Content-Length, which is wrong in a response to HEAD.
+    It would send that as Content-Length, which is wrong in a response to HEAD, and with status 204.
     """
     close(blocks)
     return iter([b""])
@@ -196,4 +198,4 @@ class Options:
     def __call__(self, _environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request."""
         start_response("204 No Content", [("Allow", self.allow)])
-        return []
+        return no_body([])

@@ -24,7 +24,7 @@ from services.rest.paths import IN_QUERY, unencoded
 from services.rest.problems import Problem
 
 FORMS = "application/x-www-form-urlencoded, multipart/form-data"
-NO_BODY = ("GET", "HEAD", "OPTIONS")  # in these, one means nothing (RFC 9110, 9.3)
+NO_BODY = ("GET", "HEAD")  # in these, one means nothing (RFC 9110, 9.3.1 and 9.3.2)
 MAX_FIELDS = 256
 MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 

@@ -24,7 +24,7 @@ class Problem(Exception):
         self.headers = headers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        """Answer the request with this problem, also if another response was started already."""
+        """Answer with this problem, also in place of a response of which nothing was sent yet."""
         document = {
             "type": "about:blank",  # the status code says it all (RFC 9457, 4.2.1)
             "title": self.status.phrase,

@@ -154,6 +154,7 @@ def test_many_connections_are_served_at_once(where: Where, key: bytes) -> None:
     ("message", "error"),
     [
         pytest.param(b"garbage", "opcode GET is not one that Python writes", id="no pickle"),
+        pytest.param(b"", "malformed pickle", id="nothing"),
         pytest.param(safe_pickle.dumps([1])[:-1], "malformed pickle", id="half a pickle"),
         pytest.param(pickle.dumps(len), r"builtins\.len is not plain data", id="a function"),
         pytest.param(pickle.dumps(ValueError()), r"ValueError is not plain", id="an exception"),

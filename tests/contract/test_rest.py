@@ -182,6 +182,7 @@ def test_options_asterisk_is_about_the_whole_server(address: Address) -> None:
     """`OPTIONS *` names the methods of all paths."""
     response, _ = http_exchange(address, b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (response.status, response.headers["Allow"]) == (204, "GET, HEAD, OPTIONS, POST")
+    assert "Content-Length" not in response.headers  # RFC 9110, 8.6
 
 
 def test_the_request_after_a_refused_one_is_answered(address: Address) -> None:

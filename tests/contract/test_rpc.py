@@ -256,6 +256,7 @@ def test_what_cannot_be_pickled_leaves_the_connection_usable(driver: Driver, key
             pickle.dumps(("none such", (Pid(),), {})), r"posix\.getpid is not plain", id="a call"
         ),
         pytest.param(pickle.dumps(("echo", (range(3),), {})), r"builtins\.range is", id="a range"),
+        pytest.param(b"", "malformed pickle", id="nothing"),
         pytest.param(b"garbage", "opcode GET is not one", id="garbage"),
         pytest.param(pickles.decimal_bomb(), "a Decimal and an integer of more", id="hours"),
     ],

@@ -156,6 +156,7 @@ def test_an_application_may_set_the_date(name: str) -> None:
         pytest.param(saying(b"x", X="y\r\nZ: injected"), id="line break in a value"),
         pytest.param(saying(b"x", **{"X: y\r\nZ": "z"}), id="line break in a name"),
         pytest.param(saying(b"x", status="200 OK\r\nX: y"), id="line break in the status"),
+        pytest.param(saying(b"x", **{"X: y": "z"}), id="colon in a name"),
         pytest.param(saying(b"x", X="\x00"), id="NUL"),
         pytest.param(saying(b"x", X="\x7f"), id="DEL"),
         pytest.param(saying(b"x", status="OK"), id="no status"),
@@ -233,6 +234,47 @@ def test_an_application_can_replace_its_headers_before_the_first_block() -> None
     with pytest.raises(KeyError):
         response_to(GET, sent).run(application, {})
     assert sent.wire[:2] == (b"HTTP/1.1 500 Oh", [b"X: 2", b"Transfer-Encoding: chunked"])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [[("Content-Length", "1000")], [("Content-Length", "4")], []],
+    ids=["short", "long", "chunked"],
+)
+def test_a_response_that_has_started_is_not_replaced(first: list[tuple[str, str]]) -> None:
+    """Not without an exception either: its length would be another one than its head says."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", first)
+        yield b"par"
+        start("503 Oh", [("Content-Length", "20")], (None, None, None))
+        yield b"x" * 20
+
+    sent = Sent()
+    response = response_to(GET, sent)
+    with pytest.raises(AssertionError, match="has started"):
+        response.run(application, {})
+    response.fail()
+    assert response.status == "200 OK"
+    assert b"x" not in sent.wire[2]
+    assert (sent.complete, sent.close) == (True, True)
+
+
+def test_headers_that_are_refused_replace_nothing() -> None:
+    """Also if the application goes on as if they were not."""
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "5")])
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            lengths = [("Content-Length", "5"), ("Content-Length", "7")]
+            with pytest.raises(ValueError, match="not one Content-Length"):
+                start("500 Oh", lengths, sys.exc_info())
+        return [b"hello"]
+
+    sent = sent_by(application)
+    assert sent.wire == (b"HTTP/1.1 200 OK", [b"Content-Length: 5"], b"hello")
 
 
 def test_an_application_that_catches_its_errors_does_not_catch_that_there_is_no_room() -> None:

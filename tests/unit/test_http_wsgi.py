@@ -28,6 +28,13 @@ def environ(head: bytes, body: bytes = b"") -> WSGIEnvironment:
     return make_environ(request, CLIENT, SERVER)
 
 
+def test_an_application_is_told_whether_there_are_other_processes() -> None:
+    """What it keeps in its memory, those do not see (PEP 3333)."""
+    request = parse_head(GET + b"\r\n")
+    found = [make_environ(request, CLIENT, SERVER, workers) for workers in (1, 2)]
+    assert [environ["wsgi.multiprocess"] for environ in found] == [False, True]
+
+
 def test_an_ipv6_server_has_a_name_in_brackets_and_an_ipv6_client_an_address_without() -> None:
     """So RFC 3875 has it, in 4.1.14 and 4.1.8."""
     found = make_environ(parse_head(GET + b"\r\n"), ("2001:db8::1", 1234), ("::1", 8080))
