@@ -2,6 +2,10 @@
 
 import re
 
+# Some engines break off a build now and then, whatever it is of; another attempt goes through
+# (docker/buildx, issue 2064).
+BROKE_OFF = "error reading from server: EOF"
+
 REASONS = {
     r"non-overlapping IPv\d address pool|address pools have been fully subnetted": (
         "The engine has no addresses left for another network. `docker network prune` removes"

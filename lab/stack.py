@@ -178,6 +178,8 @@ class Stack(Project):
             self.settings["WIRELAB_APT_SOURCES"] = package_index.apt_sources()
         with step("building the images") as building:
             done = self.follow(build(building.say, len(wanted)), "build", *wanted)
+            if done.returncode and reasons.BROKE_OFF in done.stdout:
+                done = self.follow(build(building.say, len(wanted)), "build", *wanted)
             if done.returncode:
                 said = reasons.explained(failed_step(done.stdout))
                 raise LabError(f"docker compose build failed:\n{said}".rstrip())

@@ -125,13 +125,22 @@ def test_a_wrong_key_is_answered_with_failure_and_closes_it() -> None:
     assert protocol.closed == "AuthenticationError: the client does not know the key"
 
 
-@pytest.mark.parametrize("size", [-2, 0])
-def test_a_length_that_no_message_has_closes_it(size: int) -> None:
+def test_a_length_that_no_message_has_closes_it() -> None:
     """The header alone is enough."""
     protocol = authenticated()
-    protocol.receive_data(struct.pack("!i", size))
+    protocol.receive_data(struct.pack("!i", -2))
     assert protocol.closed
-    assert protocol.closed.startswith(f"FrameError: a message of {size} bytes")
+    assert protocol.closed.startswith("FrameError: a message of -2 bytes")
+
+
+def test_a_message_may_be_empty() -> None:
+    """It has an answer as any other; as a step of the handshake it is a wrong one."""
+    protocol = authenticated()
+    protocol.receive_data(frames.encode(b"") + frames.encode(b"good"))
+    assert messages(drain(protocol)) == [b"", b"GOOD"]
+    protocol = new_protocol()
+    protocol.receive_data(frames.encode(b""))
+    assert protocol.closed == "AuthenticationError: the client does not know the key"
 
 
 def test_a_message_of_the_handshake_is_limited() -> None:
@@ -169,10 +178,11 @@ def test_a_failure_is_an_answer_and_the_connection_goes_on() -> None:
 def test_answers_made_before_a_connection_is_closed_are_still_sent() -> None:
     """Only what follows has none."""
     protocol = authenticated()
-    protocol.receive_data(frames.encode(b"good") + bytes(4) + frames.encode(b"good"))
+    no_message = struct.pack("!i", -2)
+    protocol.receive_data(frames.encode(b"good") + no_message + frames.encode(b"good"))
     assert messages(drain(protocol)) == [b"GOOD"]
     assert protocol.closed
-    assert protocol.closed.startswith("FrameError: a message of 0 bytes")
+    assert protocol.closed.startswith("FrameError: a message of -2 bytes")
 
 
 def test_a_failure_that_cannot_be_told_closes_it() -> None:
