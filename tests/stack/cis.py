@@ -88,12 +88,14 @@ CONTROLS = [
             "test_publishes_its_port_on_loopback_only"),
     Control("5.10", "not the host's network", "a network of the stack's own",
             "test_shares_nothing_with_the_host"),
-    Control("5.11", "a limit on memory", "128 or 256 MiB", "test_is_limited"),
+    Control("5.11", "a limit on memory", "128 or 256 MiB, and 1 GiB for a node of etcd",
+            "test_is_limited"),
     Control("5.12", "a CPU priority", "half of the default", "test_is_limited"),
     Control("5.13", "a read-only root", "read-only, but for a /tmp of 16 MiB in memory",
             "test_file_system_is_read_only"),
     Control("5.14", "traffic from one interface of the host", "127.0.0.1, unless `WIRELAB_BIND`"
-            " says otherwise. Only what `make class-server` starts is for the network, and says so",
+            " says otherwise. Only what `make class-server` starts is for the network, and says so,"
+            " and what `make swarm` is told to `PUBLISH`",
             "test_publishes_its_port_on_loopback_only"),
     Control("5.15", "restarts on failure, five at most",
             "otherwise, on purpose: `unless-stopped`. A server comes back however often it is"
