@@ -24,7 +24,6 @@ from services.rest.paths import IN_QUERY, unencoded
 from services.rest.problems import Problem
 
 FORMS = "application/x-www-form-urlencoded, multipart/form-data"
-NO_BODY = ("GET", "HEAD")  # in these, one means nothing (RFC 9110, 9.3.1 and 9.3.2)
 MAX_FIELDS = 256
 MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve times that
 
@@ -45,7 +44,8 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
     """
     fields: Fields = []
     files: Files = {}
-    if environ["REQUEST_METHOD"] not in NO_BODY and (body := read(environ, max_body)):
+    # In a GET or HEAD request, a body means nothing (RFC 9110, 9.3.1).
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD") and (body := read(environ, max_body)):
         media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
         match media_type:
             case "application/x-www-form-urlencoded":
