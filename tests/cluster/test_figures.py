@@ -24,6 +24,10 @@ from tests.support.drivers import DRIVERS, serving
 from tests.support.pace import slowness
 
 KEPT = 0.7  # of what the gateway itself does, at least
+# For a single client, of what the gateway and kv take: it is 0.7 to 0.85, and less where others run
+# beside it, as three processes go on in turn, each with caches that the others have used. A second
+# request to etcd for the same answer makes it 0.5.
+ALONE = 0.6
 ROUNDS = 7
 SECONDS = 0.3  # of each
 CLIENTS = 16
@@ -166,4 +170,4 @@ def test_a_single_client_waits_for_the_gateway_and_for_kv_and_for_little_more(
         (each["gateway"].p10 + each["kv in memory"].p10) / each["kv on etcd"].p10 for each in rounds
     )
     print(f"kept {kept:.2f}")
-    assert kept >= KEPT or kept * slowness() >= KEPT
+    assert kept >= ALONE or kept * slowness() >= ALONE

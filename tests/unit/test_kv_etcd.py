@@ -23,7 +23,7 @@ Respond = Callable[["Gateway"], None]
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """A node whose answers the test decides; `requests` of its server has all that it was asked."""
+    """A node whose answers the test decides; its server has what it was asked, and from where."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -33,6 +33,7 @@ class Gateway(BaseHTTPRequestHandler):
         """Read a request, and answer it as the test says."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append(json.loads(body))
+        self.server.clients.add(self.client_address)
         self.server.respond(self)
 
     def answer(self, status: int, document: object) -> None:
@@ -54,6 +55,7 @@ class Node(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Gateway)
         self.respond = respond
         self.requests: list[Any] = []
+        self.clients: set[Any] = set()
 
     @property
     def address(self) -> Address:
@@ -161,6 +163,21 @@ def test_where_no_node_is_to_be_had_nothing_was_written() -> None:
                 assert caught.value.faultCode == Kind.UNAVAILABLE
     assert 2 * max(took[1:]) < took[0]
     assert within(took[0], etcd.SECONDS + 0.5)
+
+
+def test_all_requests_have_one_connection(good: Node) -> None:
+    """Whatever the answers: a refusal does not end it, either."""
+    with closing(Etcd([good.address])) as client:
+        for number in range(3):
+            client.write("txn", {"x": number})
+            client.read("range", {"x": number})
+        good.respond = refusing(400, 3, "etcdserver: duplicate key given in txn request")
+        with pytest.raises(Fault):
+            client.write("txn", {"x": 3})
+        good.respond = well
+        client.write("txn", {"x": 4})
+    assert len(good.requests) == 8
+    assert len(good.clients) == 1
 
 
 def test_a_connection_that_the_node_has_closed_is_replaced(good: Node) -> None:
