@@ -162,7 +162,7 @@ def test_it_has_one_capability_and_nothing_else(stack: Stack, engine: docker.Doc
             "SECONDS has value '0'. Not a number of seconds up to 3600",
         ),
         (["--service=rest", "--seconds=nan"], "SECONDS has value 'nan'. Not a number"),
-        (["--service=rest-single"], "rest-single does not run; `make ps` lists what does"),
+        (["--service=kv-1"], "kv-1 does not run; `make ps` lists what does"),
     ],
     ids=["no such service", "none", "no time", "no number", "not running"],
 )

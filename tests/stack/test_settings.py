@@ -19,7 +19,7 @@ from tests.stack.conftest import SPEAKS, VARIANTS, Find
 from tests.support.engine import SERVICES, run_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_off(stack: Stack, engine: docker.DockerClient) -> Iterator[Container]:
     """Start a clients container that stays."""
     identifier = stack.compose(
