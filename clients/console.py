@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from clients.addresses import PORTS, Address
 from clients.checks import Check, expect
-from clients.http.errors import os_errors, parsed_json
+from clients.http.errors import os_errors, parsed_json, shape_errors
 
 if TYPE_CHECKING:
     import argparse
@@ -103,7 +103,8 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Print how each server does."""
-    for server in stack(address, max(options.timeout, 1.0)):
-        latency = server["latency"]
-        took = "" if latency is None else f"{1000 * latency:.1f} ms"
-        print(f"{server['name']:24} {server['state']:8} {took}{server['problem']}")
+    with shape_errors():
+        for server in stack(address, max(options.timeout, 1.0)):
+            latency = server["latency"]
+            took = "" if latency is None else f"{1000 * latency:.1f} ms"
+            print(f"{server['name']:24} {server['state']:8} {took}{server['problem']}")

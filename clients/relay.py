@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from clients.addresses import PORTS, Address, through_relay
 from clients.checks import Check, expect
-from clients.http.errors import Incomplete, check_complete, os_errors, parsed_json
+from clients.http.errors import Incomplete, check_complete, os_errors, parsed_json, shape_errors
 from services import addresses
 from services.wire.record import Record, from_json
 from services.wire.visible import visible
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SERVICE = "relay"
 VERSION = "2.12.0"  # of the Toxiproxy whose API it is
 
+EVENTS = "text/event-stream"  # HTML, 9.2
 WAYS = {"upstream": "to the server", "downstream": "to the client"}
 
 Document = dict[str, Any]
@@ -144,11 +145,15 @@ class Relay:
         """
         query = f"/journal?from={number}&follow={follow:d}"
         with self._answer("GET", query) as response:
+            if (kind := response.headers.get_content_type()) != EVENTS:
+                raise ConnectionError(f"the journal is {EVENTS}, not {kind}")
             # A response reads lines as they come, and takes the end of any chunk for its own where
             # the connection breaks; a BufferedReader fills its buffer, and that fails there.
-            for kind, data in events(response if follow else BufferedReader(response)):
-                if kind == "record":
-                    yield from_json(json.loads(data))
+            for event, data in events(response if follow else BufferedReader(response)):
+                if event == "record":
+                    with shape_errors(ValueError):
+                        record = from_json(json.loads(data))
+                    yield record
             if not response.chunked and response.length != 0:
                 raise Incomplete("the answer is incomplete: the journal breaks off")
 
@@ -267,7 +272,13 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 
 def command(options: "argparse.Namespace", address: Address) -> None:
     """Give the network the profile, if there is one; then print what there is."""
-    relay = Relay(address, options.timeout)
+    with shape_errors():
+        for line in carried_out(options, Relay(address, options.timeout)):
+            print(visible(line))  # of names that anybody may have given, none moves the cursor
+
+
+def carried_out(options: "argparse.Namespace", relay: Relay) -> Iterator[str]:
+    """Give the network the profile, if there is one; then yield lines on what there is."""
     try:
         profile, proxies = relay.profile(), relay.proxies()
         check_known("profile", options.profile, profile["profiles"])
@@ -281,18 +292,13 @@ def command(options: "argparse.Namespace", address: Address) -> None:
     except RelayError as error:
         raise ValueError(error) from None
     if options.service:  # of which the network's profile says nothing
-        show(described(proxies[options.service], profile["seed"]))
+        yield from described(proxies[options.service], profile["seed"])
         return
     own = any(proxy["seed"] is not None for proxy in proxies.values())
     others = ", where a service has none of its own" if own else ""
-    print(f"profile {profile['name']}, seed {profile['seed']}{others}")
+    yield f"profile {profile['name']}, seed {profile['seed']}{others}"
     for name in sorted(proxies):
-        show(described(proxies[name]))
-
-
-def show(lines: Iterable[str]) -> None:
-    """Print lines; of names that anybody may have given, no character moves the cursor."""
-    print("\n".join(map(visible, lines)))
+        yield from described(proxies[name])
 
 
 def check_known(what: str, asked: str | None, known: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clients.addresses import Address
+from clients.http.errors import shape_errors
 from clients.relay import Relay, RelayError, check_known
 from services.wire import pcapng
 from services.wire.conversation import Conversation, Conversations, conversations, service_of
@@ -106,8 +107,9 @@ def choice(service: str | None, relay: Relay) -> Callable[[Record], bool]:
     """Return whether a record is wanted; ValueError for a service that the relay does not know."""
     if not service:
         return lambda _: True
-    proxies = relay.proxies()
-    known = sorted({*proxies, *filter(None, map(service_of, proxies))})
+    with shape_errors():
+        proxies = relay.proxies()
+        known = sorted({*proxies, *filter(None, map(service_of, proxies))})
     check_known("service", service, known)
     return lambda record: service in (record.proxy, service_of(record.proxy))
 

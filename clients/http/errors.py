@@ -41,6 +41,20 @@ def check_complete(length: int | None, *, chunked: bool, came: bool) -> None:
         raise Incomplete("the answer is incomplete: it has neither a length nor a body")
 
 
+@contextmanager
+def shape_errors(*more: type[Exception]) -> Iterator[None]:
+    """Raise ConnectionError where a document has not what is read of it, as another server's.
+
+    `more` are what that raises beside the errors of Python.
+    """
+    wrong: tuple[type[Exception], ...] = (LookupError, TypeError, AttributeError, *more)
+    try:
+        yield
+    except wrong as error:
+        missing = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ConnectionError(f"not the JSON of this service: {missing}") from error
+
+
 def parsed_json(body: bytes) -> Any:
     """Return what a JSON document says; ConnectionError for a body that is none."""
     try:

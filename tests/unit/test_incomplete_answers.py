@@ -1,6 +1,7 @@
 """Answers over HTTP that break off, at every byte: no client takes one for the whole."""
 
 import io
+import json
 import re
 import socket
 import socketserver
@@ -20,7 +21,9 @@ from clients.cli.main import main
 from clients.http import with_requests, with_urllib
 from clients.http.errors import Incomplete
 from clients.http.messages import Wanted
+from services.wire.record import to_json
 from tests.support.sockets import in_a_thread
+from tests.unit.wire_records import HALF_CLOSE
 
 TIMEOUT = 5.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n"
@@ -60,16 +63,23 @@ def server() -> Iterator[Server]:
         yield server
 
 
+def head(body: bytes) -> bytes:
+    """Return the first lines of an answer: the journal has a type of its own."""
+    if body.startswith((b":", b"event:")):
+        return HEAD.replace(b"text/xml", b"text/event-stream")
+    return HEAD
+
+
 def with_length(body: bytes) -> bytes:
     """Return an answer that announces its length."""
-    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    return head(body) + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def in_chunks(body: bytes) -> bytes:
     """Return an answer in two chunks, up to the last byte that says anything."""
     half = len(body) // 2
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:half], body[half:]))
-    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0"
+    return head(body) + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0"
 
 
 def until_closed(body: bytes) -> bytes:
@@ -316,13 +326,61 @@ def test_the_terminal_names_who_answers_with_something_else(
     monkeypatch.setenv(f"WIRELAB_{service.upper()}_ADDRESS", str(server.where))
     for answer, said in (
         (b"SSH-2.0-OpenSSH\r\n", r"not an HTTP answer: .*"),
-        (with_length(b'{"kv": {}}')[:-1], r"the answer is incomplete: .*"),
-        *([] if arguments == ["wire"] else [(with_length(b"hello"), r"not an answer in JSON: .*")]),
+        (with_length(b": quiet\n\n")[:-1], r"the answer is incomplete: .*"),
+        (
+            with_length(b"hello"),
+            r"the journal is text/event-stream, not text/xml"
+            if arguments == ["wire"]
+            else r"not an answer in JSON: .*",
+        ),
     ):
         server.answer = answer
         assert main(arguments) == 1
         whole = rf"clients: {service} at {server.where}: {said}\n"
         assert re.fullmatch(whole, capfd.readouterr().err)
+
+
+RECORD = b"event: record\ndata: %s\n\n"
+PROFILE = b'{"name": "clean", "seed": 1, "profiles": ["clean"], "kv": %s}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        *(
+            pytest.param(arguments, body, id=f"{arguments}-{body.decode()}")
+            for arguments in ("relay", "relay clean", "wire", "console")
+            for body in (b"[1]", b"1", b"null", b'{"kv": 1}', b'{"profiles": 1}', b'["kv"]')
+        ),
+        pytest.param("wire --service kv", b"1", id="a number of services"),
+        pytest.param("wire --service kv", b"[[]]", id="services without names"),
+        pytest.param("relay", PROFILE % b"{}", id="a proxy without anything"),
+        pytest.param("relay --service kv", PROFILE % b"null", id="no proxy"),
+        pytest.param("wire", RECORD % b"1", id="a record that is a number"),
+        pytest.param("wire", RECORD % b"{}", id="an empty record"),
+        pytest.param("wire", RECORD % b"{", id="no record"),
+        pytest.param(
+            "wire",
+            RECORD % json.dumps({**to_json(HALF_CLOSE[0]), "number": -1}).encode(),
+            id="a number that is none",
+        ),
+    ],
+)
+def test_the_terminal_names_who_answers_with_another_document(
+    server: Server,
+    arguments: str,
+    body: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As for what is no JSON at all; of a journal that is none, its type says so."""
+    service = "console" if arguments == "console" else "relay"
+    monkeypatch.setenv(f"WIRELAB_{service.upper()}_ADDRESS", str(server.where))
+    server.answer = with_length(body)
+    assert main(arguments.split()) == 1
+    said = f"clients: {service} at {server.where}: "
+    why = r"not the JSON of this service: .+|the journal is text/event-stream, not text/xml"
+    assert re.fullmatch(rf"{re.escape(said)}({why})\n", capfd.readouterr().err)
 
 
 class Resetting(socketserver.BaseRequestHandler):
