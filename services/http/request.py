@@ -7,7 +7,9 @@ limits, and reads on into the next request.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from types import SimpleNamespace
 
 import httptools
@@ -20,7 +22,9 @@ MAX_CHUNK_LINE = 256  # bytes of the size of a chunk with its extensions, or of 
 
 REQUEST_LINE = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+ [^\s#]+ HTTP/[0-9]\.[0-9](?=\r\n)")
 ABSOLUTE = re.compile(r"http://([^/?]+)(.*)", re.IGNORECASE)
-HOST = re.compile(r"(?a)(?:(?:[-.~!$&'()*+;=\w]++|%[\dA-Fa-f]{2})*+|\[[\dA-Fa-f:.]+\])(?::\d*)?")
+HOST = re.compile(
+    r"(?a)(?:(?:[-.~!$&'()*+;=\w]++|%[\dA-Fa-f]{2})++|\[(?P<ipv6>[\dA-Fa-f:.]+)\])(?::\d*)?"
+)
 BODY_TOO_LARGE = "413 Content Too Large"
 URI_TOO_LONG = "414 URI Too Long"
 HEAD_TOO_LARGE = "431 Request Header Fields Too Large"
@@ -106,30 +110,42 @@ def parse_head(head: bytes) -> Request:
         raise HTTPError("Transfer-Encoding is not part of HTTP/1.0.")
     if coding is not None and coding.lower() != "chunked":
         raise HTTPError("The only transfer coding here is chunked.", NOT_IMPLEMENTED)
-    path, _, query = origin_form(method, target, headers.get("host"), version).partition("?")
+    path, _, query = origin_form(method, target, headers, version).partition("?")
     options = [option.strip() for option in headers.get("connection", "").lower().split(",")]
     keep_alive = "close" not in options and (version == "HTTP/1.1" or "keep-alive" in options)
     return Request(method, target, path, query, version, headers, keep_alive)
 
 
-def origin_form(method: str, target: str, host: str | None, version: str) -> str:
-    """Return path and query of the target (RFC 9112, 3.2).
+def origin_form(method: str, target: str, headers: Headers, version: str) -> str:
+    """Return path and query of the target (RFC 9112, 3.2); a host in it is Host, too.
 
     If a URL and Host name different hosts, a server should follow the URL (3.2.2), and some follow
     Host. So that is an error here: "deceptive request routing" (RFC 9110, 15.5.1).
     """
     if method == "CONNECT":
         raise HTTPError("The method CONNECT is for proxies, and this is none.", NOT_IMPLEMENTED)
-    if (host is None and version == "HTTP/1.1") or not HOST.fullmatch(host or ""):
+    host = headers.get("host")
+    if (host is None and version == "HTTP/1.1") or (host and not is_host(host)):
         raise HTTPError("There has to be a header Host: a name or address, and maybe a port.")
     if target.startswith("/") or (target == "*" and method == "OPTIONS"):
         return target
     if not (absolute := ABSOLUTE.fullmatch(target)):
         raise HTTPError("The target of the request has to be a path or an http URL.")
-    if host is not None and absolute[1].lower() != host.lower():
+    if not is_host(absolute[1]):  # as one with a user, too (RFC 9110, 4.2.4)
+        raise HTTPError(f"The URL is of {absolute[1]!r:.100}, which is no host.")
+    if headers.setdefault("host", absolute[1]).lower() != absolute[1].lower():
         raise HTTPError("The target of the request and the header Host name different hosts.")
     path = absolute[2] or ("*" if method == "OPTIONS" else "/")  # RFC 9110, 4.2.3
     return f"/{path}" if path.startswith("?") else path
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` is a name or an address, and maybe a port (RFC 3986, 3.2.2, 3.2.3)."""
+    if not (found := HOST.fullmatch(text)):
+        return False
+    with suppress(ValueError):
+        return found["ipv6"] is None or bool(IPv6Address(found["ipv6"]))
+    return False
 
 
 def body_size(request: Request) -> int:

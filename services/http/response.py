@@ -42,10 +42,12 @@ def response_head(
 def header_lines(status: str, headers: Headers) -> str:
     """Return headers as lines; raises ValueError for what an application may not say with them.
 
+    And TypeError for what is no str.
+
     A line break would begin another header, or a body, which an attacker has written.
     """
     names = "".join([name for name, _ in headers])
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    lines = "".join([": ".join(header) + "\r\n" for header in headers])
     valid = STATUS.fullmatch(status) and LINES.fullmatch(lines)
     if not valid or lines.count("\n") > len(headers) or ":" in names:
         raise ValueError(f"not a status and headers: {status!r:.50}, {lines!r:.200}")

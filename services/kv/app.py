@@ -30,19 +30,20 @@ class KeyValueServer(Generic[Client]):
         self.listings: Listings[Client] = Listings(store)
 
     def __call__(
-        self, requests: Iterable[tuple[Client, str, bytes]], room: bool = True
+        self, requests: Iterable[tuple[Client, str, bytes, str | None]], room: bool = True
     ) -> Iterator[tuple[Client, Sequence[bytes], bool]]:
         """Make calls that arrived at the same time; yield each client with its response.
 
         And whether the client's calls can be made again, in place of sending this response.
-        Of each client, the path and the body of its request are given. Reads are answered first;
-        all names, in later iterations too, where there are many, and while there is `room` for
-        them. The writes share a commit, and none of them is answered before that has returned.
+        Of each client, the path and the body of its request are given, and the charset if there is
+        one. Reads are answered first; all names, in later iterations too, where there are many, and
+        while there is `room` for them. The writes share a commit, and none of them is answered
+        before that has returned.
         """
         reading: list[tuple[Client, Request]] = []
         writing: list[tuple[Client, Request]] = []
-        for client, path, body in requests:
-            request = parse(body, self._methods[path])
+        for client, path, body, charset in requests:
+            request = parse(body, charset, self._methods[path])
             if request.lists:
                 self.listings.add(client)
             else:

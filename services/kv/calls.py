@@ -53,10 +53,10 @@ class Request(NamedTuple):
     lists: bool = False  # whether all names are the response
 
 
-def parse(body: bytes, methods: Methods) -> Request:
+def parse(body: bytes, charset: str | None, methods: Methods) -> Request:
     """Return what a client asks for; where that is wrong, a call that has a fault."""
     try:
-        method, arguments = xml_rpc.parse_call(body)
+        method, arguments = xml_rpc.parse_call(body, charset)
         if method == MULTICALL:
             calls = Multicall(arguments, methods).calls
             writes = any(call.method in WRITES for call in calls)

@@ -9,6 +9,8 @@ thread for each, and threads that wait for one disk mostly wait for each other.
 
 import os
 from collections import deque
+from email.message import Message
+from functools import lru_cache
 
 from services.http import browsers
 from services.http.request import HTTPError, Request
@@ -67,7 +69,8 @@ class Worker(browsers.Worker):
         while self._calls and size < MAX_CALLS:
             descriptor, request = self._calls.popleft()
             client = descriptor, not request.keep_alive, request.version
-            calls.append((client, request.path, bytes(request.body)))
+            kind = request.headers["content-type"]
+            calls.append((client, request.path, bytes(request.body), charset_of(kind)))
             size += len(request.body)
         for (descriptor, close, version), parts, again in self._server(calls, self._has_room()):
             size = sum(map(len, parts))
@@ -83,3 +86,13 @@ class Worker(browsers.Worker):
     def _has_room(self) -> bool:
         """Whether there is memory for a long response: it waits until others have been read."""
         return self._sessions.has_room(MAX_LISTING)
+
+
+@lru_cache(maxsize=64)  # most clients send one of a few
+def charset_of(content_type: str) -> str | None:
+    """Return the charset of a Content-Type, if it has one."""
+    if ";" not in content_type:
+        return None
+    message = Message()
+    message["Content-Type"] = content_type
+    return message.get_content_charset() or None

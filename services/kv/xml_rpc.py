@@ -10,6 +10,7 @@ to 2 microseconds, however short it is, and 130,000 of them fit into 1 MiB.
 Source: the XML-RPC specification of 15 June 1999; <nil/> is its common extension.
 """
 
+import codecs
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from services.kv.scalars import ENCODING, SCALARS, WHITE_SPACE
 MAX_DEPTH = 64  # of nested arrays and structs
 MAX_ELEMENTS = 10_000  # of a call, and attributes
 MAX_TAG = 16 * 1024  # bytes
+BYTE_ORDER_MARKS = codecs.BOM_UTF8, codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE
 MAX_LINES = 100_000  # of a call with carriage returns: each line end is an event then
 
 END = "/"
@@ -50,12 +52,20 @@ ARRAY = "<value><array><data>\n", "</data></array></value>\n"
 RESPONSE = "<?xml version='1.0'?>\n<methodResponse>\n", "</methodResponse>\n"
 
 
-def parse_call(body: bytes) -> tuple[str, tuple[Any, ...]]:
-    """Return the method name and the arguments of a call; raises Fault for anything else."""
+def parse_call(body: bytes, charset: str | None = None) -> tuple[str, tuple[Any, ...]]:
+    """Return the method name and the arguments of a call; raises Fault for anything else.
+
+    `charset` is the one of Content-Type. It goes before what the document says of its encoding, but
+    after a byte order mark (RFC 7303, 3.2).
+    """
     unmarshaller = Unmarshaller()
-    parser = expat.ParserCreate()
+    if body.startswith(BYTE_ORDER_MARKS):
+        charset = None
+    check_encoding("", charset, 0)
+    parser = expat.ParserCreate(charset)
     parser.buffer_text = True  # otherwise each line end is an event
-    parser.XmlDeclHandler = check_encoding
+    if charset is None:
+        parser.XmlDeclHandler = check_encoding
     parser.StartDoctypeDeclHandler = refuse_doctype
     parser.StartElementHandler = unmarshaller.start
     parser.EndElementHandler = unmarshaller.end

@@ -29,6 +29,7 @@ MAX_LENGTH = 64 * 1024  # characters; what a page makes of one can be twelve tim
 
 # Without its end, one extends to that of the header: to search on would be quadratic.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)')
+_VALUE = re.compile(r"utf-8'[^']*'((?:[^%]|%[\dA-F]{2})*+)", re.ASCII | re.IGNORECASE)  # RFC 8187
 _EXTENDED = re.compile(r";\s*filename\*\s*=\s*([^;\s]*)", re.IGNORECASE)
 
 Fields = list[tuple[str, str]]
@@ -46,7 +47,7 @@ def parameters(environ: WSGIEnvironment, max_body: int) -> tuple[Params, Files]:
     files: Files = {}
     # In a GET or HEAD request, a body means nothing (RFC 9110, 9.3.1).
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD") and (body := read(environ, max_body)):
-        media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+        media_type, options = parse_options_header(environ.get("CONTENT_TYPE", "").expandtabs(1))
         match media_type:
             case "application/x-www-form-urlencoded":
                 fields = urlencoded(decoded(body))
@@ -150,6 +151,9 @@ def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
             boundary,
             content_length=len(body),
             strict=True,
+            # In one piece: the parser takes the CR LF after the last boundary for an error where
+            # that is in the piece before, and what precedes the first one where it is longer.
+            buffer_size=len(body),
             part_limit=MAX_FIELDS,
             header_limit=8,
             headersize_limit=4096,  # bytes
@@ -166,17 +170,16 @@ def parts(body: bytes, boundary: str) -> Iterator[MultipartPart]:
 def filename(part: MultipartPart) -> str | None:
     """Return the name of a part's file, or None if it is a text field.
 
-    `filename*` goes before `filename` (RFC 6266, 4.3). RFC 7578, 4.2, has clients not use it, and
-    some do.
+    `filename*` goes before `filename` (RFC 6266, 4.3), unless it cannot be decoded. RFC 7578, 4.2,
+    has clients not use it, and some do.
     """
     extended = _EXTENDED.search(_QUOTED.sub('""', part.disposition))
-    if not extended:
-        name: str | None = part.filename
+    if extended and (found := _VALUE.fullmatch(extended[1])):
+        with suppress(UnicodeDecodeError):
+            return unquote(found[1], errors="strict")
+    name: str | None = part.filename
+    if name is not None or not extended:
         return name
-    with suppress(ValueError):
-        charset, _language, encoded = extended[1].split("'", 2)
-        if charset.lower() == "utf-8":
-            return unquote(encoded, errors="strict")
     detail = f"The file name {extended[1]!r:.100} is not UTF-8 as in RFC 8187."
     raise Problem(HTTPStatus.BAD_REQUEST, detail)
 

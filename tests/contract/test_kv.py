@@ -338,6 +338,27 @@ def test_a_web_page_cannot_write(address: Address, store: Any, driver: Driver, w
     assert store.keys() == ([] if driver.name == "gunicorn" else ["refused"])
 
 
+@gunicorn
+@pytest.mark.parametrize(
+    ("kind", "encoding"),
+    [
+        ("text/xml; charset=utf-8", "utf-8"),
+        ('text/xml;charset="ISO-8859-1"', "iso-8859-1"),
+        ("application/xml; a=b; charset=windows-1252", "windows-1252"),
+        ("text/xml; charset=", "utf-8"),
+    ],
+)
+def test_a_call_may_name_its_charset_in_its_type(
+    address: Address, store: Any, kind: str, encoding: str
+) -> None:
+    """Whatever the document says of itself: the header decides (RFC 7303, 3.2)."""
+    declared = "" if kind.endswith("=") else "<?xml version='1.0' encoding='utf-16'?>"
+    body = setting("<value>Zoë</value>", declared).decode().encode(encoding)
+    status, _, answer = post(address, body, Content_Type=kind)
+    assert (status, xmlrpc.client.loads(answer)[0]) == (200, (None,))
+    assert store.get("refused") == "Zoë"
+
+
 @pytest.mark.parametrize("host", ["kv:15000", "lab.example", "evil.example"])
 def test_more_names_of_the_server_are_a_setting(host: str) -> None:
     """A list with commas; compose.yaml has the names of its services there."""

@@ -4,6 +4,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
@@ -275,6 +276,20 @@ def test_headers_that_are_refused_replace_nothing() -> None:
 
     sent = sent_by(application)
     assert sent.wire == (b"HTTP/1.1 200 OK", [b"Content-Length: 5"], b"hello")
+
+
+@pytest.mark.parametrize("value", [b"abc", None, 5, ["a"]], ids=repr)
+@pytest.mark.parametrize("where", ["name", "value"])
+def test_headers_are_of_str(where: str, value: Any) -> None:
+    """Nothing is made a text that is none (PEP 3333, "A Note on String Types")."""
+    header: Any = (value, "x") if where == "name" else ("X", value)
+
+    def application(_environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        start("200 OK", [("Content-Type", "text/plain"), header])
+        return [b"hello"]
+
+    with pytest.raises((TypeError, AttributeError)):
+        response_to(GET, Sent()).run(application, {})
 
 
 def test_an_application_that_catches_its_errors_does_not_catch_that_there_is_no_room() -> None:

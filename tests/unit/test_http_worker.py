@@ -35,7 +35,14 @@ def test_an_iteration_has_few_calls_if_they_are_large(monkeypatch: pytest.Monkey
     monkeypatch.setattr(worker, "respond", lambda number, *_, **__: iterations[-1].append(number))
     for number, body in enumerate((small, small, large, large, large, small)):
         worker.handle(
-            number, SimpleNamespace(path="/", body=body, keep_alive=True, version="HTTP/1.1")
+            number,
+            SimpleNamespace(
+                path="/",
+                body=body,
+                keep_alive=True,
+                version="HTTP/1.1",
+                headers={"content-type": "text/xml"},
+            ),
         )
     for woken in (True, False):
         iterations.append([])
@@ -56,7 +63,7 @@ class Answering:
 
     def __call__(self, calls: list[Any], _room: bool) -> Iterator[tuple[Any, list[bytes], bool]]:
         """Yield each client with an empty answer."""
-        return ((client, [b""], False) for client, _, _ in calls)
+        return ((client, [b""], False) for client, *_ in calls)
 
 
 @pytest.mark.parametrize(("buffered", "woken"), [(0, True), (MAX_BUFFERED + 1, False)])

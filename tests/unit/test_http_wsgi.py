@@ -35,6 +35,12 @@ def test_an_application_is_told_whether_there_are_other_processes() -> None:
     assert [environ["wsgi.multiprocess"] for environ in found] == [False, True]
 
 
+def test_the_host_of_a_url_is_host() -> None:
+    """Also in HTTP/1.0, where there need be no other; so it is one that is checked."""
+    found = environ(b"GET http://example.org:8080/a HTTP/1.0\r\n")
+    assert (found["HTTP_HOST"], found["PATH_INFO"]) == ("example.org:8080", "/a")
+
+
 def test_an_ipv6_server_has_a_name_in_brackets_and_an_ipv6_client_an_address_without() -> None:
     """So RFC 3875 has it, in 4.1.14 and 4.1.8."""
     found = make_environ(parse_head(GET + b"\r\n"), ("2001:db8::1", 1234), ("::1", 8080))

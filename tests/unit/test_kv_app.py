@@ -57,7 +57,7 @@ def exchange(
     server: KeyValueServer[int], *bodies: bytes, path: str = EXTENDED
 ) -> Iterator[tuple[int, Any]]:
     """Make requests at the same time; yield outcomes, each with the number of its request."""
-    requests = [(number, path, body) for number, body in enumerate(bodies)]
+    requests = [(number, path, body, None) for number, body in enumerate(bodies)]
     for number, parts, _ in server(requests):
         yield number, outcome(b"".join(parts))
     while server.listings:
@@ -437,9 +437,11 @@ def test_other_calls_are_answered_while_many_names_are_listed(
 ) -> None:
     """The names come in pieces, and are those of the moment when the first piece was made."""
     server: KeyValueServer[str] = KeyValueServer(store)
-    assert list(server([("lister", EXTENDED, dumps("keys"))])) == []
+    assert list(server([("lister", EXTENDED, dumps("keys"), None)])) == []
     between = 0
-    while not (listed := list(server([("other", EXTENDED, dumps("set", f"{between}", 1))]))[:-1]):
+    while not (
+        listed := list(server([("other", EXTENDED, dumps("set", f"{between}", 1), None)]))[:-1]
+    ):
         assert store.get(f"{between}")
         between += 1
     assert between > 5
@@ -460,7 +462,8 @@ def test_names_are_listed_for_one_client_after_the_other(
 def test_while_there_is_no_room_no_names_are_listed(store: Store) -> None:
     """All other calls are made meanwhile."""
     server: KeyValueServer[int] = KeyValueServer(store)
-    requests = [(1, EXTENDED, dumps("keys")), (2, EXTENDED, dumps("exists", "x"))]
+    calls = [dumps("keys"), dumps("exists", "x")]
+    requests = [(number, EXTENDED, body, None) for number, body in enumerate(calls, start=1)]
     assert [client for client, *_ in server(requests, room=False)] == [2]
     assert [client for client, *_ in server([], room=False)] == []
     assert [client for client, *_ in server([], room=True)] == [1]

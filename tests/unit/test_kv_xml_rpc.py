@@ -66,6 +66,46 @@ def test_every_type_survives_the_round_trip(value: Any) -> None:
     assert repr(argument)[:100] == repr(value)[:100] or not isinstance(value, float)
 
 
+ZOE = (
+    "<methodCall><methodName>set</methodName><params>"
+    "<param><value>Zoë €</value></param></params></methodCall>"
+)
+DECLARED = "<?xml version='1.0' encoding='{}'?>" + ZOE
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("utf-8", ZOE.encode()),
+        ("windows-1252", ZOE.encode("cp1252")),
+        ("ISO-8859-15", ZOE.encode("iso-8859-15")),
+        ("utf-8", DECLARED.format("iso-8859-1").encode()),
+        ("windows-1252", DECLARED.format("utf-8").encode("cp1252")),
+        ("utf-8", DECLARED.format("none-such").encode()),
+        ("utf-16", ZOE.encode("utf-16")),
+        ("utf-8", ZOE.encode("utf-16")),
+        ("windows-1252", ZOE.encode("utf-8-sig")),
+        ("none-such", ZOE.encode("utf-8-sig")),
+    ],
+)  # fmt: skip
+def test_the_charset_of_the_type_goes_before_that_of_the_document(
+    charset: str, body: bytes
+) -> None:
+    """But after a byte order mark (RFC 7303, 3.2)."""
+    assert xml_rpc.parse_call(body, charset) == ("set", ("Zoë €",))
+
+
+@pytest.mark.parametrize(
+    ("charset", "kind"),
+    [("none-such", Kind.UNSUPPORTED_ENCODING), ("us-ascii", Kind.NOT_WELL_FORMED)],
+)
+def test_a_charset_that_cannot_be_is_a_fault(charset: str, kind: Kind) -> None:
+    """As an encoding that the document has."""
+    with pytest.raises(Fault) as caught:
+        xml_rpc.parse_call(DECLARED.format("utf-8").encode(), charset)
+    assert caught.value.faultCode == kind
+
+
 def test_equal_structs_have_equal_text() -> None:
     """The order in which a client sends the members is not part of the value."""
     (one,) = xml_rpc.parse_call(call(struct("a", "b")))[1]

@@ -113,6 +113,32 @@ def test_a_multipart_form_has_texts_and_files() -> None:
     ]
 
 
+PIECE = 64 * 1024  # bytes, in which a parser may read a form
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\r\nan epilogue\r\n" * 5], ids=len)
+def test_a_multipart_form_may_be_of_any_size(end: bytes) -> None:
+    """Wherever a piece of it ends: what follows the last boundary counts for nothing."""
+    head, last = part('f"; filename="a', b"")[:-2], b"\r\n--b--"
+    for size in (*range(PIECE - 4, PIECE + 5), *range(2 * PIECE - 4, 2 * PIECE + 5)):
+        content = b"x" * (size - len(head) - len(last))
+        body = head + content + last + end
+        _, files = parameters(environ(body=body, kind=MULTIPART), len(body))
+        assert files["f"][0].raw == content, size
+
+
+def test_what_precedes_the_first_boundary_may_be_long() -> None:
+    """A preamble, which counts for nothing either (RFC 2046, 5.1.1)."""
+    body = b"a preamble\r\n" * PIECE + part("a", b"1") + b"--b--"
+    assert parameters(environ(body=body, kind=MULTIPART), len(body)) == ({"a": "1"}, {})
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data;\tboundary=b", MULTIPART + "\t;\tx=y"])
+def test_parameters_of_a_type_may_be_after_tabs(kind: str) -> None:
+    """Both are optional white space (RFC 9110, 5.6.3, 5.6.6)."""
+    assert params(body=part("a", b"1") + b"--b--", kind=kind) == {"a": "1"}
+
+
 def test_an_input_of_files_may_have_none() -> None:
     """A browser sends an empty name and no content then; what has either is a file."""
     none = part('f"; filename="', b"", "Content-Type: application/octet-stream")
@@ -137,6 +163,9 @@ def test_an_input_of_files_may_have_none() -> None:
         ("filename=\"Zoe.txt\"; filename*=UTF-8''Zo%C3%AB.txt", "Zoë.txt"),
         ("filename=\"a; filename*=UTF-8''b\"", "a; filename*=UTF-8''b"),
         ("filename=\"a\"; xfilename*=UTF-8''b", "a"),
+        ("filename=\"Zoe.txt\"; filename*=ISO-8859-1''Zo%EB.txt", "Zoe.txt"),
+        ("filename=\"Zoe.txt\"; filename*=UTF-8''Zo%EB.txt", "Zoe.txt"),
+        ("filename*=UTF-8''Zo%zz.txt; filename=\"Zoe.txt\"", "Zoe.txt"),
         (r"""filename="a\"; filename*=UTF-8''b" """, """a"; filename*=UTF-8''b"""),
     ],
 )
@@ -147,7 +176,16 @@ def test_a_file_has_the_name_that_its_part_gives_it(disposition: str, name: str)
 
 
 @pytest.mark.parametrize(
-    "value", ["ISO-8859-1''Zo%EB", "UTF-8''Zo%EB", "Zo%C3%AB", "UTF-8'Zo%C3%AB", "\"UTF-8''a\"", ""]
+    "value",
+    [
+        "ISO-8859-1''Zo%EB",
+        "UTF-8''Zo%EB",
+        "Zo%C3%AB",
+        "UTF-8'Zo%C3%AB",
+        "UTF-8''%zz",
+        "\"UTF-8''a\"",
+        "",
+    ],
 )
 def test_a_file_name_that_is_not_utf8_is_a_bad_request(value: str) -> None:
     """RFC 8187, 3.2.1, has all recipients understand UTF-8, and nothing else."""
