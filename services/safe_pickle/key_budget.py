@@ -7,8 +7,9 @@ written out, no tree has more leaves than the message has bytes.
 
 Comparing costs too. A dict compares a new key with every key in its way that has the same hash.
 The hashes of text and bytes are random, but the sender chooses those of numbers and tuples
-(tuples of -1 and -2 all have the same). So few of these may share a hash, and each is charged again
-for every key that it may be compared with.
+(tuples of -1 and -2 all have the same). So few of these may share a hash, as many as in a table of
+all points from -2 to 2 in six dimensions, and each is charged again for every key that it may be
+compared with. That is counted in a dict of bytes, so that nobody chooses where this one has them.
 
 Keys of different hashes are in each other's way as well. The table of a dict has a place for each
 key that the hash tells, and where that is taken, another place, and then another one (CPython,
@@ -26,7 +27,7 @@ from services.safe_pickle.errors import UnpicklingError
 
 MAX_KEY_COST = 1_000_000
 MAX_KEY_DEPTH = 50
-MAX_SAME_HASH = 20  # keys of one dict or set
+MAX_SAME_HASH = 64  # keys of one dict or set
 MAX_CHOSEN = 100_000  # keys of one message whose hash the sender can choose
 LONG_TEXT = 1000  # characters that are compared in the time that a small key takes
 SMALL_INTEGER = sys.hash_info.modulus // 2  # below it, no two but -1 and -2 have the same hash
@@ -48,7 +49,7 @@ class KeyBudget:
         self.left = min(4 * message_size + 100, MAX_KEY_COST)
         self.seconds = 0.0
         self._chosen = 0
-        self._same_hash: dict[tuple[int, int], int] = {}
+        self._same_hash: dict[bytes, int] = {}
 
     def pay(self, keys: list[Any], owner: int) -> bool:
         """Charge the budget for new keys of one dict or set, which `owner` identifies.
@@ -74,7 +75,7 @@ class KeyBudget:
             if type(key) in TEXT:
                 continue
             cost = before - self.left
-            slot = (owner, hash(key))
+            slot = b"%d %d" % (owner, hash(key))
             others = self._same_hash.get(slot, 0)
             if others == MAX_SAME_HASH:
                 raise UnpicklingError(
