@@ -20,6 +20,7 @@ from services import listeners, runtime
 WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
 IP_PKTINFO = 8  # linux/in.h; the module socket has it from Python 3.12 on
 MULTICAST = 0xFF  # the first byte of such an IPv6 address (RFC 4291, 2.4)
+LINK_LOCAL = 0xFE, 0x80  # the first 10 bits of an address that is of one link (2.5.6)
 ANCILLARY = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(20)  # bytes: struct in_pktinfo, in6_pktinfo
 
 
@@ -69,7 +70,13 @@ class WildcardSocket(socket.socket):
             asked = bytes(4) + info[4:8] + bytes(4)
         else:  # struct in6_pktinfo: destination, index
             # A multicast address is no source (RFC 4291, 2.7): then the kernel chooses one, for 0.
-            asked = bytes(20) if info[0] == MULTICAST else info[:16] + bytes(4)
+            # A link-local one is that of an interface, and none without it.
+            if info[0] == MULTICAST:
+                asked = bytes(20)
+            elif (info[0], info[1] & 0xC0) == LINK_LOCAL:
+                asked = info
+            else:
+                asked = info[:16] + bytes(4)
         return data, (*sender, (level, kind, asked))
 
     def sendto(self, data: bytes, peer: tuple[Any, ...], /) -> int:  # type: ignore[override]

@@ -2,7 +2,9 @@
 
 import select
 import socket
+import struct
 import time
+from itertools import product
 from socket import AF_INET, AF_INET6, SOCK_DGRAM
 from typing import Any
 
@@ -219,6 +221,44 @@ def test_the_reply_to_a_multicast_comes_from_an_address(driver: Driver) -> None:
                 answer, peer = client.recvfrom(100)
             assert answer[: -CTIME - 1] == b"name"
             assert peer[:2] == (own, server.address.port)
+
+
+def test_a_link_local_address_replies_to_one_that_is_not(driver: Driver) -> None:
+    """Which a client on the same link may have for its source (RFC 4291, 2.5.6)."""
+    with serving(driver, WIRELAB_HOST="::") as server:
+        for some in interfaces_of_this_machine().values():
+            link_local = [address for address in some if address.startswith("fe80:")]
+            others = [address for address in some if ":" in address and "%" not in address]
+            for asked, own in product(link_local, [each for each in others if each != "::1"]):
+                with socket.socket(AF_INET6, SOCK_DGRAM) as client:
+                    client.settimeout(FAR)
+                    client.bind((own, 0))
+                    host, _, interface = asked.partition("%")
+                    scope = socket.if_nametoindex(interface)
+                    client.connect((host, server.address.port, 0, scope))
+                    client.send(b"name")
+                    assert client.recv(100)[: -CTIME - 1] == b"name", asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "source"),
+    [("fe80::1", ("fe80::1", 7)), ("febf::1", ("febf::1", 7)), ("fd00::1", ("fd00::1", 0)),
+     ("ff02::1", ("::", 0)), ("fec0::1", ("fec0::1", 0))],
+)  # fmt: skip
+def test_the_source_of_a_reply_is_of_an_interface_if_it_is_link_local(
+    asked: str, source: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are of this machine, and the routes say where it goes (RFC 4007, 4)."""
+
+    def packed(address: str, interface: int) -> bytes:  # struct in6_pktinfo
+        return socket.inet_pton(AF_INET6, address) + struct.pack("=I", interface)
+
+    with udp_socket(("::", 0)) as server:
+        info = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packed(asked, 7)
+        received = b"name", [info], 0, ("fd00::2", 9, 0, 0)
+        monkeypatch.setattr(server, "recvmsg", lambda *_: received, raising=False)
+        _, peer = server.recvfrom(100)
+    assert peer == ("fd00::2", 9, 0, 0, (*info[:2], packed(*source)))
 
 
 def test_only_a_socket_on_a_wildcard_address_asks_for_what_was_asked() -> None:
