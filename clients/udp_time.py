@@ -257,7 +257,7 @@ def clock_offsets(replies: list[Reply]) -> list[Offset]:
     """
     offsets: list[Offset] = []
     for reply in replies:
-        second = time.mktime(time.strptime(reply.text, CTIME))
+        second = nearest(time.strptime(reply.text, CTIME), reply.received)
         low, high = second - reply.received, second + 1 - reply.sent
         if offsets:
             before = offsets[-1]
@@ -267,6 +267,17 @@ def clock_offsets(replies: list[Reply]) -> list[Offset]:
                 continue
         offsets.append(Offset(low, high, 1))
     return offsets
+
+
+def nearest(local: time.struct_time, moment: float) -> float:
+    """Return when the clock here shows a time: of the two in autumn, what is nearer to `moment`.
+
+    An hour that is not there in spring, but is where the server is, is what it would be without
+    the change.
+    """
+    found = [time.mktime((*local[:8], summer)) for summer in (-1, 0, 1)]
+    there = [each for each in found if time.localtime(each)[:6] == local[:6]] or found[:1]
+    return min(there, key=lambda each: abs(each - moment))
 
 
 @contextmanager

@@ -205,7 +205,7 @@ def unix_listeners() -> list[socket.socket]:
         return []
     listener = socket.socket(socket.AF_UNIX)
     try:
-        if Path(path).is_socket():  # left by a server that was killed
+        if Path(path).is_socket() and was_left(path):
             Path(path).unlink()
         listener.bind(path)
     except OSError as error:
@@ -216,6 +216,13 @@ def unix_listeners() -> list[socket.socket]:
     runtime.at_exit.callback(Path(path).unlink, missing_ok=True)
     listener.listen(BACKLOG)
     return [listener]
+
+
+def was_left(path: str) -> bool:
+    """Whether nobody listens on the UNIX socket at `path`, as after a server was killed."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # the accept queue may be full
+        return client.connect_ex(path) == errno.ECONNREFUSED
 
 
 def accept_failed(error: OSError) -> bool:

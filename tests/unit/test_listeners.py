@@ -212,6 +212,25 @@ def test_the_unix_socket_is_there_while_the_server_is(
     assert not file.exists()
 
 
+def test_the_unix_socket_of_a_server_that_runs_is_kept(
+    monkeypatch: pytest.MonkeyPatch, at_exit: ExitStack, tmp_path: Path
+) -> None:
+    """As its port would be; also while it does not accept, and its queue is full."""
+    file = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as other, ExitStack() as clients:
+        other.bind(str(file))
+        other.listen(0)
+        monkeypatch.setenv("WIRELAB_UNIX_SOCKET", str(file))
+        for _ in range(3):
+            with pytest.raises(SettingError, match="Address already in use"):
+                listeners.unix_listeners()
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect_ex(str(file))
+        at_exit.close()
+        assert file.is_socket()
+
+
 def test_a_file_that_is_no_socket_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error names the variable and the file."""
     file = tmp_path / "notes"

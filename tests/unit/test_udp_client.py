@@ -368,6 +368,27 @@ def test_the_statistics_are_two_lines() -> None:
     )
 
 
+AUTUMN, SPRING = 1792890000, 1774746000  # 2026-10-25 and 2026-03-29, 01:00 UTC
+
+
+@pytest.mark.parametrize("moment", [AUTUMN, SPRING], ids=["autumn", "spring"])
+@pytest.mark.parametrize("late", [-7200, -3600, -1800, -3, 1800, 3600, 7200])
+def test_a_clock_that_goes_forward_or_back_an_hour_was_not_set(
+    moment: int, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same times come twice in autumn, and both clocks know which of them it is."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")  # of Central Europe: tzset(3)
+    time.tzset()
+    try:
+        asked = [moment + late + each + 0.5 for each in range(6)]
+        (offset,) = clock_offsets([Reply(time.ctime(each), each, 0.001) for each in asked])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert offset.low <= 0 <= offset.high
+    assert offset.high - offset.low < 1.1
+
+
 @pytest.mark.parametrize(
     ("text", "held"),
     [
