@@ -74,19 +74,32 @@ def evaluated(node: ast.expr) -> Any:
         case ast.Dict() if None not in node.keys:
             keys = [evaluated(key) for key in node.keys if key]
             return dict(zip(keys, map(evaluated, node.values), strict=True))
+        case ast.BinOp() | ast.UnaryOp(operand=ast.Constant(value=complex())):
+            # As an expression, -1j is 0 - 1j, and so (-0-1j).
+            return complex(ast.unparse(node).replace(" ", ""))
     return ast.literal_eval(node)
 
 
 def tokens(text: str) -> list[tuple[int, str]]:
-    """Return the tokens of a literal, sorted, as a set has no order; a number may be written 1e3.
+    """Return the tokens of a literal, sorted, as a set has no order.
 
-    Numbers and texts are there as Python would write them, except a number with a digit separator.
+    Numbers and texts are there as Python would write them, unless that would be another number.
     """
     found = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         written = token.string
-        if token.type == tokenize.STRING or (token.type == tokenize.NUMBER and "_" not in written):
+        if token.type == tokenize.STRING:
+            written = repr(ast.literal_eval(written))
+        if token.type == tokenize.NUMBER and not is_lost(written):
             written = repr(ast.literal_eval(written))
         if token.type not in IGNORED:
             found.append((token.type, written))
     return sorted(found)
+
+
+def is_lost(number: str) -> bool:
+    """Whether something of a number is not there any more when it is printed: digits, say."""
+    value = ast.literal_eval(number)
+    if isinstance(value, int):
+        return "_" in number or (number.isdigit() and number != repr(value))
+    return "_" in number or Decimal(number.rstrip("jJ")) != Decimal(repr(value).rstrip("j"))
