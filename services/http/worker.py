@@ -32,6 +32,9 @@ log = logging.getLogger("http")
 class Worker(base.Worker):  # type: ignore[misc]
     """One thread with all connections, by their descriptors."""
 
+    # gunicorn's own handler of SIGINT and SIGQUIT raises SystemExit, wherever the worker just is.
+    handle_quit = base.Worker.handle_exit
+
     @classmethod
     def setup(cls) -> None:
         """Read the settings; gunicorn calls this in its own process, before it starts a worker."""

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -74,6 +75,17 @@ def test_a_ctrl_c_stops_it_once(driver: Driver) -> None:
     """A terminal sends SIGINT to all of its processes, and only one of them is the server."""
     with serving(driver) as server, idle(driver, server.address):
         os.killpg(server.process.pid, signal.SIGINT)
+        assert_stopped(server, signal.SIGINT)
+
+
+@each_driver
+def test_a_second_ctrl_c_changes_nothing(driver: Driver) -> None:
+    """Nor does a third one, whatever any of its processes is doing to end."""
+    with serving(driver) as server, idle(driver, server.address):
+        for _ in range(30):
+            with suppress(ProcessLookupError):
+                os.killpg(server.process.pid, signal.SIGINT)
+            time.sleep(0.005)
         assert_stopped(server, signal.SIGINT)
 
 
