@@ -99,7 +99,9 @@ def tokens(text: str) -> list[tuple[int, str]]:
 
 def is_lost(number: str) -> bool:
     """Whether something of a number is not there any more when it is printed: digits, say."""
+    if "_" in number:
+        return True
     value = ast.literal_eval(number)
     if isinstance(value, int):
-        return "_" in number or (number.isdigit() and number != repr(value))
-    return "_" in number or Decimal(number.rstrip("jJ")) != Decimal(repr(value).rstrip("j"))
+        return number.isdigit() and number != repr(value)
+    return Decimal(number.rstrip("jJ")) != Decimal(repr(value).rstrip("j"))

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import select
+import signal
 import socket
 from collections import deque
 from collections.abc import Iterator
@@ -223,3 +224,22 @@ def test_the_key_value_store_accepts_only_calls(received: str, status: str | Non
     protocol.receive_data(received.encode())
     assert bool(protocol.next_request()) is not bool(status)
     assert (protocol.error and protocol.error.status) == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_ends_the_loop_and_raises_nothing(number: signal.Signals) -> None:
+    """An exception would come wherever the worker just is: in a commit, or while it ends."""
+    before = {each: signal.getsignal(each) for each in Worker.SIGNALS}
+    worker: Any = Worker.__new__(Worker)
+    worker.alive, worker.PIPE = True, os.pipe()
+    os.set_blocking(worker.PIPE[1], False)
+    try:
+        worker.init_signals()
+        signal.raise_signal(number)
+        assert not worker.alive
+    finally:
+        signal.set_wakeup_fd(-1)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for descriptor in worker.PIPE:
+            os.close(descriptor)
